@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 
-enum { PG_ARGS_COUNT = 19 };
+enum { PG_ARGS_COUNT = 21 };
 
 struct pg_args {
     struct buf bytes[PG_ARGS_COUNT];

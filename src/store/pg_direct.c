@@ -117,71 +117,95 @@ static void push_blocks(struct pg_args *args, size_t at, const struct pg_commit 
             pg_push_i64(args, at, (int64_t)kind);
 }
 
-static void push_channels(struct pg_args *args, size_t at, const struct pg_commit *commit)
+/* What is the same for most messages: an array stays empty if it would say only that. */
+enum rare { RARE_NTH, RARE_DAY, RARE_ID, RARE_MEDIA, RARE_EXPIRES_AT, RARE_FROM, RARE_EVENT, RARE_COLLAPSE, RARE_COUNT };
+
+static const char rare_types[] = "iiibibbb";
+
+static void rare_find(const struct pg_commit *commit, bool ret_has[RARE_COUNT])
+{
+    const struct message *first = commit->appends[0].append->message;
+
+    memset(ret_has, 0, RARE_COUNT * sizeof ret_has[0]);
+    for (size_t i = 0; i < commit->append_count; i++) {
+        const struct pg_append *mine    = &commit->appends[i];
+        const struct message   *message = mine->append->message;
+        ret_has[RARE_NTH] |= mine->nth != 1;
+        ret_has[RARE_DAY] |= day_of(message) != day_of(first);
+        ret_has[RARE_ID] |= mine->id_at != i;
+        ret_has[RARE_MEDIA] |= !span_eq(message_media(message), message_media(first));
+        ret_has[RARE_EXPIRES_AT] |= message->expires_at != 0;
+        ret_has[RARE_FROM] |= message_from(message).len > 0;
+        ret_has[RARE_EVENT] |= message_event(message).len > 0;
+        ret_has[RARE_COLLAPSE] |= message_collapse_key(message).len > 0;
+    }
+}
+
+static void push_channels(struct pg_args *args, size_t at, const struct pg_commit *commit, const bool has[RARE_COUNT])
 {
     for (size_t i = 0; i < commit->channel_count; i++) {
         const struct pg_channel *channel = commit->order[i];
         pg_push_bytes(args, at, channel_name_span(channel->name));
         pg_push_i64(args, at + 1, channel->id);
-        pg_push_i64(args, at + 2, (int64_t)channel->added_count);
-        pg_push_i64(args, at + 3, (int64_t)channel->added_bytes);
+        pg_push_i64(args, at + 2, (int64_t)channel->added_bytes);
+        if (has[RARE_NTH])
+            pg_push_i64(args, at + 3, (int64_t)channel->added_count);
     }
 }
 
 static void push_appends(struct pg_args *args, size_t at, const struct pg_commit *commit)
 {
     for (size_t i = 0; i < commit->append_count; i++) {
-        const struct pg_append *mine      = &commit->appends[i];
-        const struct message   *message   = mine->append->message;
-        const int64_t           numbers[] = { (int64_t)mine->channel->at + 1, (int64_t)mine->nth, day_of(message),
-                                              (int64_t)mine->id_at, message->time };
-        for (size_t k = 0; k < 5; k++)
-            pg_push_i64(args, at + k, numbers[k]);
-        pg_push_bytes(args, at + 5, message_payload(message));
-        pg_push_bytes(args, at + 6, message_media(message));
+        const struct message *message = commit->appends[i].append->message;
+        pg_push_i64(args, at, (int64_t)commit->appends[i].channel->at + 1);
+        pg_push_i64(args, at + 1, message->time);
+        pg_push_bytes(args, at + 2, message_payload(message));
     }
 }
 
-/* What most messages have not: an array stays empty if no message has it. */
-static void push_rare(struct pg_args *args, size_t at, const struct pg_commit *commit)
+static void push_rare(struct pg_args *args, size_t at, const struct pg_append *mine, const bool has[RARE_COUNT])
 {
-    bool has[4] = { false };
+    const struct message *message              = mine->append->message;
+    const int64_t         numbers[RARE_COUNT] = {
+        [RARE_NTH] = (int64_t)mine->nth, [RARE_DAY] = day_of(message), [RARE_ID] = (int64_t)mine->id_at,
+        [RARE_EXPIRES_AT] = message->expires_at,
+    };
+    const struct span texts[RARE_COUNT] = {
+        [RARE_MEDIA] = message_media(message), [RARE_FROM] = message_from(message), [RARE_EVENT] = message_event(message),
+        [RARE_COLLAPSE] = message_collapse_key(message),
+    };
 
-    for (size_t i = 0; i < commit->append_count; i++) {
-        const struct message *message = commit->appends[i].append->message;
-        has[0] |= message->expires_at != 0;
-        has[1] |= message_from(message).len > 0;
-        has[2] |= message_event(message).len > 0;
-        has[3] |= message_collapse_key(message).len > 0;
-    }
-    for (size_t i = 0; i < commit->append_count; i++) {
-        const struct message *message = commit->appends[i].append->message;
-        if (has[0])
-            pg_push_i64(args, at, message->expires_at);
-        if (has[1])
-            pg_push_bytes(args, at + 1, message_from(message));
-        if (has[2])
-            pg_push_bytes(args, at + 2, message_event(message));
-        if (has[3])
-            pg_push_bytes(args, at + 3, message_collapse_key(message));
+    for (size_t i = 0; i < RARE_COUNT; i++) {
+        if (has[i] && rare_types[i] == 'i')
+            pg_push_i64(args, at + i, numbers[i]);
+        else if (has[i])
+            pg_push_bytes(args, at + i, texts[i]);
     }
 }
 
 void direct_send(struct pg_lane *lane)
 {
-    struct pg_commit *commit = &lane->commit;
+    struct pg_commit     *commit = &lane->commit;
+    const struct message *first  = commit->appends[0].append->message;
+    bool                  has[RARE_COUNT];
 
     channels_order(commit);
     appends_place(commit);
+    rare_find(commit, has);
     pg_args_clear(&lane->args);
     pg_args_i64(&lane->args, (int64_t)lane->writer);
     pg_args_i64(&lane->args, (int64_t)++lane->commit_sent);
     pg_args_i64(&lane->args, (int64_t)commit->channel_count);
-    pg_args_arrays(&lane->args, "i" "biii" "iiiiibb" "ibbb");
+    pg_args_arrays(&lane->args, "i");
+    pg_args_i64(&lane->args, day_of(first));
+    pg_args_bytes(&lane->args, message_media(first));
+    pg_args_arrays(&lane->args, "biii" "iib");
+    pg_args_arrays(&lane->args, rare_types);
     push_blocks(&lane->args, 3, commit);
-    push_channels(&lane->args, 4, commit);
-    push_appends(&lane->args, 8, commit);
-    push_rare(&lane->args, 15, commit);
+    push_channels(&lane->args, 6, commit, has);
+    push_appends(&lane->args, 10, commit);
+    for (size_t i = 0; i < commit->append_count; i++)
+        push_rare(&lane->args, 13, &commit->appends[i], has);
     lane_send(lane, SQL_STORE);
 }
 

@@ -11,9 +11,10 @@ SCHEMA_STEP(pg_schema_2, "src/store/pg_schema_2.sql");
 SCHEMA_STEP(pg_schema_3, "src/store/pg_schema_3.sql");
 SCHEMA_STEP(pg_schema_4, "src/store/pg_schema_4.sql");
 SCHEMA_STEP(pg_schema_5, "src/store/pg_schema_5.sql");
+SCHEMA_STEP(pg_schema_6, "src/store/pg_schema_6.sql");
 
 const char *const pg_schema_steps[PG_SCHEMA_VERSION] = { pg_schema_1, pg_schema_2, pg_schema_3, pg_schema_4,
-                                                          pg_schema_5 };
+                                                          pg_schema_5, pg_schema_6 };
 
 /* What keep_count and a policy of age leave of a channel c: keep is the count or 0, wanted the oldest time that is kept.
  */
@@ -105,13 +106,15 @@ const struct pg_text pg_texts[SQL_COUNT] = {
         " where l.kind = u.kind::smallint and l.key = u.key" },
     [SQL_MARK]     = { "mark", "select longwire.mark($1::bigint, $2::bigint)" },
     /* --- a commit that needs no question (pg_direct.c) ------------------------------------------------------------- */
-    /* $1 $2 as for mark; $3 how many channels; $4 the kinds of id, one for each block; $5 to $8 the channels, in the order of
-     * their ids; from $9 on the messages, each with the place of its channel, which of its channel's messages it is, and
-     * which id of the blocks it takes. Ids are taken when all channels are locked: the sums need all rows. */
+    /* $1 $2 as for mark; $3 how many channels; $4 the kinds of id, one for each block; $5 the day and $6 the media type of all
+     * messages; $7 to $10 the channels, in the order of their ids; from $11 on the messages, each with the place of its channel.
+     * Arrays from $14 on, and $10, are empty if they say what is so without them: one message for each channel, ids in the order
+     * of the messages, day and media type as above, and none of the rest. Each array costs PostgreSQL a pass over all messages.
+     * Ids are taken when all channels are locked: the sums need all rows. */
     [SQL_STORE] = { "store",
-        "with raised as (update longwire.channel c set head = c.head + u.count, bytes = c.bytes + u.bytes"
-        " from unnest($5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[]) with ordinality u(name, id, count, bytes, at)"
-        " where c.id = u.id and c.name = u.name returning u.at, c.head - u.count as base),"
+        "with raised as (update longwire.channel c set head = c.head + coalesce(u.count, 1), bytes = c.bytes + u.bytes"
+        " from unnest($7::bytea[], $8::bigint[], $9::bigint[], $10::bigint[]) with ordinality u(name, id, bytes, count, at)"
+        " where c.id = u.id and c.name = u.name returning u.at, c.head - coalesce(u.count, 1) as base),"
         " numbers as materialized (select bases, array(select case when bases is not null then nextval(case kind"
         " when 0 then 'longwire.id_0'::regclass when 1 then 'longwire.id_1'::regclass when 2 then 'longwire.id_2'::regclass"
         " else 'longwire.id_3'::regclass end) end from unnest($4::bigint[]) kind) as blocks"
@@ -119,12 +122,13 @@ const struct pg_text pg_texts[SQL_COUNT] = {
         " marked as (update longwire.writer w set last = $2::bigint, seen = now(), blocks = n.blocks from numbers n"
         " where w.id = $1::bigint and not w.is_fenced returning w.id),"
         " stored as (insert into longwire.message (channel, seq, day, id, kind, time, expires_at, target, payload, media,"
-        " sender, event, collapse) select ($6::bigint[])[u.channel], n.bases[u.channel] + u.nth, u.day::int,"
-        " n.blocks[u.id / 32 + 1] + u.id % 32, 0, u.time, coalesce(u.expires_at, 0), 0, u.payload, u.media,"
-        " coalesce(u.sender, ''), coalesce(u.event, ''), coalesce(u.collapse, '') from numbers n,"
-        " unnest($9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[],"
-        " $16::bigint[], $17::bytea[], $18::bytea[], $19::bytea[])"
-        " u(channel, nth, day, id, time, payload, media, expires_at, sender, event, collapse))"
+        " sender, event, collapse) select ($8::bigint[])[u.channel], n.bases[u.channel] + coalesce(u.nth, 1),"
+        " coalesce(u.day, $5::bigint)::int, n.blocks[coalesce(u.id, u.at - 1) / 32 + 1] + coalesce(u.id, u.at - 1) % 32, 0,"
+        " u.time, coalesce(u.expires_at, 0), 0, u.payload, coalesce(u.media, $6::bytea), coalesce(u.sender, ''),"
+        " coalesce(u.event, ''), coalesce(u.collapse, '') from numbers n,"
+        " unnest($11::bigint[], $12::bigint[], $13::bytea[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[],"
+        " $18::bigint[], $19::bytea[], $20::bytea[], $21::bytea[]) with ordinality"
+        " u(channel, time, payload, nth, day, id, media, expires_at, sender, event, collapse, at))"
         " select s.epoch, n.bases, n.blocks, case when n.bases is null or m.id is null"
         " then longwire.refuse_store(n.bases is not null) end"
         " from longwire.shard s left join numbers n on true left join marked m on true" },

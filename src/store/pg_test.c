@@ -545,6 +545,33 @@ static void numbers_of_a_cut_commit_are_looked_up_threat_40(void **state)
     proxied_end(bench);
 }
 
+/* A commit says only once what is the same for all its messages; each message keeps its own all the same. */
+static void messages_of_one_commit_keep_what_differs(void **state)
+{
+    struct bench        *bench       = *state;
+    const struct publish publishes[] = {
+        { .channel = "topic:a", .payload = "plain" },   { .channel = "topic:b", .payload = "event", .event = "tick" },
+        { .channel = "topic:c", .payload = "dated", .ttl_ms = 5000 }, { .channel = "user:ann", .payload = "longer kept" },
+        { .channel = "topic:a", .payload = "second" },
+    };
+    struct published said[5];
+
+    for (size_t round = 0; round < 2; round++)  /* the first one asks for the channels, the second one knows them */
+        bench_publish_all(bench, publishes, 5, said);
+    for (size_t i = 0; i < 5; i++) {
+        struct store_read read = bench_read(bench, publishes[i].channel, READ_AFTER, said[i].answer.seq - 1, 1, PAGE_BYTES);
+        assert_int_equal(read.entry_count, 1);
+        const struct message *message = read.entries[0].message;
+        assert_true(message->id == said[i].answer.id && span_eq(message_payload(message), span_str(publishes[i].payload)));
+        assert_true(span_eq(message_event(message), span_str(publishes[i].event == NULL ? "" : publishes[i].event)));
+        assert_int_equal(message->expires_at, publishes[i].ttl_ms == 0 ? 0 : message->time + publishes[i].ttl_ms);
+        store_read_fini(&read);
+    }
+    assert_int_equal(said[4].answer.seq, 4);
+    assert_int_equal(engine_sql("select count(distinct (day, media)) from longwire.message"),
+                     engine_sql("select count(distinct day) from longwire.message"));
+}
+
 static void a_row_whose_commit_is_cut_is_looked_up_threat_40(void **state)
 {
     struct bench *bench = *state;
@@ -752,6 +779,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_crash_amid_batches_loses_and_doubles_nothing_threat_40),
         ENGINE_TEST(a_commit_that_is_cut_is_looked_up_threat_40),
         ENGINE_TEST(numbers_of_a_cut_commit_are_looked_up_threat_40),
+        ENGINE_TEST(messages_of_one_commit_keep_what_differs),
         ENGINE_TEST(a_row_whose_commit_is_cut_is_looked_up_threat_40),
         ENGINE_TEST(an_outcome_that_can_not_be_learnt_is_broken_threat_40),
         ENGINE_TEST(silence_is_a_lost_connection_threat_40),

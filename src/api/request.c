@@ -104,11 +104,13 @@ static struct verdict request_device(const struct call *call, struct span *devic
     if (identity_user(call->identity).len == 0)
         return (struct verdict){ 401, "requests belong to the device of a user: come with a token" };
     if (of_token.len > 0 && device->len > 0 && !span_eq(of_token, *device))
-        return (struct verdict){ 403, "the token names another device" };
+        return (struct verdict){ 400, "the token names another device: leave out `device`, or say the same" };
     if (of_token.len > 0)
         *device = of_token;
-    if (!device_name_is_valid(*device))
+    if (device->len == 0)
         return (struct verdict){ 400, "name the device: the token does not" };
+    if (!device_name_is_valid(*device))
+        return (struct verdict){ 400, "`device` is no device's name: " USER_NAMES_ARE };
     return (struct verdict){ 0 };
 }
 

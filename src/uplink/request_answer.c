@@ -152,6 +152,11 @@ static void count_bytes(struct request_work *work)
 static void answer_append(struct request_work *work)
 {
     struct writer          *writer  = work->requests->setup.writer;
+
+    if (!work_has_rows(work) && work->requests->is_stopping) {
+        request_work_free(work);  /* its link is gone, with all loops */
+        return;
+    }
     struct message         *message = control_message_new(work->channel, SPAN("response"), buf_span(&work->object), SPAN(""));
     struct publish_command *publish;
 

@@ -824,6 +824,28 @@ static void bounds_are_kept(void **state)
     assert_int_equal(stage->told[stage->told_count - 1].outcome, REQUEST_AWAY);
 }
 
+/* All loops have left by then: an answer that is sent to one would never come back. */
+static void a_stop_forgets_the_requests_of_links(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage   = stage_open();
+    struct request_node     *node    = add_node(stage, "a", 5);
+    struct request_command  *request = request_new(stage, "1", "x", false);
+
+    request->device = SPAN("");
+    request->key    = 7;
+    send_request(node, request);
+    settle(stage);
+    assert_int_equal(stage->call_count, 1);
+    assert_int_equal(stage->told_count, 1);
+    requests_stop(&node->requests);
+    pass(stage, REQUESTS_STOP_MS + 500);
+    assert_int_equal(stage->call_count, 0);
+    assert_int_equal(node->requests.works.count, 0);
+    assert_int_equal(counter_get(&node->requests.counters.responses[4]) + counter_get(&node->requests.counters.responses[5]), 0);
+    assert_true(requests_is_idle(&node->requests));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -844,6 +866,7 @@ int main(void)
         cmocka_unit_test(a_cancel_finds_the_node_that_calls),
         cmocka_unit_test(a_cancel_may_be_late),
         cmocka_unit_test(bounds_are_kept),
+        cmocka_unit_test(a_stop_forgets_the_requests_of_links),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

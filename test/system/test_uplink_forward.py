@@ -14,7 +14,9 @@ from application import Listener
 from cluster import Cluster
 from longwire_client import Api
 from longwire_server import LONGWIRE, Server, is_built
+from native_wire import BinSocket, NativeClient
 from waiting import wait_until
+from wire import Ws
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -191,6 +193,57 @@ def test_a_poison_message_goes_to_the_dead_and_comes_back(back_end):
             urllib.request.urlopen(request, timeout=60)
         assert refused.value.code == 404
         assert longwire(server, "dead", "list") == longwire(server, "dead", "retry", "--all") == ""
+
+
+THINGS = [({"data": "text"}, {"media": "text/plain", "payload": "text"}),
+          ({"data": {"n": 1}}, {"media": "application/json", "payload": '{"n":1}'}),
+          ({"data_base64": "/wA="}, {"media": "application/octet-stream", "payload_hex": "ff00"})]
+
+
+def by_post(server, channel):
+    with contextlib.closing(Api(server.url)) as api:
+        for media, body in (("text/plain", b"text"), ("application/json", b'{"n":1}'), ("application/octet-stream", b"\xff\0")):
+            assert api.call("POST", f"/v1/channels/{channel}/messages", body, {"Content-Type": media}).status == 201
+
+
+def by_batch(server, channel):
+    with contextlib.closing(Api(server.url)) as api:
+        answer = api.call("POST", "/v1/messages", json.dumps({"messages": [{"channel": channel, **thing} for thing, _ in THINGS]}),
+                          {"Content-Type": "application/json"})
+        assert answer.status == 200, answer.body
+
+
+def by_json_frames(server, channel):
+    with Ws(server) as link:
+        for ref, (thing, _) in enumerate(THINGS):
+            link.ask("publish", "published", channel=channel, ref=ref, **thing)
+
+
+def by_bin_frames(server, channel):
+    with BinSocket(server) as link:
+        for ref, (_, thing) in enumerate(THINGS):
+            link.send({"type": "publish", "channel": channel, "ref": ref, **thing})
+        while link.next().get("ref") != ref:
+            pass
+
+
+def by_native_frames(server, channel):
+    with NativeClient(server.tcp_port) as client:
+        for ref, (_, thing) in enumerate(THINGS):
+            client.send({"type": "publish", "channel": channel, "ref": ref, **thing})
+            client.expect("published")
+
+
+def test_uploads_by_every_way_in(back_end):
+    ways = {"post": by_post, "batch": by_batch, "json": by_json_frames, "bin": by_bin_frames, "native": by_native_frames}
+    with Server(config=config(back_end)) as server:
+        for name, way in ways.items():
+            way(server, f"up:{name}")
+        for name in ways:
+            wait_until(lambda: back_end.has_all(f"up:{name}", len(THINGS)), name)
+            back_end.check(f"up:{name}", len(THINGS))
+            lines = [line for _, lines, _, _ in back_end.batches for line in lines if line["channel"] == f"up:{name}"]
+            assert [{key: line[key] for key in line if key.startswith("data")} for line in lines] == [thing for thing, _ in THINGS], name
 
 
 def carried(node):

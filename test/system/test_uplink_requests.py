@@ -252,11 +252,42 @@ def test_cancel_and_stop(server, back_end):
     thread = threading.Thread(target=lambda: waiting.append(send(server, "s1", "/gate/s", wait=SECONDS)))
     thread.start()
     wait_until(lambda: back_end.count("/gate/s") == 1, "the call")
-    server.stop()
+    with Ws(server, "user=bob") as nameless:    # its response would go to conn:KEY
+        nameless.ask("request", "accepted", id="n1", method="GET", path="/gate/n")
+        server.stop()
     thread.join(SECONDS)
     assert waiting and waiting[0][0] == 202
     server.start()
     assert response_of(server, "s1")["status"] == 504
+
+
+# What can't be sent is refused in words, and nothing of it is kept: the same id is good for another request.
+REFUSED = [
+    (400, "segment", {"path": "/a/../b"}), (400, "encoded slash", {"path": "/a%2Fb"}), (400, "`path` is", {"path": "http://a/b"}),
+    (400, "capitals", {"method": "get"}), (400, "one of `body`", {"body": 1, "body_base64": ""}), (400, "did you mean", {"boddy": 1}),
+    (400, "line break", {"headers": {"A": "1\n2"}}), (400, "600000", {"timeout_ms": 600001}),
+    (403, "`allow`", {"path": "/closed"}), (404, "[uplink]", {"path": "/small", "method": "GET"}),
+    (413, "body_bytes_max", {"path": "/small", "body": "x" * 11}),
+]
+
+
+def test_what_is_refused(back_end):
+    config = (f"responses_bytes_max = 64K\n[backend app]\nurl = {back_end.url}\n[uplink closed]\npath = /closed\nbackend = app\nallow = nobody\n"
+              "[uplink small]\nmethods = POST\npath = /small\nbackend = app\nbody_bytes_max = 10\n[uplink all]\npath = /all/**\nbackend = app\n")
+    with Server(config=config) as server:
+        for code, words, members in REFUSED:
+            status, problem = send(server, "r1", **{"method": "POST", "path": "/all/x", **members})
+            assert status == code and words in problem["detail"], (members, status, problem)
+        with contextlib.closing(Api(server.url)) as api:
+            for named, query, words in (("car", "&device=phone", "leave out `device`"), ("a/b", "", "no device's name"), ("", "", "name the device")):
+                answer = api.call("POST", f"/v1/request?user=ann{query}",
+                                  json.dumps({"id": "r1", "method": "GET", "path": "/all/x", "device": named}), JSON)
+                assert answer.status == 400 and words in json.loads(answer.body)["detail"], answer.body
+        assert back_end.seen == [] and responses(server) == []
+        for name in ("r1", "r2"):
+            assert send(server, name, "/all/long", method="POST", body="x" * 60000, wait=SECONDS)[1]["status"] == 200
+        status, problem = send(server, "r1", "/all/long", method="POST", body="x" * 60000)
+        assert (status, problem["title"]) == (410, "Gone")
 
 
 def wait_and_cancel_on_another_node(one, two, three, back_end):

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-enum { CONNS_MAX = 1024, HEAD_ROOM = 64 * 1024, ANSWER_MAX = 64 * 1024 };
+enum { CONNS_MAX = 1024, HEAD_ROOM = 1024 * 1024, ANSWER_MAX = 64 * 1024 };
 
 /* --- the server ---------------------------------------------------------------------------------------------- */
 
@@ -25,6 +25,7 @@ struct far_server {
     pthread_t   thread, conns[CONNS_MAX];
     atomic_uint conn_count;   /* connections ever */
     atomic_uint request_count;
+    atomic_uint closed_count; /* connections that have ended */
     atomic_bool is_closing;
 };
 
@@ -41,8 +42,8 @@ static bool put_text(int fd, const char *text)
 /* Until the client closes. */
 static void hold(int fd)
 {
-    char byte;
-    while (recv(fd, &byte, 1, 0) > 0) {}
+    char bytes[4096];
+    while (recv(fd, bytes, sizeof bytes, 0) > 0) {}
 }
 
 static void drip(int fd, const char *head)
@@ -86,6 +87,11 @@ static bool serve_far(int fd, const char *path, const char *request, size_t len)
         { "/chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n", false },
         { "/close", "", false },
         { "/more", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged", true },
+        { "/interim", "HTTP/1.1 103 Early Hints\r\nX-Kept: early\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true },
+        { "/none", "HTTP/1.1 204 No Content\r\n\r\n", true },
+        { "/old", "HTTP/1.0 200 OK\r\n\r\nold", false },
+        { "/bye", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false },
+        { "/quiet", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false },
         { "/half", "HTTP/1.1 200 OK\r\nContent-Le", false },
         { "/trailing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Kept: late\r\n\r\n", true },
     };
@@ -109,6 +115,14 @@ static bool serve_far(int fd, const char *path, const char *request, size_t len)
     return strcmp(path, "/echo") == 0;
 }
 
+/* An answer before the request is whole. */
+static void refuse_early(int fd)
+{
+    put_text(fd, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    shutdown(fd, SHUT_WR);
+    hold(fd);
+}
+
 /* One whole request, with a body of Content-Length. 0: the client is gone. */
 static size_t read_request(int fd, char *into)
 {
@@ -120,6 +134,10 @@ static size_t read_request(int fd, char *into)
             return 0;
         len += (size_t)got;
         into[len] = '\0';
+        if (strncmp(into, "POST /large ", 12) == 0) {
+            refuse_early(fd);
+            return 0;
+        }
         const char *end    = strstr(into, "\r\n\r\n");
         const char *length = strstr(into, "Content-Length: ");
         if (end == NULL)
@@ -146,6 +164,7 @@ static void *serve_conn(void *ctx)
             break;
     }
     close(conn.fd);
+    atomic_fetch_add(&conn.server->closed_count, 1);
     free(request);
     return NULL;
 }
@@ -169,12 +188,20 @@ static void far_server_open(struct far_server *server)
 {
     struct sockaddr_in at  = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t          len = sizeof at;
+    int                few = 8 * 1024;  /* bytes that its kernel takes, so that long requests go in parts */
 
     *server = (struct far_server){ .listener = socket(AF_INET, SOCK_STREAM, 0) };
+    must(setsockopt(server->listener, SOL_SOCKET, SO_RCVBUF, &few, sizeof few) == 0);
     must(bind(server->listener, (struct sockaddr *)&at, sizeof at) == 0 && listen(server->listener, 64) == 0);
     must(getsockname(server->listener, (struct sockaddr *)&at, &len) == 0);
     server->port = ntohs(at.sin_port);
     must(pthread_create(&server->thread, NULL, accept_all, server) == 0);
+}
+
+static void wait_until_closed(struct far_server *server, unsigned count)
+{
+    while (atomic_load(&server->closed_count) < count)
+        usleep(1000);
 }
 
 /* All clients have closed. */
@@ -290,6 +317,10 @@ static void every_end_has_a_word(void **state)
         { "/refused",   FETCH_ANSWERED,  403, "",   true },
         { "/redirect",  FETCH_ANSWERED,  302, "",   true },  /* threat 112 */
         { "/trailing",  FETCH_ANSWERED,  200, "ok", true },
+        { "/interim",   FETCH_ANSWERED,  200, "ok", true },
+        { "/none",      FETCH_ANSWERED,  204, "",   true },
+        { "/old",       FETCH_ANSWERED,  200, "old", true },
+        { "/bye",       FETCH_ANSWERED,  200, "ok", true },
         { "/early",     FETCH_GARBAGE,   0,   NULL, true },
         { "/garbage",   FETCH_GARBAGE,   0,   NULL, true },
         { "/chunks",    FETCH_GARBAGE,   0,   NULL, true },
@@ -339,6 +370,10 @@ static void a_request_says_what_it_was_told_and_no_more(void **state)
     assert_false(fetch_call_add_field(call, SPAN("X-Bad"), SPAN("a\r\nX-Forged: yes")));
     assert_false(fetch_call_add_field(call, SPAN("X Bad"), SPAN("a")));
     assert_false(fetch_call_add_field(call, SPAN(""), SPAN("a")));
+    assert_false(fetch_call_add_field(call, SPAN("host"), SPAN("a")));
+    assert_false(fetch_call_add_field(call, SPAN("content-length"), SPAN("1")));
+    assert_false(fetch_call_add_field(call, SPAN("Transfer-encoding"), SPAN("chunked")));
+    assert_false(fetch_call_add_field(call, SPAN("Connection"), SPAN("close")));
     buf_put_lit(&call->body, "{\"a\":\0}");
     ask(&asker, call);
     assert_int_equal(call->status, 201);
@@ -408,6 +443,159 @@ static void what_was_sent_is_not_sent_again(void **state)
             atomic_load(&asker.server.request_count) - before != 1 + repeatable)
             fail_msg("repeatable %u: %s, %s, sent %u times", repeatable, fetch_outcome_text(call->outcome), call->why,
                      atomic_load(&asker.server.request_count) - before);
+        fetch_call_free(call);
+    }
+    asker_close(&asker);
+}
+
+static void a_connection_that_has_ended_is_not_used(void **state)
+{
+    (void)state;
+    static const char *const paths[] = { "/bye", "/quiet", "/old" };
+    struct asker             asker;
+
+    asker_open(&asker, usual);
+    for (unsigned i = 0; i < 3; i++) {
+        fetch_call_free(ask(&asker, call_new(&asker, "GET", paths[i])));
+        wait_until_closed(&asker.server, i + 1);
+        assert_int_equal(atomic_load(&asker.server.conn_count), i + 1);
+    }
+    struct fetch_call *call = ask(&asker, call_new(&asker, "POST", "/ok"));
+    assert_int_equal(call->outcome, FETCH_ANSWERED);
+    assert_int_equal(atomic_load(&asker.server.conn_count), 4);
+    fetch_call_free(call);
+    asker_close(&asker);
+}
+
+/* libcurl goes by milliseconds: it may close either of two. */
+static void the_connection_unused_for_longest_is_closed(void **state)
+{
+    (void)state;
+    struct asker      asker;
+    struct far_server other;
+    char              url[64];
+
+    asker_open(&asker, (struct fetch_limits){ .calls_max = 8, .under_way_max = 8, .idle_max = 1 });
+    far_server_open(&other);
+    fetch_call_free(ask(&asker, call_new(&asker, "GET", "/ok")));
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/ok", other.port);
+    fetch_call_free(ask(&asker, call_new(&asker, "GET", url)));
+    while (is_curl_alone && atomic_load(&asker.server.closed_count) + atomic_load(&other.closed_count) == 0)
+        usleep(1000);
+    if (!is_curl_alone) {
+        wait_until_closed(&asker.server, 1);
+        assert_int_equal(atomic_load(&other.closed_count), 0);
+    }
+    fetch_stop(asker.fetch);
+    far_server_close(&other);
+    asker_close(&asker);
+}
+
+static void long_bodies_go_in_parts(void **state)
+{
+    (void)state;
+    enum { LONG = 900 * 1024 };
+    struct asker asker;
+
+    asker_open(&asker, usual);
+    for (int i = 0; i < 3; i++) {
+        struct fetch_call *call = call_new(&asker, "POST", "/echo");
+        memset(buf_extend(&call->body, LONG), 'a' + i, LONG);
+        call->answer_bytes_max = 2 * LONG;
+        call->timeout_ms       = 60000;
+        ask(&asker, call);
+        assert_int_equal(call->outcome, FETCH_ANSWERED);
+        assert_memory_equal(call->answer.at + call->answer.len - LONG, call->body.at, LONG);
+        fetch_call_free(call);
+    }
+    assert_int_equal(atomic_load(&asker.server.conn_count), 1);
+    asker_close(&asker);
+}
+
+static void an_answer_may_come_before_the_request_is_whole(void **state)
+{
+    (void)state;
+    enum { LONG = 32 * 1024 * 1024 };
+    struct asker asker;
+
+    asker_open(&asker, usual);
+    struct fetch_call *call = call_new(&asker, "POST", "/large");
+    memset(buf_extend(&call->body, LONG), 'a', LONG);
+    call->timeout_ms = 60000;
+    ask(&asker, call);
+    if (call->outcome != FETCH_ANSWERED || call->status != 413)
+        fail_msg("%s, %u, %s", fetch_outcome_text(call->outcome), call->status, call->why);
+    fetch_call_free(call);
+    asker_close(&asker);
+}
+
+/* The queue of connections that nobody accepts is full, so that the kernel drops what else comes. */
+static void connecting_has_a_time_of_its_own(void **state)
+{
+    (void)state;
+    enum { QUEUED = 8 };
+    struct sockaddr_in at  = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t          len = sizeof at;
+    int                deaf = socket(AF_INET, SOCK_STREAM, 0), queued[QUEUED];
+    struct asker       asker;
+    char               url[64];
+
+    must(bind(deaf, (struct sockaddr *)&at, sizeof at) == 0 && listen(deaf, 0) == 0);
+    must(getsockname(deaf, (struct sockaddr *)&at, &len) == 0);
+    for (int i = 0; i < QUEUED; i++) {
+        queued[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(queued[i], (struct sockaddr *)&at, sizeof at);
+    }
+    asker_open(&asker, usual);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/", ntohs(at.sin_port));
+    struct fetch_call *call  = call_new(&asker, "GET", url);
+    call->timeout_ms         = 60000;
+    call->connect_timeout_ms = 100;
+    ask(&asker, call);
+    assert_true(call->outcome == FETCH_TIMEOUT && !call->is_sent && call->why[0] != '\0');
+    fetch_call_free(call);
+    asker_close(&asker);
+    for (int i = 0; i < QUEUED; i++)
+        close(queued[i]);
+    close(deaf);
+}
+
+/* Our own client has the address of a name from libcurl, which serves the first call to it. */
+static void a_name_is_looked_up_once(void **state)
+{
+    (void)state;
+    struct asker asker;
+    char         url[64];
+
+    asker_open(&asker, usual);
+    snprintf(url, sizeof url, "http://localhost:%u/echo", asker.server.port);
+    for (int i = 0; i < 10; i++) {
+        struct fetch_call *call = ask(&asker, call_new(&asker, "GET", url));
+        char               want[128];
+        snprintf(want, sizeof want, "GET /echo HTTP/1.1\r\nHost: localhost:%u\r\n\r\n", asker.server.port);
+        assert_true(call->outcome == FETCH_ANSWERED && span_eq(buf_span(&call->answer), span_str(want)));
+        fetch_call_free(call);
+    }
+    assert_int_equal(atomic_load(&asker.server.conn_count), is_curl_alone ? 1 : 2);
+    asker_close(&asker);
+}
+
+static void a_name_that_has_left_its_address_is_unreachable(void **state)
+{
+    (void)state;
+    struct asker      asker;
+    struct far_server gone;
+    char              url[64];
+
+    asker_open(&asker, usual);
+    far_server_open(&gone);
+    snprintf(url, sizeof url, "http://localhost:%u/bye", gone.port);
+    for (int i = 0; i < 2; i++)
+        fetch_call_free(ask(&asker, call_new(&asker, "GET", url)));
+    far_server_close(&gone);
+    for (int i = 0; i < 2; i++) {  /* at the address that is remembered, then without one */
+        struct fetch_call *call = ask(&asker, call_new(&asker, "GET", url));
+        assert_true(call->outcome == FETCH_UNREACHABLE && !call->is_sent && call->why[0] != '\0');
         fetch_call_free(call);
     }
     asker_close(&asker);
@@ -587,6 +775,13 @@ int main(void)
         cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
         cmocka_unit_test(connections_are_kept),  cmocka_unit_test(a_call_can_be_cancelled),
         cmocka_unit_test(what_was_sent_is_not_sent_again),
+        cmocka_unit_test(a_connection_that_has_ended_is_not_used),
+        cmocka_unit_test(the_connection_unused_for_longest_is_closed),
+        cmocka_unit_test(long_bodies_go_in_parts),
+        cmocka_unit_test(an_answer_may_come_before_the_request_is_whole),
+        cmocka_unit_test(connecting_has_a_time_of_its_own),
+        cmocka_unit_test(a_name_is_looked_up_once),
+        cmocka_unit_test(a_name_that_has_left_its_address_is_unreachable),
         cmocka_unit_test(a_lie_about_the_length_forges_no_answer),
         cmocka_unit_test(a_handle_keeps_nothing_of_the_call_before),
         cmocka_unit_test(counted_calls_stand_in_no_line),

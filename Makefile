@@ -368,6 +368,12 @@ failures:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire
 	@test/loss-table --run $(FAILURE_ROUNDS) $(SAN)
 
+# Requests over links that are cut, alone and in a cluster, and uploads whose back end is away, at full length; it writes docs/uplink.md anew.
+uplink-cuts:
+	@setup/packages test
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/longwired $(BUILD)/longwire
+	@test/uplink-cuts --write $(BUILD)
+
 # A cluster goes from the build in BEFORE, a folder with a longwired, to this one, node by node and under load.
 upgrade:
 	@test -x "$(BEFORE)/longwired" || { echo 'BEFORE must name a folder with the longwired of the release before' >&2; exit 2; }
@@ -403,12 +409,13 @@ help:
 	@echo 'make soak     long runs of what make test does briefly'
 	@echo 'make upgrade  a cluster goes from the build in BEFORE to this one, under load'
 	@echo 'make failures the failures of a cluster at full length; writes docs/loss-table.md (FAILURE_ROUNDS=3)'
+	@echo 'make uplink-cuts  requests over links that are cut, alone and in a cluster; writes docs/uplink.md'
 	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
 	@echo 'make million  a million sessions on fifty nodes, or as many as this machine holds'
 	@echo 'make install  put programs, man page, completions and unit into place (PREFIX=/usr/local DESTDIR=)'
 	@echo 'make docker-check  build the image of the Dockerfile with buildah, and try it (IMAGE_FOLDER=DIR)'
 	@echo 'make clean'
 
-.PHONY: all client cluster failures upgrade docker-check install tool-pages bench million units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim cluster-seeds system soak fuzz help
+.PHONY: all client cluster failures uplink-cuts upgrade docker-check install tool-pages bench million units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim cluster-seeds system soak fuzz help
 clean:
 	rm -rf $(BUILD)

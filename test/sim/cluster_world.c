@@ -368,6 +368,8 @@ static void seat_leave(struct cluster_world *all, unsigned no)
     bool                   is_out = writer_is_idle(&node->writer) && !publishers_wait_for(world->publishers, seat_loops(all, no));
 
     promise(world, !world->is_healing || world->now < seat->leaving_since + 2 * ANSWER_MS, "node %u leaves, and never ends", no);
+    if (is_out)
+        all->stirred_at = world->now;  /* others may hear of it before it is told that they do */
     if (!is_out || (!plant_leaves_at_once(seat->node) && !cluster_leave(seat->node->cluster)))
         return;
     tell(world, "node %u has left", no);

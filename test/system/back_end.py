@@ -12,13 +12,20 @@ import threading
 import urllib.parse
 
 
+class Quiet(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 1024   # nodes open many connections at once; one that does not fit would wait for a retransmission
+
+    def handle_error(self, *_):
+        """A node that was killed takes no answer."""
+
+
 class BackEnd:
     def __init__(self):
         self.requests, self.lock = [], threading.Lock()
         self.gate = threading.Event()
         self.gate.set()
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"back_end": self}))
-        self.http.daemon_threads = True
+        self.http = Quiet(("127.0.0.1", 0), type("Bound", (Handler,), {"back_end": self}))
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.05,))
 

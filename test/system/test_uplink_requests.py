@@ -10,6 +10,8 @@ import urllib.parse
 
 import pytest
 
+import cluster_cuts
+from back_end import BackEnd as CountingBackEnd
 from cluster import Cluster
 from longwire_client import Api
 from longwire_server import Server, is_built
@@ -318,9 +320,17 @@ def wait_and_cancel_on_another_node(one, two, three, back_end):
     assert back_end.count("/gate/w") == back_end.count("/gate/x") == 1
 
 
+def cut_links_and_kill_a_node(cluster, shop):
+    """cluster_cuts.py does the same with 10,000 requests over 200 links."""
+    found = cluster_cuts.run(cluster, shop, requests=120, links=12, kills=1, seed=1, deliveries=cluster_cuts.DELIVERIES)
+    assert not found["faults"] and found["answered"] == 120, found
+
+
 # Threat 60, beyond one node.
 def test_other_nodes_know_an_id_and_answer_for_a_node_that_is_gone(back_end):
-    with Cluster(config="cluster_lease_s = 3\n" + config(back_end)) as cluster:
+    own = config(back_end).removeprefix("loops = 2\n")
+    with CountingBackEnd() as shop, Cluster(config=cluster_cuts.CONFIG.format(url=shop.url) + own) as cluster:
+        cut_links_and_kill_a_node(cluster, shop)
         one, two, three = cluster.nodes
         wait_and_cancel_on_another_node(one, two, three, back_end)
         back_end.gate.clear()

@@ -33,7 +33,8 @@ static const struct request_port host_request_port = {
 static struct requests_limits requests_limits_of(const struct settings *settings)
 {
     return (struct requests_limits){ .keep_ms             = settings->idempotency_window_s * 1000,
-                                     .responses_bytes_max = settings->responses_bytes_max };
+                                     .responses_bytes_max = settings->responses_bytes_max,
+                                     .per_user_per_s      = settings->requests_per_user_per_s };
 }
 
 static const struct forwarder_port host_forwarder_port = {

@@ -5,7 +5,7 @@
 static const char *const outcome_words[REQUEST_OUTCOME_COUNT] = {
     [REQUEST_ACCEPTED] = "accepted", [REQUEST_ANSWERED] = "answered", [REQUEST_REPLAYED] = "replayed",
     [REQUEST_CONFLICT] = "conflict", [REQUEST_GONE] = "gone", [REQUEST_NO_SPACE] = "no_space", [REQUEST_BUSY] = "busy",
-    [REQUEST_AWAY] = "away", [REQUEST_DROPPED] = "dropped",
+    [REQUEST_TOO_OFTEN] = "too_often", [REQUEST_AWAY] = "away", [REQUEST_DROPPED] = "dropped",
 };
 
 static void put_request_outcomes(struct buf *out, const struct requests_counters *counters)

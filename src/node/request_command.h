@@ -33,6 +33,7 @@ enum request_outcome {
     REQUEST_GONE,       /* 410: it was answered, and the answer is no longer kept */
     REQUEST_NO_SPACE,   /* 507 */
     REQUEST_BUSY,       /* 429: too many requests are under way */
+    REQUEST_TOO_OFTEN,  /* 429: the user has sent as many as requests_per_user_per_s allows; the id isn't used up */
     REQUEST_AWAY,       /* 503: the ledger can't be asked, or nobody knows whether it was written; the same id settles it */
     REQUEST_DROPPED,    /* REQUEST_CANCEL: there was nothing to cancel */
     REQUEST_OUTCOME_COUNT

@@ -385,6 +385,8 @@ const char *request_explain(enum request_outcome outcome, unsigned *ret_status)
                                     "log of the device keeps)" },
         [REQUEST_NO_SPACE] = { 507, "the disk is full; the request was not sent" },
         [REQUEST_BUSY]     = { 429, "too many requests are under way; send it again a little later" },
+        [REQUEST_TOO_OFTEN] = { 429, "this user sends more requests than requests_per_user_per_s allows; send it again a second "
+                                     "later" },
         [REQUEST_AWAY]     = { 503, "whether this id was used can't be asked now; send the same request again a little later" },
     };
 

@@ -12,57 +12,74 @@ enum { FIELD_BYTES_MAX = 4 * 1024 };
 
 /* --- what is sent ----------------------------------------------------------------------------------------------- */
 
+/* Of a name, or of three of them, each byte as `%xx`. */
+struct field_text {
+    struct buf buf;
+    char       bytes[FIELD_BYTES_MAX];
+};
+
+static struct buf *field_text_begin(struct field_text *text)
+{
+    text->buf = (struct buf){ .at = text->bytes, .cap = sizeof text->bytes, .max = sizeof text->bytes };  /* never grows */
+    return &text->buf;
+}
+
+static void add_text(struct fetch_call *call, struct span name, const struct field_text *text)
+{
+    must(!buf_is_over(&text->buf) && fetch_call_add_field(call, name, buf_span(&text->buf)));
+}
+
 static void add_encoded(struct fetch_call *call, const char *name, struct span value)
 {
-    struct buf text;
+    struct field_text text;
 
     if (value.len == 0)
         return;
-    buf_init(&text, FIELD_BYTES_MAX);
-    url_put_encoded(&text, value);
-    must(!buf_is_over(&text) && fetch_call_add_field(call, span_str(name), buf_span(&text)));
-    buf_fini(&text);
+    url_put_encoded(field_text_begin(&text), value);
+    add_text(call, span_str(name), &text);
 }
 
 /* USER/DEVICE/ID; of a link without a device's name, its connection's key stands for the device. */
 static void add_key(struct fetch_call *call, const struct request_command *command)
 {
-    struct buf text;
+    struct field_text text;
+    struct buf       *key = field_text_begin(&text);
 
-    buf_init(&text, FIELD_BYTES_MAX);
-    url_put_encoded(&text, command->user);
-    buf_putc(&text, '/');
+    url_put_encoded(key, command->user);
+    buf_putc(key, '/');
     if (command->device.len > 0)
-        url_put_encoded(&text, command->device);
+        url_put_encoded(key, command->device);
     else
-        connection_key_put(&text, command->key);
-    buf_putc(&text, '/');
-    url_put_encoded(&text, command->id);
-    must(!buf_is_over(&text) && fetch_call_add_field(call, SPAN("Idempotency-Key"), buf_span(&text)));
-    buf_fini(&text);
+        connection_key_put(key, command->key);
+    buf_putc(key, '/');
+    url_put_encoded(key, command->id);
+    add_text(call, SPAN("Idempotency-Key"), &text);
 }
 
 static void add_connection(struct fetch_call *call, uint64_t key)
 {
-    struct buf text;
+    struct field_text text;
 
     if (key == 0)
         return;
-    buf_init(&text, CONNECTION_KEY_DIGITS);
-    connection_key_put(&text, key);
-    must(fetch_call_add_field(call, SPAN("Longwire-Connection"), buf_span(&text)));
-    buf_fini(&text);
+    connection_key_put(field_text_begin(&text), key);
+    add_text(call, SPAN("Longwire-Connection"), &text);
 }
 
 /* W3C Trace Context: the client's, or the beginning of a trace that nobody has asked to be recorded. */
 static void add_trace(struct fetch_call *call, struct span traceparent, struct rng *random)
 {
-    char text[64];
+    struct field_text text;
+    struct buf       *made = field_text_begin(&text);
 
     if (traceparent.len == 0) {
-        unsigned long long a = rng_next(random), b = rng_next(random), parent = rng_next(random);
-        snprintf(text, sizeof text, "00-%016llx%016llx-%016llx-00", a, b | 1, parent | 1);
-        traceparent = span_str(text);
+        buf_put_lit(made, "00-");
+        connection_key_put(made, rng_next(random));
+        connection_key_put(made, rng_next(random) | 1);
+        buf_putc(made, '-');
+        connection_key_put(made, rng_next(random) | 1);
+        buf_put_lit(made, "-00");
+        traceparent = buf_span(made);
     }
     must(fetch_call_add_field(call, SPAN("traceparent"), traceparent));
 }

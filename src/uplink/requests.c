@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "device/row_kind.h"
+#include "message/user_name.h"
 #include "uplink/requests_priv.h"
 
 enum { CLAIM_AGAIN_TICKS = 10, CALL_VALUE_BYTES_MAX = 256 };
@@ -39,13 +40,18 @@ struct request_work *request_work_find(struct requests *requests, struct span na
     return node == NULL ? NULL : container_of(node, struct request_work, by_id);
 }
 
+enum { NAME_BYTES = USER_NAME_BYTES_MAX + DEVICE_NAME_BYTES_MAX + 1 };
+
 /* Borrowed from `scratch` or the command. */
-static struct span command_name(const struct request_command *command, struct buf *scratch)
+static struct span command_name(const struct request_command *command, char scratch[NAME_BYTES])
 {
+    struct buf name = { .at = scratch, .cap = NAME_BYTES, .max = NAME_BYTES };  /* never grows */
+
     if (command->device.len == 0)
         return span_of(&command->key, sizeof command->key);
-    request_key_put(scratch, command->user, command->device, SPAN(""));
-    return buf_span(scratch);
+    request_key_put(&name, command->user, command->device, SPAN(""));
+    must(!buf_is_over(&name));
+    return buf_span(&name);
 }
 
 /* --- telling ---------------------------------------------------------------------------------------------------- */
@@ -129,14 +135,12 @@ static void waiters_tick(struct requests *requests)
 
 static void set_work_words(struct request_work *work, const struct request_command *command)
 {
-    struct buf key;
+    size_t     len = command->user.len + command->device.len + command->id.len + 2;
+    struct buf key = { .at = work->words, .cap = len, .max = len };  /* never grows */
 
-    buf_init(&key, SIZE_MAX / 2);
     request_key_put(&key, command->user, command->device, command->id);
-    must(key.len == command->user.len + command->device.len + command->id.len + 2);
-    memcpy(work->words, key.at, key.len);
-    work->key_len = key.len;
-    buf_fini(&key);
+    must(!buf_is_over(&key) && key.len == len);
+    work->key_len = len;
 }
 
 struct request_work *request_work_new(struct requests *requests, const struct request_command *command,
@@ -416,13 +420,26 @@ static void request_cancel(struct requests *requests, struct request_work *work,
     request_tell(requests, command, is_here || can_be_elsewhere(requests, command) ? REQUEST_ACCEPTED : REQUEST_DROPPED);
 }
 
+/* A link without a user counts by itself. */
+static bool comes_too_often(struct requests *requests, const struct request_command *command)
+{
+    struct span who = command->user.len > 0 ? command->user : span_of(&command->key, sizeof command->key);
+
+    return command->way == REQUEST_SEND && requests->limits.per_user_per_s > 0 &&
+           !request_rate_take(&requests->rate, hash_bytes(requests->setup.hash_key, who), requests->limits.per_user_per_s,
+                              requests->now);
+}
+
 void requests_take(struct requests *requests, struct request_command *command)
 {
-    struct buf scratch;
+    char scratch[NAME_BYTES];
 
     counter_add(&requests->counters.taken, 1);
-    buf_init(&scratch, SIZE_MAX / 2);
-    struct span          name = command_name(command, &scratch);
+    if (comes_too_often(requests, command)) {
+        request_tell(requests, command, REQUEST_TOO_OFTEN);
+        return;
+    }
+    struct span          name = command_name(command, scratch);
     struct request_work *work = request_work_find(requests, name, command->id);
     if (command->way == REQUEST_CANCEL)
         request_cancel(requests, work, command);
@@ -432,7 +449,6 @@ void requests_take(struct requests *requests, struct request_command *command)
         request_tell(requests, command, REQUEST_AWAY);
     else
         request_begin(requests, command, name);
-    buf_fini(&scratch);
 }
 
 /* --- time ------------------------------------------------------------------------------------------------------- */
@@ -542,5 +558,6 @@ void requests_fini(struct requests *requests)
         work_drop(container_of(requests->all.next, struct request_work, link));
     request_scan_free(requests);
     request_devices_fini(requests);
+    request_rate_fini(&requests->rate);
     map_fini(&requests->works);
 }

@@ -26,6 +26,7 @@
 #include "node/writer.h"
 #include "route/registry.h"
 #include "uplink/backend.h"
+#include "uplink/request_rate.h"
 
 enum {
     REQUESTS_UNDER_WAY_MAX  = 20000,             /* of this node; then REQUEST_BUSY */
@@ -49,6 +50,7 @@ struct request_port {
 };
 
 struct requests_limits {
+    uint64_t per_user_per_s;       /* 0: any number; then REQUEST_TOO_OFTEN */
     msec     keep_ms;              /* how long an id is remembered */
     uint64_t responses_bytes_max;  /* of a device: what is beyond the newest so many bytes is REQUEST_GONE */
 };
@@ -81,6 +83,7 @@ struct requests {
     struct rng               random;
     msec                     now;
     uint32_t                 tick;
+    struct request_rate      rate;        /* of users, if it is bounded */
     struct map               works;       /* requests under way here, by device (or link) and id */
     struct list              all;
     struct map               devices;     /* of which something is remembered */

@@ -616,6 +616,37 @@ static void a_claim_of_an_older_server_is_under_way(void **state)
     buf_fini(&value);
 }
 
+/* Threat 36. */
+static void a_user_sends_so_many_a_second(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node  = add_node(stage, "a", 5);
+    struct request_command  *bobs  = request_new(stage, "1", "x", false);
+
+    node->requests.limits.per_user_per_s = 2;
+    send_request(node, request_new(stage, "1", "x", false));
+    send_request(node, request_new(stage, "2", "x", false));
+    send_request(node, request_new(stage, "3", "x", false));
+    assert_int_equal(stage->told_count, 1);
+    assert_int_equal(stage->told[0].outcome, REQUEST_TOO_OFTEN);
+    cancel(node, "2");
+    assert_int_equal(stage->told[1].outcome, REQUEST_ACCEPTED);
+    bobs->user = SPAN("bob");
+    send_request(node, bobs);
+    settle(stage);
+    assert_int_equal(stage->told_count, 5);
+    assert_int_equal(stage->called, 2);
+    pass(stage, 500);
+    send_request(node, request_new(stage, "3", "x", false));  /* its id was not used up */
+    settle(stage);
+    assert_int_equal(stage->called, 3);
+    node->requests.limits.per_user_per_s = 0;
+    for (int i = 0; i < 10; i++)
+        send_request(node, request_new(stage, "3", "x", false));
+    assert_int_equal(stage->told[stage->told_count - 1].outcome, REQUEST_ACCEPTED);
+}
+
 static void who_waits_gets_the_response(void **state)
 {
     (void)state;
@@ -860,6 +891,7 @@ int main(void)
         cmocka_unit_test(old_answers_are_gone),
         cmocka_unit_test(bytes_of_answers_are_written_in_steps),
         cmocka_unit_test(a_claim_of_an_older_server_is_under_way),
+        cmocka_unit_test(a_user_sends_so_many_a_second),
         cmocka_unit_test(who_waits_gets_the_response),
         cmocka_unit_test(who_waits_elsewhere_gets_the_response),
         cmocka_unit_test(who_waits_gets_the_answer_for_a_node_that_is_gone),

@@ -3,6 +3,7 @@ becomes of the server and of the back end."""
 import contextlib
 import http.server
 import json
+import signal
 import socket
 import threading
 import time
@@ -144,6 +145,42 @@ def test_who_waits_is_answered_here(server):
     assert status == 200 and response["body_base64"] == "/wA="
     status, response = send(server, "w3", "/redirect", wait=SECONDS)
     assert response["status"] == 302 and response["headers"]["Location"].startswith("http://169.254.169.254/")
+
+
+def refusals_of_a_link(server, count):
+    """Sends so many requests at once; the errors that come, each with the id of its request."""
+    with Ws(server, "user=ann&device=phone") as link:
+        for number in range(count):
+            link.say("request", id=f"r{number}", method="GET", path="/hello")
+        told, errors = set(), []
+        while len(told) + len(errors) < count:
+            frame = json.loads(link.frame_text())
+            if frame["type"] == "accepted":
+                told.add(frame["id"])
+            elif frame["type"] == "error":
+                errors.append(frame)
+        assert told | {frame["id"] for frame in errors} == {f"r{number}" for number in range(count)}
+        assert link.ask("ping", "pong")
+    return errors
+
+
+# Threat 36.
+def test_a_user_sends_so_many_requests_a_second(back_end):
+    limit = "requests_per_user_per_s = 1\n"
+    with Server(config=limit + config(back_end)) as server, contextlib.closing(Api(server.url)) as api:
+        def post(user, number):
+            body = json.dumps({"id": f"p{number}", "method": "GET", "path": "/hello"})
+            return api.call("POST", f"/v1/request?user={user}&device=d", body, JSON)
+
+        errors = refusals_of_a_link(server, 30)
+        assert errors and all(frame["code"] == 429 and "requests_per_user_per_s" in frame["reason"] for frame in errors)
+        refused = next(answer for answer in (post("bob", number) for number in range(1000)) if answer.status != 202)
+        assert refused.status == 429 and refused.headers["Retry-After"] == "1" and "requests_per_user_per_s" in refused.json["detail"]
+        assert post("carl", 1).status == 202
+        (server.home / "longwired.conf").write_text(config(back_end))
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "event=reloaded" in server.log(), "the new configuration")
+        assert all(post("bob", number).status == 202 for number in range(2000, 2030))
 
 
 # Threat 60.

@@ -18,6 +18,7 @@ static const struct {
     { "rate", scenario_rate, "the same at --rate messages a second; look at the latency" },
     { "unicast", scenario_unicast, "a channel for each reader, messages to random ones" },
     { "durable", scenario_durable, "acknowledged publishes into --channels channels, nobody listens" },
+    { "requests", scenario_requests, "requests to a back end, --rate a second over --publishers links; look at the latency" },
     { "idle", scenario_idle, "the server's memory for --connections quiet readers" },
     { "connect", scenario_connect, "connect, subscribe, close, --connections times" },
     { "storm", scenario_storm, "--connections sessions come back by ticket, each with --missed messages" },

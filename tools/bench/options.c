@@ -40,7 +40,7 @@ static const struct option_row rows[] = {
     { "--at-once", OPTION_NUMBER, AT(at_once), "64", 1, 4096, "connections that are being made at once" },
     { "--missed", OPTION_NUMBER, AT(missed), "10", 1, 1000, "storm: messages for each session" },
     { "--first", OPTION_NUMBER, AT(first), "0", 0, 100000000, "hold: the number of the first user" },
-    { "--rate", OPTION_NUMBER, AT(rate), "50", 1, 1000000, "rate: messages a second" },
+    { "--rate", OPTION_NUMBER, AT(rate), "50", 1, 1000000, "rate, requests: so many a second" },
     { "--seconds-ms", OPTION_NUMBER, AT(seconds_ms), "3000", 1, 3600000, "how long to publish" },
     { "--warmup-ms", OPTION_NUMBER, AT(warmup_ms), "500", 1, 3600000, "how long to publish before that, unmeasured" },
     { "--settle-ms", OPTION_NUMBER, AT(settle_ms), "200", 0, 3600000, "rest before the server is read" },

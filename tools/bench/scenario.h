@@ -10,6 +10,7 @@ int scenario_rate(const struct options *options);     /* one channel, --rate mes
                                                        * server keeps up */
 int scenario_unicast(const struct options *options);  /* a channel for each reader, closed loop */
 int scenario_durable(const struct options *options);  /* no readers: acknowledged publishes into --channels channels */
+int scenario_requests(const struct options *options); /* requests to a back end, --rate a second over --publishers links */
 int scenario_idle(const struct options *options);     /* memory of --connections readers with a channel each */
 int scenario_connect(const struct options *options);  /* connect, subscribe, close, --connections times */
 int scenario_storm(const struct options *options);    /* --connections sessions come back, each with --missed messages */

@@ -34,7 +34,7 @@ static void ask_told(struct uplink_world *all, struct ask *ask, const struct req
     static const char *const texts[REQUEST_OUTCOME_COUNT] = {
         [REQUEST_ACCEPTED] = "accepted", [REQUEST_ANSWERED] = "answered", [REQUEST_REPLAYED] = "replayed", [REQUEST_CONFLICT] = "a conflict",
         [REQUEST_GONE] = "gone", [REQUEST_NO_SPACE] = "refused: no space", [REQUEST_BUSY] = "refused: busy", [REQUEST_AWAY] = "refused: away",
-        [REQUEST_DROPPED] = "not there to be cancelled",
+        [REQUEST_TOO_OFTEN] = "refused: too often", [REQUEST_DROPPED] = "not there to be cancelled",
     };
 
     tell(&all->world, "request %u of d%u is %s", ask->no, ask->device, texts[command->outcome]);
@@ -55,6 +55,7 @@ static void ask_told(struct uplink_world *all, struct ask *ask, const struct req
         return;
     case REQUEST_ANSWERED:
     case REQUEST_GONE:
+    case REQUEST_TOO_OFTEN:  /* nothing bounds them here */
     case REQUEST_DROPPED:
     case REQUEST_OUTCOME_COUNT:
         break;

@@ -1,6 +1,7 @@
 /* event_outbox_priv.h - what the parts of the outbox ask of each other. Private to this module.
  *
- *     event_outbox.c   lanes, and rows that are deleted      event_sweep.c   rows that were left behind */
+ *     event_outbox.c   lanes, and rows that are deleted      event_sweep.c   rows that were left behind
+ *                                                            event_lost.c    links that were */
 #ifndef DEVICE_EVENT_OUTBOX_PRIV_H
 #define DEVICE_EVENT_OUTBOX_PRIV_H
 
@@ -12,6 +13,16 @@ struct event_debt {
     size_t      key_len;
     char        key[];
 };
+
+enum { OUTBOX_BUSY = 1024 };  /* events that wait: there is enough to do without those of others */
+
+/* A link of a start of a node that has ended: its `disconnected`, and the end of its row. */
+void outbox_link_lost(struct event_outbox *outbox, const struct link_row *row);
+
+struct lost_links *lost_links_new(struct event_outbox *outbox);
+void               lost_links_free(struct lost_links *lost);
+void               lost_links_tick(struct lost_links *lost);
+void               lost_links_hurry(struct lost_links *lost);
 
 struct event_sweep *event_sweep_new(struct event_outbox *outbox);
 void                event_sweep_free(struct event_sweep *sweep);

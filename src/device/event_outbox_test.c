@@ -9,6 +9,7 @@
 
 #include "base/must.h"
 #include "device/devices_priv.h"
+#include "device/event_log.h"
 #include "device/membership.h"
 #include "device/offline_task.h"
 #include "device/row_kind.h"
@@ -27,6 +28,8 @@ struct event_stage {
     struct event_outbox outbox;
     struct devices      devices;
     struct offline_tasks offline;
+    struct shard        shard;
+    struct event_log    log;         /* of the one loop */
     struct bundle       posted, sent;
     unsigned            starts;
     msec                wall;
@@ -47,6 +50,22 @@ static void stage_post(void *ctx, struct command *command)
 
 static const struct writer_port stage_port = { stage_send, stage_post };
 
+static void loop_send(void *ctx, struct command *command)
+{
+    stage_post(ctx, command);
+}
+
+static const struct shard_port loop_port = { .send = loop_send };
+
+static void loop_begin(struct event_stage *stage)
+{
+    static const struct shard_limits limits = { .page_count_max = 1, .publish_count_max = 99, .publish_bytes_max = 8 << 20 };
+
+    shard_init(&stage->shard, 0, &loop_port, stage, &limits);
+    shard_turn_begin(&stage->shard, 5, stage->wall);
+    stage->log = (struct event_log){ .shard = &stage->shard, .outbox = &stage->outbox, .kinds = stage->outbox.kinds };
+}
+
 static void node_begin(struct event_stage *stage, unsigned kinds)
 {
     const struct writer_limits limits = {
@@ -66,6 +85,7 @@ static void node_begin(struct event_stage *stage, unsigned kinds)
     stage->memberships.events = &stage->outbox;
     devices_init(&stage->devices, &stage->writer, &stage->spaces, &key, &devices_limits);
     offline_tasks_init(&stage->offline, &stage->devices, &stage->outbox);
+    loop_begin(stage);
 }
 
 static void free_all(struct bundle *bundle)
@@ -81,6 +101,8 @@ static void free_all(struct bundle *bundle)
 static void node_end(struct event_stage *stage)
 {
     free_all(&stage->sent);
+    free_all(&stage->posted);
+    shard_fini(&stage->shard);
     offline_tasks_fini(&stage->offline);
     devices_fini(&stage->devices);
     writer_fini(&stage->writer);
@@ -198,15 +220,20 @@ static void on_scan(struct ledger_read *read)
     (void)read;
 }
 
-static size_t row_count(struct event_stage *stage)
+static size_t rows_of(struct event_stage *stage, enum row_kind kind)
 {
-    struct ledger_read read = { .way = LEDGER_SCAN, .kind = ROW_EVENT, .limit = 100, .bytes_max = 1 << 20, .wall = stage->wall,
+    struct ledger_read read = { .way = LEDGER_SCAN, .kind = (uint8_t)kind, .limit = 100, .bytes_max = 1 << 20, .wall = stage->wall,
                                 .done = on_scan };
 
     stage->durable->ledger->ops->read(stage->durable->ledger, &read);
     size_t count = read.row_count;
     ledger_read_fini(&read);
     return count;
+}
+
+static size_t row_count(struct event_stage *stage)
+{
+    return rows_of(stage, ROW_EVENT);
 }
 
 static void each_change_has_one_event_with_the_seq_of_its_message(void **state)
@@ -463,6 +490,181 @@ static void messages_that_a_server_leaves_behind_are_looked_at_later(void **stat
     stage_close(&stage);
 }
 
+/* --- what loops note -------------------------------------------------------------------------------------------- */
+
+enum { CONNECTIONS = EVENT_KIND_CONNECTED | EVENT_KIND_DISCONNECTED };
+
+static struct event_facts link_facts(enum event_kind kind, const char *user, uint64_t connection)
+{
+    return (struct event_facts){ .kind = kind, .user = span_str(user), .connection = connection,
+                                 .reason = kind == EVENT_KIND_DISCONNECTED ? "closed" : NULL };
+}
+
+static bool link_begins(struct event_stage *stage, const char *user, uint64_t connection, bool has_row)
+{
+    struct event_facts facts = link_facts(EVENT_KIND_CONNECTED, user, connection);
+
+    event_log_note_begin(&stage->log, &facts, &has_row);
+    return has_row;
+}
+
+static void link_ends(struct event_stage *stage, const char *user, uint64_t connection, bool has_row)
+{
+    struct event_facts facts = link_facts(EVENT_KIND_DISCONNECTED, user, connection);
+
+    event_log_note_end(&stage->log, &facts, has_row);
+}
+
+static void what_nobody_asks_for_is_not_noted(void **state)
+{
+    struct event_stage stage;
+    struct event_facts facts = { .kind = EVENT_KIND_SUBSCRIBED, .user = SPAN("ann"), .channel = SPAN("topic:a") };
+
+    (void)state;
+    stage_open(&stage, EVENT_KIND_UNSUBSCRIBED);
+    event_log_note(&stage.log, &facts);
+    assert_false(link_begins(&stage, "ann", 7, false));
+    link_ends(&stage, "ann", 7, false);
+    assert_null(bundle_take(&stage.posted));
+    assert_false(event_log_wants(NULL, EVENT_KIND_CONNECTED));
+    stage_close(&stage);
+}
+
+static void events_of_a_user_wait_behind_one_that_was_refused(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, EVENT_KIND_CONNECTED);
+    stage.writer.limits.waiting_count_max = 0;
+    for (uint64_t i = 1; i <= 5; i++)
+        link_begins(&stage, "ann", i, false);
+    stage_run(&stage);
+    assert_string_equal(events(&stage), "");
+    assert_int_equal(counter_get(&stage.outbox.refused), 1);
+    assert_true(event_outbox_is_idle(&stage.outbox));  /* nothing that the store would take */
+    stage.writer.limits.waiting_count_max = 100;
+    stage_ticks(&stage, 20);
+    const char *at = events(&stage);
+    for (unsigned i = 1; i <= 5; i++) {
+        char want[60];
+        snprintf(want, sizeof want, "\"connection\":\"%016x\"", i);
+        at = strstr(at, want);
+        assert_non_null(at);
+    }
+    assert_int_equal(counter_get(&stage.outbox.written), 5);
+    stage_close(&stage);
+}
+
+static void only_so_many_wait(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, EVENT_KIND_CONNECTED);
+    for (uint64_t i = 1; i <= OUTBOX_WAITING_MAX + 3; i++)
+        link_begins(&stage, "ann", i, false);
+    stage_take(&stage);
+    assert_int_equal(counter_get(&stage.outbox.waiting), OUTBOX_WAITING_MAX);
+    assert_int_equal(counter_get(&stage.outbox.lost), 3);
+    stage_close(&stage);
+}
+
+static void a_link_has_a_row_while_it_lives(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, CONNECTIONS);
+    assert_true(link_begins(&stage, "ann", 7, false));
+    stage_run(&stage);
+    assert_int_equal(rows_of(&stage, ROW_LINK), 1);
+    link_ends(&stage, "ann", 7, true);
+    stage_run(&stage);
+    assert_int_equal(rows_of(&stage, ROW_LINK), 0);
+    assert_string_equal(events(&stage), "{\"type\":\"connected\",\"time\":1000000,\"user\":\"ann\",\"connection\":\"0000000000000007\"}\n"
+                                        "{\"type\":\"disconnected\",\"time\":1000000,\"user\":\"ann\",\"connection\":\"0000000000000007\","
+                                        "\"reason\":\"closed\"}\n");
+    stage_close(&stage);
+}
+
+/* The row of nobody's link lies in another log than that of its user. */
+static void a_link_that_says_later_who_it_is_has_one_row(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, CONNECTIONS);
+    assert_true(link_begins(&stage, "", 7, false));
+    assert_true(link_begins(&stage, "ann", 7, true));
+    stage_run(&stage);
+    assert_int_equal(rows_of(&stage, ROW_LINK), 1);
+    link_ends(&stage, "ann", 7, true);
+    stage_run(&stage);
+    assert_int_equal(rows_of(&stage, ROW_LINK), 0);
+    assert_int_equal(occurrences(events(&stage), "\n"), 3);
+    stage_close(&stage);
+}
+
+static void links_of_a_start_that_has_ended_are_told_once(void **state)
+{
+    static const unsigned asked[] = { CONNECTIONS, EVENT_KIND_DISCONNECTED };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        struct event_stage stage;
+        stage_open(&stage, asked[i]);
+        link_begins(&stage, "ann", 7, false);
+        link_begins(&stage, "ann", 8, false);
+        link_begins(&stage, "", 9, false);
+        link_begins(&stage, "bob", 10, false);
+        link_ends(&stage, "bob", 10, true);
+        stage_run(&stage);
+        assert_int_equal(rows_of(&stage, ROW_LINK), 3);
+        node_end(&stage);
+
+        node_begin(&stage, asked[i]);
+        link_begins(&stage, "carl", 11, false);   /* lives */
+        stage_ticks(&stage, 700);
+        assert_int_equal(rows_of(&stage, ROW_LINK), 1);
+        assert_int_equal(occurrences(events(&stage), "\"reason\":\"node_lost\""), 3);
+        assert_int_equal(occurrences(events(&stage), "\"connection\":\"0000000000000009\",\"reason\":\"node_lost\""), 1);
+        assert_int_equal(occurrences(events(&stage), "\"connected\""), asked[i] == CONNECTIONS ? 5 : 0);
+        stage_close(&stage);
+    }
+}
+
+static bool start_is_known(void *ctx, const struct link_row *row)
+{
+    unsigned *is_living = ctx;
+    return row->incarnation == 1 && span_eq(row->node, SPAN("a")) && *is_living;
+}
+
+static void links_of_another_node_are_told_when_it_is_lost(void **state)
+{
+    struct event_stage stage;
+    unsigned           is_living = 1;
+
+    (void)state;
+    stage_open(&stage, CONNECTIONS);
+    strcpy(stage.outbox.node, "a");
+    for (uint64_t i = 1; i <= 20; i++)
+        link_begins(&stage, i % 2 == 0 ? "ann" : "bob", i, false);
+    stage_run(&stage);
+    node_end(&stage);
+
+    node_begin(&stage, CONNECTIONS);
+    stage.outbox.lives     = start_is_known;
+    stage.outbox.lives_ctx = &is_living;
+    stage_ticks(&stage, 100);
+    assert_int_equal(occurrences(events(&stage), "node_lost"), 0);
+    is_living = 0;
+    event_outbox_nodes_changed(&stage.outbox);
+    stage_ticks(&stage, 20);
+    assert_int_equal(occurrences(events(&stage), "node_lost"), 20);
+    stage_close(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -476,6 +678,13 @@ int main(void)
         cmocka_unit_test(control_messages_tell_nothing),
         cmocka_unit_test(the_members_of_a_group_are_looked_at_up_to_a_maximum),
         cmocka_unit_test(messages_that_a_server_leaves_behind_are_looked_at_later),
+        cmocka_unit_test(what_nobody_asks_for_is_not_noted),
+        cmocka_unit_test(events_of_a_user_wait_behind_one_that_was_refused),
+        cmocka_unit_test(only_so_many_wait),
+        cmocka_unit_test(a_link_has_a_row_while_it_lives),
+        cmocka_unit_test(a_link_that_says_later_who_it_is_has_one_row),
+        cmocka_unit_test(links_of_a_start_that_has_ended_are_told_once),
+        cmocka_unit_test(links_of_another_node_are_told_when_it_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,6 @@ enum {
     SWEEP_EVENT_BYTES   = 512 * 1024,
     SWEEP_YOUNG_MS      = 30000,  /* rows of another node that may be at it */
     SWEEP_OWN_YOUNG_MS  = 60000,  /* rows of this one */
-    SWEEP_BUSY          = 1024,   /* events that wait: there is enough to do without those */
 };
 
 struct event_sweep {
@@ -103,7 +102,7 @@ void event_sweep_tick(struct event_sweep *sweep)
         sweep->wait--;
         return;
     }
-    if (counter_get(&outbox->waiting) < SWEEP_BUSY)
+    if (counter_get(&outbox->waiting) < OUTBOX_BUSY)
         event_sweep_page(sweep);
 }
 

@@ -19,6 +19,8 @@
  * | REQUEST    | user · device · id           | the seq of its response       | uplink/request_row.h       |
  * | CALL       | user · device · id (· piece) | 1, raised by each take-over   | uplink/request_row.h       |
  * | RESPONSES  | user · device                | bytes of all answers + 1      | a version                  |
+ * | LINK       | log · start of the node · connection | 1                     | a live link whose end will be told (link_row.h) |
+ * | EVENT      | user or group · a name of its own    | the seq that it tells | an event that is not in its log yet (event_row.h) |
  *
  * A group is named as in its channel, without `group:`. */
 #ifndef DEVICE_ROW_KIND_H
@@ -36,6 +38,7 @@ enum row_kind {
     ROW_CALL       = 9,
     ROW_CURSOR     = 10,
     ROW_LEASE      = 11,
+    ROW_LINK       = 12,
     ROW_RESPONSES  = 13,
     ROW_EVENT      = 14,
 };

@@ -169,19 +169,32 @@ static void host_describe(const struct cluster_host *host, const struct settings
     snprintf(ret->version, sizeof ret->version, "%s", LONGWIRE_VERSION);
 }
 
-/* One that is not known may have come a moment ago, or was forgotten long after its end. */
-static bool host_node_lives(void *ctx, const struct session_row *row)
+/* Another start of this node has ended. One that is not known may have come a moment ago, or was forgotten long after its end. */
+static bool host_start_lives(const struct cluster_host *host, struct span node, uint64_t incarnation, msec since)
 {
-    const struct cluster_host  *host = ctx;
-    struct node_id              id   = { .incarnation = row->incarnation };
+    const struct registry *registry = cluster_registry(host->cluster);
+    struct node_id         id = { .incarnation = incarnation }, self = { .incarnation = host->server->incarnation };
 
-    if (row->node.len > NODE_RECORD_NAME_MAX)
+    if (node.len > NODE_RECORD_NAME_MAX || span_eq(node, span_str(host->server->node)))
         return false;
-    memcpy(id.name, row->node.at, row->node.len);
-    const struct registry_node *node = registry_find_id(cluster_registry(host->cluster), &id);
-    if (node != NULL)
-        return node->state != NODE_LOST;
-    return row->seen + NODE_UNKNOWN_MS > host->server->writer.writer.wall;
+    snprintf(self.name, sizeof self.name, "%s", host->server->node);
+    if (registry_find_id(registry, &self) == NULL)
+        return true;  /* what is known of the nodes is too little */
+    memcpy(id.name, node.at, node.len);
+    const struct registry_node *known = registry_find_id(registry, &id);
+    if (known != NULL)
+        return known->state != NODE_LOST;
+    return since + NODE_UNKNOWN_MS > host->server->writer.writer.wall;
+}
+
+static bool host_session_lives(void *ctx, const struct session_row *row)
+{
+    return host_start_lives(ctx, row->node, row->incarnation, row->seen);
+}
+
+static bool host_link_lives(void *ctx, const struct link_row *row)
+{
+    return host_start_lives(ctx, row->node, row->incarnation, row->since);
 }
 
 /* Sessions, presence and connections have parts on other nodes from now on. */
@@ -191,8 +204,11 @@ static void host_join_sessions(struct cluster_host *host)
     struct writer_thread *thread = &server->writer;
 
     devices_join(&thread->devices, span_str(server->node), server->incarnation, &peers_by_question, &thread->writer);
-    thread->offline.lives = host_node_lives;
-    thread->offline.ctx   = host;
+    thread->offline.lives    = host_session_lives;
+    thread->offline.ctx      = host;
+    thread->events.lives     = host_link_lives;
+    thread->events.lives_ctx = host;
+    snprintf(thread->events.node, sizeof thread->events.node, "%s", server->node);
     presence_join(&thread->presence, &thread->writer, server->incarnation);
     server->connection_keys.tag = connection_tag(server->incarnation);
 }
@@ -254,6 +270,25 @@ void cluster_host_turn_begin(struct cluster_host *host, msec now, msec wall)
         cluster_turn_begin(host->cluster, now, wall);
 }
 
+static uint64_t host_living_sum(const struct registry *registry)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < registry->count; i++)
+        if (registry->nodes[i].state != NODE_LOST)
+            sum += registry->nodes[i].record.id.incarnation;
+    return sum;
+}
+
+static void host_note_nodes(struct cluster_host *host, const struct registry *registry)
+{
+    uint64_t living = host_living_sum(registry);
+
+    if (living != host->living)
+        event_outbox_nodes_changed(&host->server->writer.events);
+    host->living = living;
+}
+
 /* Where heads are compared because something may be lost, what other nodes said of sessions and presence may be lost, too. */
 static void host_share_doubts(struct cluster_host *host)
 {
@@ -276,6 +311,7 @@ void cluster_host_tick(struct cluster_host *host)
     if (cluster_registry(host->cluster)->version != host->nodes_told) {
         host->nodes_told = cluster_registry(host->cluster)->version;
         nodes_news_send(&server->writer.writer, cluster_registry(host->cluster));
+        host_note_nodes(host, cluster_registry(host->cluster));
     }
     bool is_draining = counter_get(&server->drain_ms) != 0 || counter_get(&server->is_stopping) != 0;
     cluster_tell_self(host->cluster, server_connection_count(server), is_draining);

@@ -19,6 +19,7 @@ struct cluster_host {
     struct engine  *engine;   /* NULL: the node is alone */
     struct cluster *cluster;
     uint64_t        nodes_told;   /* the version of the registry that the loops have */
+    uint64_t        living;       /* the sum of the incarnations that live, as the outbox of events was told */
     struct counter  is_usurped;
     char            why[500]; /* written before is_usurped is set */
     uint64_t        comparisons_seen;  /* doubts that sessions and presence were told of */

@@ -332,15 +332,17 @@ static void put_events(struct buf *out, const struct server *server)
     const struct event_outbox *outbox = &server->writer.events;
 
     put_one(out, "longwire_events_total", "counter", "Events that were written to sys:events/N.",
-            SUM(server, events.written) + counter_get(&outbox->written));
+            counter_get(&outbox->written));
     put_one(out, "longwire_events_waiting", "gauge", "Events that are to be written.",
-            SUM(server, events.waiting) + counter_get(&outbox->waiting));
+            counter_get(&outbox->waiting));
     put_one(out, "longwire_events_refused_total", "counter", "Times that the store did not take an event; it is tried again.",
-            SUM(server, events.refused) + counter_get(&outbox->refused));
+            counter_get(&outbox->refused));
     put_one(out, "longwire_events_lost_total", "counter", "Events that were not written: too many waited.",
-            SUM(server, events.lost) + counter_get(&outbox->lost));
+            counter_get(&outbox->lost));
     put_one(out, "longwire_events_found_total", "counter", "Events that a server had left behind, and that were found.",
             counter_get(&outbox->found));
+    put_one(out, "longwire_links_lost_total", "counter", "Links of nodes that have ended, whose end was told here.",
+            counter_get(&outbox->links_lost));
     put_one(out, "longwire_offline_waiting", "gauge", "Messages whose offline devices are yet to be found out.",
             counter_get(&server->writer.offline.waiting));
     put_one(out, "longwire_offline_users_total", "counter", "Users whose devices were looked at for messages to them.",

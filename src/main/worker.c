@@ -184,8 +184,8 @@ static void worker_init_modules(struct worker *worker)
     worker->shard.connection_keys = &worker->server->connection_keys;
     revocations_init(&worker->revocations, &worker->server->hash_key);
     revocations_copy(&worker->revocations, &worker->server->revocations);
-    event_log_init(&worker->events, &worker->shard, &worker->server->namespaces, &worker->server->hash_key);
-    worker->events.kinds = settings_event_kinds(settings);
+    worker->events = (struct event_log){ .shard = &worker->shard, .outbox = &worker->server->writer.events,
+                                         .kinds = settings_event_kinds(settings) };
     callers_open(worker);
     worker_init_sessions(worker, settings);
     worker_init_api(worker, settings);
@@ -260,7 +260,6 @@ void worker_close(struct worker *worker)
     command_mail_free(mailbox_take(&worker->loop.mailbox));
     command_mail_free(bundle_take(&worker->held));
     command_mail_free(bundle_take(&worker->to_writer));  /* sessions that were closed above have unfollowed */
-    event_log_fini(&worker->events);
     tls_accept_stop(&worker->tls);  /* what links that were closed above have left */
     snapshot_unref(worker->snapshot);
     loop_fini(&worker->loop);

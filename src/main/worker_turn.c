@@ -179,7 +179,6 @@ static void worker_on_tick(struct timer *timer, msec now)
     http_server_tick(&worker->http);
     api_tick(&worker->api);
     session_worker_tick(&worker->sessions);
-    event_log_tick(&worker->events);
     if (!leaves)
         key_sets_tick(worker);
     control_tick(&worker->control, worker->loop.wall, worker->snapshot->settings.token_life_s_max);

@@ -1,7 +1,7 @@
 /* link_event.c - the events of a link: who connects, leaves, and follows a channel. */
 #include "session/link_event.h"
 
-#include "publish/event_log.h"
+#include "device/event_log.h"
 #include "session/device_link.h"
 
 static const char *const gone_reasons[] = {
@@ -53,21 +53,24 @@ void link_note_connected(struct link *link)
         return;
     link->is_noted      = true;
     link->is_user_noted = has_user;
-    if (!event_log_wants(link->worker->events, EVENT_KIND_CONNECTED))
+    if (!event_log_wants(link->worker->events, EVENT_KIND_CONNECTED) &&
+        !event_log_wants(link->worker->events, EVENT_KIND_DISCONNECTED))
         return;
-    struct event_facts facts = facts_of_link(link, EVENT_KIND_CONNECTED);
-    event_log_note(link->worker->events, &facts);
+    struct event_facts facts   = facts_of_link(link, EVENT_KIND_CONNECTED);
+    bool               has_row = link->has_row;
+    event_log_note_begin(link->worker->events, &facts, &has_row);
+    link->has_row = has_row;
 }
 
 void link_note_disconnected(struct link *link)
 {
-    if (!link->is_noted || !event_log_wants(link->worker->events, EVENT_KIND_DISCONNECTED))
+    if (!link->is_noted || (!event_log_wants(link->worker->events, EVENT_KIND_DISCONNECTED) && !link->has_row))
         return;
     link_note_gone(link, link->is_over ? LINK_GONE_REFUSED : LINK_GONE_LOST);
     struct event_facts facts = facts_of_link(link, EVENT_KIND_DISCONNECTED);
     facts.reason             = gone_reasons[link->gone];
-    event_log_note(link->worker->events, &facts);
-    link->is_noted = false;
+    event_log_note_end(link->worker->events, &facts, link->has_row);
+    link->is_noted = link->has_row = false;
 }
 
 static void link_note_channel(const struct link *link, const struct reader_sub *sub, enum event_kind kind)

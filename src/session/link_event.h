@@ -1,4 +1,4 @@
-/* link_event.h - the events of a link (publish/event_log.h).
+/* link_event.h - the events of a link (device/event_log.h).
  *
  * `connected` is noted when the client is let in: when its `connect` is answered, with the handshake of a WebSocket that says a user
  * or channels, with the first command of a client that sends no `connect`, with the head of an event stream, or when a poll begins. A client that says only later who it is is

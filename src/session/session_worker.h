@@ -34,7 +34,7 @@ struct session_port {
 
 struct place;
 struct memberships;  /* device/membership.h */
-struct event_log;    /* publish/event_log.h */
+struct event_log;    /* device/event_log.h */
 
 struct session_worker {
     struct loop               *loop;

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from cluster import Cluster
+from cluster import Cluster, Node
 from longwire_server import is_built
 from test_events import devices_online, events, publish
 from test_sessions import Device
@@ -13,15 +13,27 @@ from waiting import wait_until
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
 
+class PatientCluster(Cluster):
+    """Links that say nothing stay for as long as a test takes."""
+
+    def make_node(self, name):
+        return Node(name, self.engines(), self.config, program=self.program)
+
+
 @pytest.fixture(scope="module", name="cluster")
 def cluster_fixture():
-    with Cluster(count=2, config="[events]\nkeep = joined, left, offline\n") as running:
+    with PatientCluster(count=2, config="[events]\nkeep = connected, disconnected, joined, left, offline\n") as running:
         yield running
 
 
 def offline_of(api, user):
     return sorted((event.get("device", ""), event["channel"], event["seq"]) for event in events(api)
                   if event["type"] == "offline" and event.get("user") == user)
+
+
+def links_of(api, user):
+    return sorted(((event["type"], event.get("reason"), event["device"]) for event in events(api)
+                   if event.get("user") == user and event["type"] in ("connected", "disconnected")), key=str)
 
 
 def test_a_device_is_offline_if_no_node_has_its_link(cluster):
@@ -38,6 +50,12 @@ def test_a_device_is_offline_if_no_node_has_its_link(cluster):
         wait_until(lambda: "node1" not in two.up())
         lost = publish(api, "user:ann")
         wait_until(lambda: offline_of(api, "ann") == [("pad", "user:ann", lost)], lambda: offline_of(api, "ann"))
-    phone.cut()
-    one.start()
-    cluster.wait_whole()
+        # The other node tells the end of that link, and not of its own ones.
+        told = [("connected", None, "pad"), ("connected", None, "phone"), ("disconnected", "node_lost", "pad")]
+        wait_until(lambda: links_of(api, "ann") == told, lambda: links_of(api, "ann"))
+        phone.cut()
+        told.insert(2, ("disconnected", "lost", "phone"))
+        wait_until(lambda: links_of(api, "ann") == told, lambda: links_of(api, "ann"))
+        one.start()
+        cluster.wait_whole()
+        assert links_of(api, "ann") == told

@@ -231,3 +231,25 @@ def test_messages_for_devices_without_a_link_are_told_also_after_a_crash():
         with contextlib.closing(Api(server.url, ADMIN)) as admin:
             expected = sorted(expected + [("ann", "phone", "device:ann/phone", last)], key=str)
             wait_until(lambda: offline_events(admin) == expected, lambda: offline_events(admin))
+
+
+@pytest.mark.parametrize("keep", ["connected, disconnected", "disconnected"])
+def test_the_connections_of_a_server_that_died_are_told_at_its_restart(keep):
+    with Server(config=f"loops = 2\n{KEYS}[events]\nkeep = {keep}\n") as server:
+        with contextlib.closing(Api(server.url, ADMIN)) as admin, opened(server) as phone, opened(server) as pad:
+            keys = {connect(phone, "ann", "phone", session=True)["connection"], connect(pad, "ann", "pad")["connection"]}
+            with opened(server) as gone:
+                connect(gone, "bob")
+                say_goodbye(gone)
+            told = [("connected", None)] if "connected," in keep else []
+            waits_for(admin, "bob", *told, ("disconnected", "closed"))
+            # The rows of ann's links were written before those of bob's, or with them.
+            wait_until(lambda: not told or len(told_of(events(admin), "ann")) == 2)
+            server.kill()
+        for _ in range(2):      # told once, however often it starts
+            server.restart()
+            with contextlib.closing(Api(server.url, ADMIN)) as admin:
+                waits_for(admin, "ann", *told, *told, ("disconnected", "node_lost"), ("disconnected", "node_lost"))
+                waits_for(admin, "bob", *told, ("disconnected", "closed"))
+                lost = [event for event in events(admin) if event.get("reason") == "node_lost"]
+                assert {event["connection"] for event in lost} == keys and {event["device"] for event in lost} == {"phone", "pad"}

@@ -181,18 +181,26 @@ static void forget_link(struct engine *engine)
         container_of(link, struct outgoing, link)->is_sent = false;
 }
 
-/* What the application wanted to leave is left with the link. */
+static void tell_left(struct engine *engine, struct followed *followed)
+{
+    if (engine->on.subscription != NULL)
+        engine->on.subscription(engine->options.arg, &(struct lw_subscription){ .channel = followed->name });
+    followed_remove(&engine->table, followed);
+}
+
+/* What the application wanted to leave is left with the link, and so is what a link without a session followed by itself. */
 static void forget_followed(struct engine *engine)
 {
     for (struct list *link = engine->table.all.next, *next; link != &engine->table.all; link = next) {
         struct followed *followed = container_of(link, struct followed, link);
         next                      = link->next;
         followed_link_lost(&engine->table, followed);
-        if (followed->state != FOLLOWED_LEAVING || followed->keep || followed->is_own)
-            continue;  /* what a session keeps is left on the next link */
-        if (engine->on.subscription != NULL)
-            engine->on.subscription(engine->options.arg, &(struct lw_subscription){ .channel = followed->name });
-        followed_remove(&engine->table, followed);
+        if (followed->is_own && !engine->options.has_session && !followed->is_wanted)
+            tell_left(engine, followed);
+        else if (followed->is_own && !engine->options.has_session)
+            followed->is_own = false;
+        else if (followed->state == FOLLOWED_LEAVING && !followed->keep && !followed->is_own)
+            tell_left(engine, followed);  /* what a session keeps is left on the next link */
     }
 }
 

@@ -56,7 +56,7 @@ static bool heal_place(struct engine *engine, struct followed *followed, msec no
 {
     if (!is_followed_now(followed))
         return true;
-    if (followed->is_own)
+    if (followed->is_own && engine->has_session)
         return come_again(engine, now);
     note_heal(engine);
     engine_put_unsubscribe(engine, followed);

@@ -37,8 +37,6 @@ void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame)
 
     if (is_log)
         snprintf(engine->device_log, sizeof engine->device_log, "%.*s", SPAN_ARG(name));  /* a request makes the link follow it */
-    if (followed == NULL && !engine->has_session && !is_log)
-        return;
     if (followed == NULL)
         followed = followed_add(&engine->table, name);
     followed_on_link(followed, epoch, begins_behind(followed, frame));
@@ -47,7 +45,7 @@ void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame)
     if (followed->state == FOLLOWED_LEAVING || followed->state == FOLLOWED_SNAPSHOT)
         return;
     if (!is_answer)
-        followed->is_own = engine->has_session;
+        followed->is_own = engine->has_session || !is_log;  /* by the session, or on this link alone: a back end has told so */
     followed->state = FOLLOWED_ON;
     followed_place(followed, epoch, head);
     tell(engine, &(struct lw_subscription){

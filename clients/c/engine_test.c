@@ -933,6 +933,33 @@ static void test_a_session_that_is_not_fenced_yet(void **state)
     }
 }
 
+/* A back end, or the connect hook, tells the link to follow a channel. */
+static void test_what_a_link_follows_unasked_ends_with_it(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    SERVER(&stage, FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, "topic:a"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, 3)),
+           message_put(wire, "topic:a", EPOCH, 4, "x"));
+    expect_told(&stage, "followed topic:a 3\nmessage topic:a 4 \"x\" bob\n");
+    expect_sent(&stage, "");  /* nothing is acknowledged */
+    engine_lost(&stage.engine, "cut", stage.now);
+    assert_non_null(strstr(stage.told.at, "not followed topic:a 0 "));
+    forget(&stage);
+    pass(&stage, 60 * 1000);
+    open_link(&stage);
+    sent(&stage);
+    SERVER(&stage, connected_put(wire));
+    expect_sent(&stage, "");  /* … and is not asked for */
+    forget(&stage);
+    SERVER(&stage, FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, "topic:a"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, 9)),
+           message_put(wire, "topic:a", EPOCH, 10, "y"), FRAME(BIN_UNSUBSCRIBE, T(BIN_CHANNEL, "topic:a")));
+    expect_told(&stage, "followed topic:a 9\nmessage topic:a 10 \"y\" bob\nnot followed topic:a 0 -\n");
+    stage_end(&stage);
+}
+
 static void test_acknowledged_by_hand(void **state)
 {
     struct stage stage;
@@ -1598,6 +1625,7 @@ int main(void)
         cmocka_unit_test(test_a_session_follows_and_acknowledges),
         cmocka_unit_test(test_a_session_that_began_anew),
         cmocka_unit_test(test_a_session_that_is_not_fenced_yet),
+        cmocka_unit_test(test_what_a_link_follows_unasked_ends_with_it),
         cmocka_unit_test(test_acknowledged_by_hand),
         cmocka_unit_test(test_membership),
         cmocka_unit_test(test_a_publish_is_sent_again_with_its_key),

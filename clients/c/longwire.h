@@ -96,7 +96,8 @@ struct lw_gap {
     enum lw_gap_why why;
 };
 
-/* A channel is followed from now on, or not any more, or it can't be. */
+/* A channel is followed from now on, or not any more, or it can't be. Not only by lw_subscribe(): a session follows channels by itself, and
+ * a back end or the server's connect hook may tell a link to follow one; without a session that ends with the link. */
 struct lw_subscription {
     const char *channel;
     bool        is_followed;

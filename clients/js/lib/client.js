@@ -723,6 +723,13 @@ export class Client extends Emitter {
         this.#outbox.onLinkLost();
         this.#requests.onLinkLost();
         this.#hasDeviceLog = false;
+        if (!this.#options.session) this.#forgetImplicit();
+    }
+
+    /* What a link without a session follows because a back end said so ends with the link. */
+    #forgetImplicit() {
+        for (const { channel, isImplicit } of this.#subscriptions.values())
+            if (isImplicit) { this.#subscriptions.delete(channel); this.#store.forget(channel); }
     }
 
     #tryLater(error) {
@@ -821,8 +828,8 @@ export class Client extends Emitter {
 
     /* Without a session nobody but a request makes the server follow a channel unasked: its responses are told to who has asked. */
     #onSubscribed(frame, isAsked) {
-        if (isAsked || this.#options.session) this.#subscriptionOf(frame.channel).onSubscribed(frame, isAsked);
-        else this.#hasDeviceLog ||= frame.channel.startsWith('device:');
+        if (isAsked || this.#options.session || !frame.channel.startsWith('device:')) this.#subscriptionOf(frame.channel).onSubscribed(frame, isAsked);
+        else this.#hasDeviceLog = true;
     }
 
     /* Unasked: a session's group that was left, or what a fresh token does not allow any more. */

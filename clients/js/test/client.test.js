@@ -162,6 +162,24 @@ test('a session that is not fenced yet acknowledges once it is, and has a new ti
     await context.client.close();
 });
 
+test('what a link without a session follows unasked goes to onMessage, and ends with the link', async () => {
+    const seen = [];
+    const context = open({ onMessage: ({ channel, seq }) => { seen.push(`${channel} ${seq}`); } });
+    const first = await live(context);
+    await until(() => context.client.state.name === 'live');
+    first.say({ type: 'subscribed', channel: 'topic:a', epoch: 'e', head: 3 }, message('topic:a', 4));
+    await until(() => seen.length === 1);
+    first.end(1006);
+    await until(() => context.sockets.length === 2);
+    const second = await live(context);
+    await until(() => context.client.state.name === 'live');
+    assert.deepEqual([second.of('subscribe'), first.of('ack')], [[], []]);
+    second.say({ type: 'subscribed', channel: 'topic:a', epoch: 'e', head: 9 }, message('topic:a', 10), { type: 'unsubscribed', channel: 'topic:a' });
+    await until(() => seen.length === 2);
+    assert.deepEqual([seen, context.sockets.length], [['topic:a 4', 'topic:a 10'], 2]);
+    await context.client.close();
+});
+
 test('a session without a WebSocket: polls acknowledge by their cursor, once all is handled', async () => {
     const bodies = [];
     let free = null, number = 0;

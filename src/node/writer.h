@@ -47,18 +47,31 @@ struct writer_limits {
 struct head_question;
 struct writer_batch;
 
-/* The appends of some channels of one store. */
+/* A batch of appends, and what waits for its end. While it is under way, it holds the buckets of its channels. */
 struct lane {
     struct writer_store *from;
-    struct list          waiting;
+    struct writer_part  *part;
     struct writer_batch *batch;      /* reused; under way while is_busy */
-    struct mail         *held;      /* answers that wait for the end of the batch under way */
+    struct list          behind;     /* publishes to its buckets, in their order */
+    size_t               behind_count;
+    struct mail         *held;       /* answers that wait for the end of the batch under way */
     size_t               batch_bytes;
     msec                 busy_at;    /* since when; wall clock */
     uint32_t             busy_tick;  /* … in ticks */
     bool                 is_busy;
     bool                 is_late;    /* the deadline of the batch under way has passed, and all of it was answered */
 };
+
+/* What waits for a part of a store (store_ops.part_of), and the lanes that it may go into. */
+struct writer_part {
+    struct list  waiting;
+    size_t       waiting_count;      /* without those behind a lane */
+    struct lane *lanes;
+    uint32_t     lane_count;
+};
+
+/* Channels by their hash: those of a bucket go into one batch at a time. */
+enum { WRITER_BUCKETS = 4096 };
 
 /* One store, and the question after heads that gathers for it in this turn. */
 struct writer_store {
@@ -75,7 +88,10 @@ struct writer_store {
     bool                  has_unasked;    /* somebody waits for a head that there was no room to ask for */
     struct lane           lanes[STORE_BATCHES_MAX];
     uint32_t              lane_count;     /* store->batches_max; 0: what is published goes into writer.quick */
-    size_t                waiting_count, waiting_bytes;  /* in all lanes */
+    struct writer_part    parts[STORE_BATCHES_MAX];
+    uint32_t              part_count;
+    uint8_t               holders[WRITER_BUCKETS];  /* 1 + the lane whose batch holds the bucket; 0: none */
+    size_t                waiting_count, waiting_bytes;  /* in all parts, and behind all lanes */
     /* for the rest of the turn: what comes later must not overtake what was refused */
     bool                  is_refusing;
     bool                  is_doubtful;    /* the store ended its last batch with APPEND_BROKEN: what that batch wrote may

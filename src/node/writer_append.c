@@ -59,6 +59,19 @@ static void writer_batch_add(struct writer_batch *batch, struct publish_command 
 static void writer_commit_done(struct append_batch *appends);
 static void writer_quick_done(struct append_batch *appends);
 
+static void store_parts_init(struct writer_store *from)
+{
+    from->part_count = from->store->part_count == 0 ? 1 : from->store->part_count;
+    must(from->lane_count % from->part_count == 0);
+    uint32_t each = from->lane_count / from->part_count;
+    for (uint32_t i = 0; i < from->part_count; i++) {
+        from->parts[i] = (struct writer_part){ .lanes = &from->lanes[i * each], .lane_count = each };
+        list_init(&from->parts[i].waiting);
+    }
+    for (uint32_t i = 0; i < from->lane_count; i++)
+        from->lanes[i].part = &from->parts[i / each];
+}
+
 static void store_lanes_init(struct writer *writer, struct writer_store *from)
 {
     from->lane_count = from->store->batches_max;
@@ -67,8 +80,9 @@ static void store_lanes_init(struct writer *writer, struct writer_store *from)
         struct lane *lane = &from->lanes[i];
         lane->from        = from;
         lane->batch       = writer_batch_new(writer, lane, writer_commit_done);
-        list_init(&lane->waiting);
+        list_init(&lane->behind);
     }
+    store_parts_init(from);
 }
 
 void writer_append_init(struct writer *writer)
@@ -79,16 +93,24 @@ void writer_append_init(struct writer *writer)
     writer->quick = writer_batch_new(writer, NULL, writer_quick_done);
 }
 
+static void publishes_free(struct list *publishes)
+{
+    struct list *link;
+
+    while ((link = list_pop(publishes)) != NULL)
+        command_free(&publish_of(link)->command);
+}
+
 static void store_lanes_fini(struct writer_store *from)
 {
     for (uint32_t i = 0; i < from->lane_count; i++) {
         struct lane *lane = &from->lanes[i];
-        struct list *link;
         must(!lane->is_busy && lane->held == NULL);
-        while ((link = list_pop(&lane->waiting)) != NULL)
-            command_free(&publish_of(link)->command);
+        publishes_free(&lane->behind);
         writer_batch_free(lane->batch);
     }
+    for (uint32_t i = 0; i < from->part_count; i++)
+        publishes_free(&from->parts[i].waiting);
 }
 
 void writer_append_fini(struct writer *writer)
@@ -140,6 +162,14 @@ static bool is_too_often(struct writer *writer, const struct publish_command *pu
     return ++writer->all_count > writer->limits.all_per_s;
 }
 
+static struct writer_part *store_part_of(struct writer_store *from, const struct channel_name *name)
+{
+    uint32_t at = from->part_count == 1 ? 0 : from->store->ops->part_of(from->store, name);
+
+    must(at < from->part_count);
+    return &from->parts[at];
+}
+
 void writer_take_publish(struct command *command, struct writer *writer)
 {
     struct publish_command *publish = container_of(command, struct publish_command, command);
@@ -165,36 +195,59 @@ void writer_take_publish(struct command *command, struct writer *writer)
     }
     if (writer->watch != NULL)
         writer->watch->begins(writer->watch_ctx, publish);
-    list_push(&writer_lane_of(writer, name)->waiting, &publish->append.link);
+    struct writer_part *part = store_part_of(from, name);
+    list_push(&part->waiting, &publish->append.link);
+    part->waiting_count++;
     from->waiting_count++;
     from->waiting_bytes += bytes;
 }
 
 /* --- to the stores -------------------------------------------------------------------------------------------- */
 
-static struct publish_command *lane_pop(struct lane *lane)
+static void waits_no_longer(struct writer_store *from, const struct publish_command *publish)
 {
-    struct publish_command *publish = publish_of(list_pop(&lane->waiting));
+    from->waiting_count--;
+    from->waiting_bytes -= message_size(publish->append.message);
+}
 
-    lane->from->waiting_count--;
-    lane->from->waiting_bytes -= message_size(publish->append.message);
-    return publish;
+static void lane_add(struct lane *lane, struct publish_command *publish)
+{
+    const struct channel_name *name = publish->append.message->channel;
+
+    waits_no_longer(lane->from, publish);
+    lane->from->holders[writer_bucket_of(name)] = (uint8_t)(1 + (lane - lane->from->lanes));
+    lane->batch_bytes += message_size(publish->append.message);
+    writer_batch_add(lane->batch, publish);
+}
+
+/* Takes what has waited longest. What may be of a channel of a batch under way waits behind that batch. */
+static void lane_fill(struct writer *writer, struct lane *lane)
+{
+    struct writer_part *part = lane->part;
+
+    lane->batch_bytes = 0;
+    while (!list_is_empty(&part->waiting) && lane->batch->count < writer->limits.batch_count_max &&
+           lane->batch_bytes < writer->limits.batch_bytes_max) {
+        struct publish_command *publish = publish_of(list_pop(&part->waiting));
+        struct lane            *holder  = writer_lane_of(writer, publish->append.message->channel);
+        part->waiting_count--;
+        if (holder == NULL || holder == lane) {
+            lane_add(lane, publish);
+        } else {
+            list_push(&holder->behind, &publish->append.link);
+            holder->behind_count++;
+        }
+    }
 }
 
 static void lane_submit(struct writer *writer, struct lane *lane, msec wall)
 {
     struct writer_batch *batch = lane->batch;
 
-    if (lane->is_busy || list_is_empty(&lane->waiting))
-        return;
     must(batch->count == 0 && list_is_empty(&batch->appends.appends));
-    lane->batch_bytes = 0;
-    while (!list_is_empty(&lane->waiting) && batch->count < writer->limits.batch_count_max &&
-           lane->batch_bytes < writer->limits.batch_bytes_max) {
-        struct publish_command *publish = lane_pop(lane);
-        lane->batch_bytes += message_size(publish->append.message);
-        writer_batch_add(batch, publish);
-    }
+    lane_fill(writer, lane);
+    if (batch->count == 0)
+        return;
     batch->appends.wall = wall;
     lane->is_late       = false;
     lane->is_busy       = true;
@@ -203,10 +256,31 @@ static void lane_submit(struct writer *writer, struct lane *lane, msec wall)
     lane->from->store->ops->append(lane->from->store, &batch->appends);
 }
 
+/* Each commit has its price, so that small ones must not take turns with large ones: a batch leaves when it has half as many
+ * appends as those that are under way, on average, or when none is. One that has been under way for long says nothing about the others. */
+static bool part_is_ripe(const struct writer *writer, const struct writer_part *part)
+{
+    size_t under_way = 0, appends = 0;
+
+    for (uint32_t i = 0; i < part->lane_count; i++)
+        if (part->lanes[i].is_busy && writer->tick - part->lanes[i].busy_tick <= 1) {
+            under_way++;
+            appends += part->lanes[i].batch->count;
+        }
+    return part->waiting_count > 0 && 2 * under_way * part->waiting_count >= appends;
+}
+
+static void part_submit(struct writer *writer, struct writer_part *part, msec wall)
+{
+    for (uint32_t i = 0; i < part->lane_count && part->waiting_count > 0; i++)
+        if (!part->lanes[i].is_busy && part_is_ripe(writer, part))
+            lane_submit(writer, &part->lanes[i], wall);
+}
+
 static void store_submit(struct writer *writer, struct writer_store *from, msec wall)
 {
-    for (uint32_t i = 0; i < from->lane_count; i++)
-        lane_submit(writer, &from->lanes[i], wall);
+    for (uint32_t i = 0; i < from->part_count; i++)
+        part_submit(writer, &from->parts[i], wall);
 }
 
 void writer_submit(struct writer *writer, msec wall)
@@ -332,12 +406,26 @@ static void writer_commit_done(struct append_batch *appends)
     batch->writer->port->post(batch->writer->ctx, &batch->committed);
 }
 
+/* What has waited for its end comes before what came later. */
+static void lane_end(struct lane *lane)
+{
+    struct writer_part *part = lane->part;
+
+    for (size_t i = 0; i < lane->batch->count; i++)
+        lane->from->holders[writer_bucket_of(lane->batch->publishes[i]->append.message->channel)] = 0;
+    lane->is_busy = false;
+    list_move(&lane->behind, &part->waiting);
+    list_move(&part->waiting, &lane->behind);
+    part->waiting_count += lane->behind_count;
+    lane->behind_count = 0;
+}
+
 static void writer_take_committed(struct command *command, struct writer *writer)
 {
     struct writer_batch *batch = container_of(command, struct writer_batch, committed);
 
     must(batch->writer == writer && batch->lane->is_busy);
-    batch->lane->is_busy = false;
+    lane_end(batch->lane);
     writer_doubt(writer, batch);
     writer_batch_finish(batch);
     writer_take_held(writer, batch->lane);
@@ -375,23 +463,32 @@ static void writer_batch_answer_late(struct writer_batch *batch)
     writer_take_held(batch->writer, batch->lane);
 }
 
-/* The list is in the order of arrival, so the first publish is the oldest. None of them was given to the store. */
-static void lane_answer_late(struct writer *writer, struct lane *lane)
+/* None of them was given to the store. Returns how many were answered. */
+static size_t waiting_answer_late(struct writer *writer, struct writer_store *from, struct list *waiting)
 {
-    while (!list_is_empty(&lane->waiting) && writer_is_over(writer, publish_of(lane->waiting.next)->tick)) {
+    size_t count = 0;
+
+    for (struct list *link = waiting->next, *next = link->next; link != waiting; link = next, next = link->next) {
+        struct publish_command *publish = publish_of(link);
+        if (!writer_is_over(writer, publish->tick))
+            continue;
+        list_take(link);
+        waits_no_longer(from, publish);
         counter_add(&writer->late, 1);
-        writer_answer(writer, lane_pop(lane), PUBLISH_AWAY);
+        writer_answer(writer, publish, PUBLISH_AWAY);
+        count++;
     }
+    return count;
 }
 
 static void store_tick_deadlines(struct writer *writer, struct writer_store *from)
 {
+    for (uint32_t i = 0; i < from->part_count; i++)
+        from->parts[i].waiting_count -= waiting_answer_late(writer, from, &from->parts[i].waiting);
     for (uint32_t i = 0; i < from->lane_count; i++) {
         struct lane *lane = &from->lanes[i];
-        if (!lane->is_busy)
-            continue;
-        lane_answer_late(writer, lane);
-        if (!lane->is_late && writer_is_over(writer, lane->busy_tick))
+        lane->behind_count -= waiting_answer_late(writer, from, &lane->behind);
+        if (lane->is_busy && !lane->is_late && writer_is_over(writer, lane->busy_tick))
             writer_batch_answer_late(lane->batch);
     }
 }

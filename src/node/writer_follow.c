@@ -231,11 +231,10 @@ static bool answer_is_ahead(struct writer *writer, const struct tail *tail, cons
 {
     const struct lane *lane;
 
-    if (answer->rc != RC_OK || answer->epoch != tail->epoch || answer->head <= tail->head ||
-        writer_store_of(writer, tail->name)->lane_count == 0)
+    if (answer->rc != RC_OK || answer->epoch != tail->epoch || answer->head <= tail->head)
         return false;
     lane = writer_lane_of(writer, tail->name);
-    return lane->is_busy && !lane->is_late;
+    return lane != NULL && !lane->is_late;
 }
 
 static void writer_hold_answer(struct writer *writer, struct tail *tail, const struct store_head *answer)

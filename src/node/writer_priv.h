@@ -34,13 +34,18 @@ static inline bool writer_is_routed(struct writer *writer, const struct channel_
            name->space->membership != MEMBER_IS_LINK;
 }
 
+static inline size_t writer_bucket_of(const struct channel_name *name)
+{
+    return (name->hash >> 32) % WRITER_BUCKETS;
+}
+
+/* The lane whose batch under way may have appends to this channel; NULL: none. */
 static inline struct lane *writer_lane_of(struct writer *writer, const struct channel_name *name)
 {
-    struct writer_store *from  = writer_store_of(writer, name);
-    struct store        *store = from->store;
+    struct writer_store *from   = writer_store_of(writer, name);
+    uint8_t              holder = from->holders[writer_bucket_of(name)];
 
-    return &from->lanes[store->ops->lane_of != NULL ? store->ops->lane_of(store, name)
-                                                    : (name->hash >> 32) % from->lane_count];
+    return holder == 0 ? NULL : &from->lanes[holder - 1];
 }
 
 /* A command of a kind that lives inside the writer's own structures is never freed as a command. */

@@ -1484,7 +1484,7 @@ static void a_damaged_channel_makes_no_other_head_doubtful(void **state)
 
 /* --- several batches at a time --- */
 
-static struct channel_name *name_in_another_lane(struct stage *stage)
+static struct channel_name *name_in_another_bucket(struct stage *stage)
 {
     struct channel_name *name = NULL;
     char                 text[32];
@@ -1492,7 +1492,7 @@ static struct channel_name *name_in_another_lane(struct stage *stage)
     for (int i = 0; name == NULL; i++) {
         snprintf(text, sizeof text, "topic:x%d", i);
         assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(text), &name), CHANNEL_NAME_OK);
-        if (writer_lane_of(&stage->writer, name) != writer_lane_of(&stage->writer, stage->name))
+        if (writer_bucket_of(name) != writer_bucket_of(stage->name))
             return name;
         channel_name_unref(name);
         name = NULL;
@@ -1504,7 +1504,7 @@ static void order_is_promised_a_channel_and_not_a_store(void **state)
 {
     (void)state;
     struct stage        *stage = stage_over(&plenty, true, 2);
-    struct channel_name *other = name_in_another_lane(stage);
+    struct channel_name *other = name_in_another_bucket(stage);
 
     publishes(stage, 0, stage->name);
     turn(stage);
@@ -1524,6 +1524,118 @@ static void order_is_promised_a_channel_and_not_a_store(void **state)
     turn(stage);
     got_is(stage, 0, "published 3");
     channel_name_unref(other);
+    stage_free(stage);
+}
+
+/* Names of channels whose buckets are apart, and apart from that of stage->name. */
+static void names_apart(struct stage *stage, struct channel_name *names[], size_t count)
+{
+    bool taken[WRITER_BUCKETS] = { false };
+    char text[32];
+
+    taken[writer_bucket_of(stage->name)] = true;
+    for (size_t i = 0, at = 0; at < count; i++) {
+        snprintf(text, sizeof text, "topic:x%zu", i);
+        assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(text), &names[at]), CHANNEL_NAME_OK);
+        if (taken[writer_bucket_of(names[at])])
+            channel_name_unref(names[at]);
+        else
+            taken[writer_bucket_of(names[at++])] = true;
+    }
+}
+
+static void names_free(struct channel_name *names[], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        channel_name_unref(names[i]);
+}
+
+static void what_is_of_a_channel_under_way_waits_behind_it_and_nothing_else_does(void **state)
+{
+    (void)state;
+    struct stage        *stage = stage_over(&plenty, true, 3);
+    struct channel_name *names[2];
+
+    names_apart(stage, names, 2);
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    publishes(stage, 1, stage->name);
+    publishes(stage, 0, names[0]);
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    assert_int_equal(stage->hand.batch_count, 2);
+    assert_int_equal(stage->hand.batches[1]->count, 1);
+    publishes(stage, 0, names[1]);
+    turn(stage);
+    assert_int_equal(stage->hand.batch_count, 3);
+    hand_ends(&stage->hand, APPEND_DONE);
+    publishes(stage, 0, stage->name);  /* not before those that waited */
+    turn(stage);
+    got_is(stage, 0, "published 1");
+    assert_int_equal(stage->hand.batch_count, 3);
+    assert_int_equal(stage->hand.batches[2]->count, 3);
+    hand_ends_the(&stage->hand, 2, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 1, "published 2 published 3");
+    got_is(stage, 0, "published 4");
+    hand_ends(&stage->hand, APPEND_DONE);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    assert_true(writer_is_idle(&stage->writer));
+    names_free(names, 2);
+    stage_free(stage);
+}
+
+/* Half of what is under way on average is enough; and one that has been under way for two ticks holds nobody up. */
+static void a_batch_leaves_when_it_is_worth_a_commit(void **state)
+{
+    (void)state;
+    enum { LARGE = 8 };
+    struct channel_name *names[LARGE + 4];
+
+    for (int is_long = 0; is_long <= 1; is_long++) {
+        struct stage *stage = stage_over(&plenty, true, 2);
+        names_apart(stage, names, LARGE + 4);
+        for (size_t i = 0; i < LARGE; i++)
+            publishes(stage, 0, names[i]);
+        turn(stage);
+        for (size_t i = 0; i < 3; i++)
+            publishes(stage, 0, names[LARGE + i]);
+        turn(stage);
+        assert_int_equal(stage->hand.batch_count, 1);
+        if (is_long)
+            ticks(stage, 2);
+        else
+            publishes(stage, 0, names[LARGE + 3]);
+        turn(stage);
+        assert_int_equal(stage->hand.batch_count, 2);
+        assert_int_equal(stage->hand.batches[1]->count, is_long ? 3 : 4);
+        hand_ends(&stage->hand, APPEND_DONE);
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+        names_free(names, LARGE + 4);
+        stage_free(stage);
+    }
+}
+
+/* Whether it waits for any lane, or behind a batch that does not end. */
+static void what_was_never_given_to_the_store_is_answered_so(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_over(&plenty, true, 2);
+
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    publishes(stage, 1, stage->name);
+    ticks(stage, 4);
+    got_is(stage, 1, "");
+    ticks(stage, 1);
+    got_is(stage, 0, "broken");
+    got_is(stage, 1, "away");
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    assert_int_equal(stage->hand.batch_count, 0);
+    assert_true(writer_is_idle(&stage->writer));
     stage_free(stage);
 }
 
@@ -2649,6 +2761,9 @@ int main(void)
         cmocka_unit_test(a_damaged_channel_makes_no_other_head_doubtful),
         cmocka_unit_test(to_unfollow_is_safe_in_each_state),
         cmocka_unit_test(order_is_promised_a_channel_and_not_a_store),
+        cmocka_unit_test(what_is_of_a_channel_under_way_waits_behind_it_and_nothing_else_does),
+        cmocka_unit_test(a_batch_leaves_when_it_is_worth_a_commit),
+        cmocka_unit_test(what_was_never_given_to_the_store_is_answered_so),
         cmocka_unit_test(a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends),
         cmocka_unit_test(who_lets_go_last_frees_a_late_publish),
         cmocka_unit_test(nobody_waits_for_a_batch_beyond_its_deadline),

@@ -74,12 +74,25 @@ static size_t pg_batch_bytes(const struct append_batch *batch)
     return bytes;
 }
 
-/* Takes at least one batch, and as many more as fit. */
+/* How many batches each of the connections that have nothing to do takes of those that wait: one by one they would take all, and
+ * the others none. Without such a connection, all. */
+static size_t batches_share(const struct pg *pg)
+{
+    size_t waiting = 0, idle = 0;
+
+    for (const struct list *link = pg->lists.batches.next; link != &pg->lists.batches; link = link->next)
+        waiting++;
+    for (size_t i = 0; i < pg->lane_count; i++)
+        idle += pg->lanes[i].class == LANE_APPEND && pg->lanes[i].state == LANE_IDLE && pg->lanes[i].work == NULL;
+    return idle == 0 ? waiting : (waiting + idle - 1) / idle;
+}
+
+/* Takes at least one batch, and more up to its share, as many as fit. */
 static bool take_batches(struct pg *pg, struct pg_commit *commit)
 {
     size_t bytes = 0;
 
-    while (!list_is_empty(&pg->lists.batches)) {
+    for (size_t left = batches_share(pg); left > 0; left--) {
         struct append_batch *batch = container_of(pg->lists.batches.next, struct append_batch, link);
         bytes += pg_batch_bytes(batch);
         if (commit->append_count > 0 &&

@@ -225,12 +225,9 @@ static void shards_append(struct store *store, struct append_batch *batch)
         shards_append_split(shards, batch);
 }
 
-/* So many lanes for each shard, beside one another. */
-static uint32_t shards_lane_of(struct store *store, const struct channel_name *name)
+static uint32_t shards_part_of(struct store *store, const struct channel_name *name)
 {
-    struct shards *shards = shards_of(store);
-
-    return (uint32_t)shard_of_name(shards, name) * shards->lanes_each + (uint32_t)(name->hash >> 32) % shards->lanes_each;
+    return (uint32_t)shard_of_name(shards_of(store), name);
 }
 
 /* --- the rest of the port ----------------------------------------------------------------------------------------- */
@@ -321,21 +318,21 @@ static const struct store_ops shards_ops = {
     .hear    = shards_hear,
     .tick    = shards_tick,
     .stats   = shards_stats,
-    .lane_of = shards_lane_of,
+    .part_of = shards_part_of,
     .close   = shards_close,
 };
 
 /* --- its life ----------------------------------------------------------------------------------------------------- */
 
-/* All have as many lanes, so that a channel's is found without a table. */
-static uint32_t lanes_each(const struct shards *shards)
+/* All take as many. */
+static uint32_t batches_each(const struct shards *shards)
 {
-    uint32_t lanes = STORE_BATCHES_MAX / (uint32_t)shards->count;
+    uint32_t batches = STORE_BATCHES_MAX / (uint32_t)shards->count;
 
     for (size_t i = 0; i < shards->count; i++)
-        if (shards->stores[i]->batches_max < lanes)
-            lanes = shards->stores[i]->batches_max;
-    return lanes;
+        if (shards->stores[i]->batches_max < batches)
+            batches = shards->stores[i]->batches_max;
+    return batches;
 }
 
 struct store *shards_new(const struct shards_options *options)
@@ -349,12 +346,12 @@ struct store *shards_new(const struct shards_options *options)
     memcpy(shards->shard_of_slot, options->shard_of_slot, sizeof shards->shard_of_slot);
     for (size_t slot = 0; slot < SLOT_COUNT; slot++)
         must(shards->shard_of_slot[slot] < shards->count);
-    shards->lanes_each = lanes_each(shards);
     shards->ops        = shards_ops;
     shards->ops.engine = shards->stores[0]->ops->engine;
     shards->ledger     = (struct ledger){ .ops = &shards_ledger_ops };
     shards->store      = (struct store){
-        .ops = &shards->ops, .ledger = &shards->ledger, .batches_max = shards->lanes_each * (uint32_t)shards->count,
+        .ops = &shards->ops, .ledger = &shards->ledger, .part_count = (uint32_t)shards->count,
+        .batches_max = batches_each(shards) * (uint32_t)shards->count,
     };
     for (size_t i = 0; i < shards->count; i++) {
         must(shards->stores[i]->ledger != NULL);

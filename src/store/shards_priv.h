@@ -26,7 +26,6 @@ struct shards {
     struct ledger       ledger;
     struct store       *stores[SHARDS_MAX];
     size_t              count;
-    uint32_t            lanes_each;
     uint8_t             shard_of_slot[SLOT_COUNT];
     unsigned          (*slot_of)(const struct ledger_key *key);
     pthread_mutex_t     lock;        /* guards what follows */

@@ -152,21 +152,20 @@ static void a_batch_over_all_shards_comes_back_in_its_order(void **state)
     assert_true(has[0] && has[1] && has[2]);
 }
 
-static void each_shard_has_its_epoch_and_its_lanes(void **state)
+static void each_shard_has_its_epoch_and_its_part(void **state)
 {
     struct bench *bench = *state;
     struct store *store = bench->store;
     char          text[TEXT_BYTES];
-    uint32_t      each = store->batches_max / SHARDS;
 
+    assert_int_equal(store->part_count, SHARDS);
+    assert_int_equal(store->batches_max % SHARDS, 0);
     for (size_t i = 0; i < SHARDS; i++) {
         struct channel_name *name;
         struct published     said = bench_publish(bench, (struct publish){ .channel = name_in(i, "topic:", text), .payload = "x" });
         assert_in_range(said.answer.epoch, 1000 * (i + 1), 1000 * (i + 1) + 999);
         must(channel_name_new(&bench->spaces, &bench->hash_key, span_str(text), &name) == CHANNEL_NAME_OK);
-        uint32_t lane = store->ops->lane_of(store, name);
-        assert_int_equal(lane / each, i);
-        assert_int_equal(store->ops->lane_of(store, name), lane);
+        assert_int_equal(store->ops->part_of(store, name), i);
         channel_name_unref(name);
     }
 }
@@ -435,7 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define SHARDS_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
         SHARDS_TEST(a_batch_over_all_shards_comes_back_in_its_order),
-        SHARDS_TEST(each_shard_has_its_epoch_and_its_lanes),
+        SHARDS_TEST(each_shard_has_its_epoch_and_its_part),
         SHARDS_TEST(rows_of_another_shard_follow_their_append),
         SHARDS_TEST(a_condition_that_fails_writes_nothing_anywhere),
         SHARDS_TEST(rows_that_can_not_be_written_are_tried_again),

@@ -230,9 +230,9 @@ struct store_ops {
     /* Does one bounded step of retention; the caller calls it about once a second. Never blocks long. */
     void (*tick)(struct store *store, msec wall);
     void (*stats)(struct store *store, struct store_stats *ret_stats);  /* any thread */
-    /* Of a store that is spread: which of its batches_max lanes a channel's appends go into. A batch whose appends are of
-     * one lane is not taken apart. NULL: any. */
-    uint32_t (*lane_of)(struct store *store, const struct channel_name *name);
+    /* Of a store that is spread: in which of its parts a channel lies. A batch whose appends are of one part is not taken
+     * apart. NULL: it has one part. */
+    uint32_t (*part_of)(struct store *store, const struct channel_name *name);
     /* Completes what is under way, then frees the store. */
     void (*close)(struct store *store);
 };
@@ -245,6 +245,7 @@ struct store {
     struct ledger          *ledger;          /* rows that commit with this log (ledger.h), closed with it; NULL: it has
                                               * none */
     uint32_t                batches_max;     /* so many batches under way at a time are of use; 1 … STORE_BATCHES_MAX */
+    uint32_t                part_count;      /* 0: one. Each part takes as many of these batches */
     bool                    is_inline;       /* Every call completes before it returns: nothing waits for it (mem) */
     bool                    has_one_writer;  /* A log changes only by appends that this process submits, so that what
                                               * the last completion said is the log's head. False: other processes

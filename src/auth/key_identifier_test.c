@@ -95,6 +95,45 @@ static void expect_who(struct key_identifier *keys, const char *authorization, c
     credential_scratch_fini(&scratch);
 }
 
+/* What a certificate says counts where nothing else is shown. */
+static void a_certificate_is_its_user_unless_a_token_is_shown(void **state)
+{
+    struct settings       *settings  = settings_new(true), *open = settings_new(false);
+    struct key_identifier *keys      = keys_new(settings), *open_keys = keys_new(open);
+    struct credential      certified = { .certified = SPAN("ann"), .certified_from = now - 5000, .certified_until = now + 5000 };
+    struct credential      with_key  = credential_of_token(SPAN(SECRET_A)), wrong = credential_of_token(SPAN("wrong"));
+
+    (void)state;
+    struct identity *ann = identity_of(keys, &certified);
+    assert_true(span_eq(identity_user(ann), SPAN("ann")) && !ann->is_open && ann->rights == 0);
+    assert_true(ann->issued_at == now - 5000 && ann->expires_at == now + 5000);
+    identity_unref(ann);
+
+    certified.certified_until = INT64_MAX;
+    ann = identity_of(keys, &certified);
+    assert_true(ann->expires_at == now + settings->token_life_s_max * 1000);
+    identity_unref(ann);
+
+    with_key.certified = wrong.certified = SPAN("ann");
+    struct identity *holder = identity_of(keys, &with_key);
+    assert_true(span_eq(identity_from(holder), SPAN("a")));
+    identity_unref(holder);
+    assert_null(identity_of(keys, &wrong));
+
+    certified.certified = SPAN("spiffe://x/ann");
+    assert_null(identity_of(keys, &certified));
+
+    certified.certified = SPAN("ann");
+    certified.user      = SPAN("ben");
+    ann = identity_of(open_keys, &certified);
+    assert_true(span_eq(identity_user(ann), SPAN("ann")) && ann->is_open);
+    identity_unref(ann);
+    keys_free(keys);
+    keys_free(open_keys);
+    settings_drop(settings);
+    settings_drop(open);
+}
+
 static void a_key_is_known_by_all_of_its_bytes(void **state)
 {
     (void)state;
@@ -401,6 +440,7 @@ static void a_wrong_secret_takes_as_long_wherever_it_differs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_certificate_is_its_user_unless_a_token_is_shown),
         cmocka_unit_test(a_key_is_known_by_all_of_its_bytes),
         cmocka_unit_test(without_keys_everyone_may),
         cmocka_unit_test(a_name_that_cannot_be_is_refused),

@@ -51,11 +51,26 @@ static ssize_t socket_receive(int fd, char *into, size_t len)
 
 /* --- between OpenSSL and the socket ------------------------------------------------------------------------------ */
 
+/* OpenSSL is about to work on this one. */
+static SSL *work_on(struct stream_tls *tls)
+{
+    tls_maker_of(tls)->current = tls;
+    return tls->ssl;
+}
+
+static struct stream_tls *current_of(BIO *bio)
+{
+    const struct tls_maker *maker = BIO_get_data(bio);
+
+    must(maker->current != NULL);
+    return maker->current;
+}
+
 /* A read that was short has taken all there was, unless the end stands behind it: then the next one would be in vain until
  * an event comes. */
 static int tls_bio_read(BIO *bio, char *into, int len)
 {
-    struct stream_tls *tls = BIO_get_data(bio);
+    struct stream_tls *tls = current_of(bio);
 
     BIO_clear_retry_flags(bio);
     ssize_t got = tls->is_socket_empty ? STREAM_LATER : socket_receive(tls->stream.number, into, (size_t)len);
@@ -79,7 +94,7 @@ static void keep_unsent(struct stream_tls *tls, struct span bytes)
 /* Takes all: OpenSSL never has to repeat a write. */
 static int tls_bio_write(BIO *bio, const char *at, int len)
 {
-    struct stream_tls *tls = BIO_get_data(bio);
+    struct stream_tls *tls = current_of(bio);
     ssize_t            put = tls->unsent != NULL ? 0 : socket_send(tls->stream.number, at, (size_t)len);
 
     BIO_clear_retry_flags(bio);
@@ -267,7 +282,7 @@ static ssize_t stream_tls_read(struct stream *stream, void *into, size_t len)
     for (int i = 0; i < QUIET_RECORDS_A_READ; i++) {
         if (has_nothing(tls))
             return STREAM_LATER;
-        if (SSL_read_ex(tls->ssl, into, len, &got) == 1)
+        if (SSL_read_ex(work_on(tls), into, len, &got) == 1)
             return (ssize_t)got;
         ssize_t why = fault_or_end(tls);
         if (why != STREAM_LATER)
@@ -285,7 +300,7 @@ static ssize_t stream_tls_write(struct stream *stream, struct span bytes)
     if (tls->is_shut || tls->is_broken)
         return STREAM_FAULT;
     while (taken < bytes.len && tls->unsent == NULL) {
-        if (SSL_write_ex(tls->ssl, bytes.at + taken, bytes.len - taken, &put) != 1) {
+        if (SSL_write_ex(work_on(tls), bytes.at + taken, bytes.len - taken, &put) != 1) {
             tls->is_broken = true;
             ERR_clear_error();
             return STREAM_FAULT;
@@ -304,7 +319,7 @@ static void stream_tls_shut(struct stream *stream)
         return;
     tls->is_shut = true;
     if (!tls->is_broken && tls->ssl != NULL && SSL_is_init_finished(tls->ssl))
-        SSL_shutdown(tls->ssl);
+        SSL_shutdown(work_on(tls));
     ERR_clear_error();
     if (tls->unsent == NULL)
         shutdown(stream->number, SHUT_WR);
@@ -324,7 +339,8 @@ static void stream_tls_close(struct stream *stream)
     else
         close(stream->number);
     unsent_free(tls->unsent);
-    SSL_free(tls->ssl);
+    SSL_free(work_on(tls));
+    tls_maker_of(tls)->current = NULL;
     free(tls->person);
     tls->unsent = NULL;
     tls->ssl    = NULL;
@@ -375,12 +391,16 @@ enum rc stream_tls_new(struct tls_maker *maker, int fd, struct stream_tls **ret)
 
 void stream_tls_open(struct stream_tls *tls, SSL *ssl)
 {
-    BIO *bio = BIO_new(tls_maker_of(tls)->method);
+    BIO *bio = tls_maker_of(tls)->bio;
 
-    must(bio != NULL && tls->ssl == NULL);
-    BIO_set_data(bio, tls);
+    must(tls->ssl == NULL && BIO_up_ref(bio) == 1);
     SSL_set_bio(ssl, bio, bio);
     tls->ssl = ssl;
+}
+
+int stream_tls_shake(struct stream_tls *tls)
+{
+    return SSL_do_handshake(work_on(tls));
 }
 
 /* --- the maker ------------------------------------------------------------------------------------------------- */
@@ -393,6 +413,9 @@ void tls_maker_init(struct tls_maker *maker, struct loop *loop)
     BIO_meth_set_write(maker->method, tls_bio_write);
     BIO_meth_set_ctrl(maker->method, tls_bio_control);
     BIO_meth_set_create(maker->method, tls_bio_create);
+    maker->bio = BIO_new(maker->method);
+    must(maker->bio != NULL);
+    BIO_set_data(maker->bio, maker);
     stream_maker_init(&maker->maker, &stream_tls_ops, loop, sizeof(struct stream_tls));
     maker->maker.source.ready = stream_tls_ready;
     list_init(&maker->rests);
@@ -407,6 +430,7 @@ void tls_maker_stop(struct tls_maker *maker)
 void tls_maker_fini(struct tls_maker *maker)
 {
     stream_maker_fini(&maker->maker);
+    BIO_free(maker->bio);
     BIO_meth_free(maker->method);
     maker->method = NULL;
 }

@@ -41,6 +41,8 @@ struct tls_maker {
     struct stream_maker maker;   /* first: a stream finds it by its source's kind */
     struct list         rests;   /* of closed streams */
     BIO_METHOD         *method;
+    BIO                *bio;      /* of all its connections: they would pay 200 bytes each for one of their own */
+    struct stream_tls  *current;  /* whose connection OpenSSL works on now */
     struct counter      links;    /* streams whose handshake is done */
     void              (*progress)(struct stream_tls *tls);  /* an event of one whose handshake is under way */
     void              (*dropped)(struct stream_tls *tls);   /* one whose handshake is under way is closed */
@@ -56,5 +58,7 @@ void tls_maker_fini(struct tls_maker *maker);
 enum rc stream_tls_new(struct tls_maker *maker, int fd, struct stream_tls **ret) RC_MUST_USE;
 /* Gives it a connection of OpenSSL, which it takes. */
 void stream_tls_open(struct stream_tls *tls, SSL *ssl);
+/* SSL_do_handshake(). */
+int stream_tls_shake(struct stream_tls *tls);
 
 #endif

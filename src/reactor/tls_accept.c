@@ -249,7 +249,7 @@ static void handshake_step(struct tls_handshake *handshake)
     ERR_clear_error();
     if (!has_connection(handshake))
         return;
-    int outcome = SSL_do_handshake(handshake->tls->ssl);
+    int outcome = stream_tls_shake(handshake->tls);
     int error   = outcome == 1 ? SSL_ERROR_NONE : SSL_get_error(handshake->tls->ssl, outcome);
     if (error == SSL_ERROR_NONE)
         handshake_done(handshake);

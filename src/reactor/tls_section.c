@@ -12,8 +12,10 @@
 #include "base/ref.h"
 #include "reactor/tls_tickets.h"
 
-/* Forward secrecy and authenticated encryption alone, for 1.2; 1.3 has nothing else. */
-#define CIPHERS_1_2 "ECDHE+AESGCM:ECDHE+CHACHA20"
+/* Forward secrecy and authenticated encryption alone, for 1.2; 1.3 has nothing else. AES with 128 bits comes first: it takes less
+ * processor and, with the shorter digest that goes with it, less memory of each link. */
+#define CIPHERS_1_2 "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20"
+#define CIPHERS_1_3 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 /* Without ffdhe and X448, which OpenSSL would offer too: a stranger could make the server compute them. */
 #define GROUPS "X25519:P-256:P-384"
 
@@ -317,7 +319,8 @@ static int select_protocol(SSL *ssl, const unsigned char **ret, unsigned char *r
 static void context_tune(SSL_CTX *context, struct tls_tickets *tickets)
 {
     must(SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1);
-    must(SSL_CTX_set_cipher_list(context, CIPHERS_1_2) == 1 && SSL_CTX_set1_groups_list(context, GROUPS) == 1);
+    must(SSL_CTX_set_cipher_list(context, CIPHERS_1_2) == 1 && SSL_CTX_set_ciphersuites(context, CIPHERS_1_3) == 1);
+    must(SSL_CTX_set1_groups_list(context, GROUPS) == 1);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                      SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);

@@ -290,6 +290,8 @@ static void secrecy_check(int fd, const char *path, const struct settings *setti
             secret_file_check(settings->issuers[i].place, say);
     for (size_t i = 0; i < settings->webhook_count; i++)
         secret_file_check(settings->webhooks[i].secret_file, say);
+    for (size_t i = 0; i < settings->tls_count; i++)
+        secret_file_check(settings->tls[i].key, say);
 }
 
 enum load_kind { LOAD_AT_START, LOAD_AT_RELOAD };

@@ -43,6 +43,21 @@ def host_and_port(url):
     return parts.hostname, parts.port
 
 
+# For https: whom clients trust, and what they show of themselves. A test that speaks https makes one.
+tls_context = None
+
+
+def trust(context):
+    global tls_context
+    tls_context = context
+
+
+def http_connection(url, timeout=SECONDS):
+    if url.startswith("https:"):
+        return http.client.HTTPSConnection(*host_and_port(url), timeout=timeout, context=tls_context)
+    return http.client.HTTPConnection(*host_and_port(url), timeout=timeout)
+
+
 def channel_path(channel):
     return "/v1/channels/" + urllib.parse.quote(channel, safe=":")
 
@@ -71,7 +86,7 @@ class Api:
     """The HTTP calls, over one connection that is kept open; for one thread at a time."""
 
     def __init__(self, url, token=None, timeout=SECONDS):
-        self.address, self.timeout = host_and_port(url), timeout
+        self.url, self.timeout = url, timeout
         self.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.connection = None
 
@@ -79,7 +94,7 @@ class Api:
         """Sends one request and never repeats it: after an OSError or HTTPException nobody knows whether it was
         served."""
         if self.connection is None:
-            self.connection = http.client.HTTPConnection(*self.address, timeout=self.timeout)
+            self.connection = http_connection(self.url, self.timeout)
         try:
             self.connection.request(method, path, body, {**self.headers, **(headers or {})})
             answer = self.connection.getresponse()
@@ -149,7 +164,7 @@ def query_of(channels, after):
 
 def http_stream(place, accept):
     """Opens /v1/subscribe from `place`; gives the answer to read from."""
-    connection = http.client.HTTPConnection(*place.address, timeout=SECONDS)
+    connection = http_connection(place.url)
     connection.connect()
     place.hold(connection.sock)
     path = "/v1/subscribe?" + query_of(place.channels, place.after)
@@ -240,6 +255,9 @@ class WebSocket:
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.connect(host_and_port(url))
+        if url.startswith("https:"):
+            self.sock = tls_context.wrap_socket(self.sock, server_hostname=host_and_port(url)[0])
+            hold(self.sock)
         self.wire = websockets.client.ClientConnection(websockets.uri.parse_uri("ws" + url[4:] + path),
                                                        subprotocols=["longwire.json.v1"], max_size=None)
         request = self.wire.connect()
@@ -327,7 +345,7 @@ class Place:
     """Where a reader stands, and the socket that it has open."""
 
     def __init__(self, url, channels, after=0, cursor=None, headers=None, more_query=""):
-        self.url, self.address, self.channels = url, host_and_port(url), list(channels)
+        self.url, self.channels = url, list(channels)
         self.after, self.cursor, self.headers, self.more_query = after, cursor, headers or {}, more_query
         self.stands = {}     # channel: (epoch, seq), for WebSockets
         self.sock, self.is_over = None, False

@@ -254,8 +254,10 @@ class Aliases:
 class NativeClient:
     """A link of its own. `frames` are all that came, aliases left out and messages made whole; `raw` the bytes."""
 
-    def __init__(self, port, connect=True, **members):
+    def __init__(self, port, connect=True, tls=None, **members):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.aliases = Aliases()
         self.left, self.raw, self.waiting = b"", b"", []
         self.is_ended = False

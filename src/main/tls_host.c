@@ -44,7 +44,7 @@ bool tls_host_check(const struct settings *settings, struct buf *why)
     return is_good;
 }
 
-struct tls_limits tls_limits_of(const struct settings *settings)
+static struct tls_limits tls_limits_of(const struct settings *settings)
 {
     return (struct tls_limits){ .handshakes_max = settings->tls_handshakes_max, .handshake_ms = settings->tls_handshake_s * 1000 };
 }
@@ -80,7 +80,6 @@ void tls_host_accepted(void *ctx, int fd)
 {
     struct worker *worker = ctx;
 
-    worker->tls_http = (struct tls_use){ .protocols = PROTOCOLS_HTTP, .speaks_http = true, .accepted = accepted_http, .ctx = ctx };
     begin(worker, fd, &worker->tls_http);
 }
 
@@ -88,6 +87,30 @@ void tls_host_accepted_native(void *ctx, int fd)
 {
     struct worker *worker = ctx;
 
-    worker->tls_native = (struct tls_use){ .protocols = PROTOCOLS_NATIVE, .accepted = worker_open_native, .ctx = ctx };
     begin(worker, fd, &worker->tls_native);
+}
+
+/* --- a worker's -------------------------------------------------------------------------------------------------- */
+
+static void take_sections(struct worker *worker)
+{
+    struct tls_sections *sections = worker->snapshot->tls;
+
+    tls_accept_set_sections(&worker->tls, sections == NULL ? NULL : tls_sections_ref(sections));
+}
+
+void tls_host_open(struct worker *worker)
+{
+    const struct tls_limits limits = tls_limits_of(&worker->snapshot->settings);
+
+    tls_accept_init(&worker->tls, &worker->loop, &limits);
+    worker->tls_http   = (struct tls_use){ PROTOCOLS_HTTP, true, accepted_http, worker };
+    worker->tls_native = (struct tls_use){ PROTOCOLS_NATIVE, false, worker_open_native, worker };
+    take_sections(worker);
+}
+
+void tls_host_adopt(struct worker *worker)
+{
+    worker->tls.limits = tls_limits_of(&worker->snapshot->settings);
+    take_sections(worker);
 }

@@ -16,7 +16,10 @@ bool tls_host_read(const struct settings *settings, struct tls_tickets *tickets,
 /* The same to see whether it would go well. */
 bool tls_host_check(const struct settings *settings, struct buf *why);
 
-struct tls_limits tls_limits_of(const struct settings *settings);
+/* The worker's handshakes, by its snapshot; its loop is open. */
+void tls_host_open(struct worker *worker);
+/* By the new snapshot. */
+void tls_host_adopt(struct worker *worker);
 
 /* For listeners of `https` and `tcps`; ctx is the worker. */
 void tls_host_accepted(void *ctx, int fd);

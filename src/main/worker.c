@@ -173,11 +173,8 @@ static void worker_init_modules(struct worker *worker)
     const struct settings    *settings = &worker->snapshot->settings;
     const struct http_limits  http     = http_limits_of(settings);
     const struct shard_limits shard    = shard_limits_of(settings);
-    const struct tls_limits   tls      = tls_limits_of(settings);
 
-    tls_accept_init(&worker->tls, &worker->loop, &tls);
-    if (worker->snapshot->tls != NULL)
-        tls_accept_set_sections(&worker->tls, tls_sections_ref(worker->snapshot->tls));
+    tls_host_open(worker);
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
     shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
     worker->shard.engines = stores_engines(&worker->server->stores);

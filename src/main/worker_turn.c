@@ -21,8 +21,7 @@ void worker_adopt(struct command *command, struct shard *shard)
     struct snapshot *before = worker->snapshot;
     worker->snapshot        = snapshot;
     callers_adopt(worker, &before->settings);
-    worker->tls.limits = tls_limits_of(settings);
-    tls_accept_set_sections(&worker->tls, snapshot->tls == NULL ? NULL : tls_sections_ref(snapshot->tls));
+    tls_host_adopt(worker);
     snapshot_unref(before);
     worker->sessions.asks_links = settings->hook.is_there;
     worker->http.limits     = http_limits_of(settings);
@@ -41,6 +40,7 @@ static void worker_begin_to_leave(struct worker *worker)
     must(worker->leave_by == 0);
     worker->leave_by = worker->loop.now + worker->snapshot->settings.stop_timeout_s * 1000 + 1;
     worker_stop_listening(worker);
+    tls_accept_close_all(&worker->tls);
     http_server_stop(&worker->http);
     session_worker_stop(&worker->sessions);
 }

@@ -324,16 +324,21 @@ void tls_accept_init(struct tls_accept *accept, struct loop *loop, const struct 
     list_init(&accept->ready);
 }
 
-static void close_all(struct list *handshakes)
+static void close_each(struct list *handshakes)
 {
     while (!list_is_empty(handshakes))
         stream_close(&container_of(handshakes->next, struct tls_handshake, link)->tls->stream);
 }
 
+void tls_accept_close_all(struct tls_accept *accept)
+{
+    close_each(&accept->ready);
+    close_each(&accept->waiting);
+}
+
 void tls_accept_stop(struct tls_accept *accept)
 {
-    close_all(&accept->ready);
-    close_all(&accept->waiting);
+    tls_accept_close_all(accept);
     tls_maker_stop(&accept->maker);
 }
 

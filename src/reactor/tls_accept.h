@@ -63,7 +63,9 @@ struct tls_accept {
 };
 
 void tls_accept_init(struct tls_accept *accept, struct loop *loop, const struct tls_limits *limits);
-/* Closes what is under way; before the loop's end. */
+/* Closes the handshakes that are under way: the server leaves. */
+void tls_accept_close_all(struct tls_accept *accept);
+/* The same, and what closed streams have left; before the loop's end. */
 void tls_accept_stop(struct tls_accept *accept);
 /* Behind the loop's end. */
 void tls_accept_fini(struct tls_accept *accept);

@@ -246,6 +246,16 @@ def test_silent_strangers_hold_nobody_up(certificates):
             assert metrics["longwire_tls_handshakes_under_way"] == 0
 
 
+def test_a_stop_does_not_wait_for_strangers(certificates):
+    config = "tls_handshake_s = 3600\nstop_timeout_s = 3600\n" + certificates.section("local")
+    with TlsServer(config, flags=["--loops", "1"]) as server, \
+            socket.create_connection(("127.0.0.1", server.https_port)) as stranger, contextlib.closing(Api(server.url)) as plain:
+        wait_until(lambda: plain.metrics()["longwire_tls_handshakes_under_way"] == 1, server.log)
+        plain.close()
+        server.stop()
+        assert stranger.recv(1) == b""
+
+
 # --- certificates ---------------------------------------------------------------------------------------------------
 
 def served_serial(server):

@@ -5,9 +5,11 @@
 #include "base/must.h"
 #include "message/control_message.h"
 #include "store_sim.h"
+#include "uplink/requests_priv.h"
 #include "uplink_world.h"
 
-enum { NEW_ONE_IN = 3, AGAIN_MS_MAX = 150, CUT_ONE_IN = 25, CURIOUS_ONE_IN = 40, CANCEL_ONE_IN = 60, LIE_ONE_IN = 80 };
+enum { NEW_ONE_IN = 3, AGAIN_MS_MAX = 150, CUT_ONE_IN = 25, CURIOUS_ONE_IN = 40, CANCEL_ONE_IN = 60, LIE_ONE_IN = 80, WAIT_ONE_IN = 4,
+       WAIT_MS_MAX = 2000 };
 
 static bool node_is_open(const struct uplink_world *all, unsigned node)
 {
@@ -40,10 +42,11 @@ static void ask_told(struct uplink_world *all, struct ask *ask, const struct req
     tell(&all->world, "request %u of d%u is %s", ask->no, ask->device, texts[command->outcome]);
     switch (command->outcome) {
     case REQUEST_ACCEPTED:
+    case REQUEST_ANSWERED:
     case REQUEST_REPLAYED:
         promise(&all->world, !ask->shows_other, "request %u is %s, and it is another one", ask->no, texts[command->outcome]);
         ask->is_accepted = true;
-        if (command->outcome == REQUEST_REPLAYED)
+        if (command->outcome != REQUEST_ACCEPTED)
             check_replay(all, ask, command);
         return;
     case REQUEST_CONFLICT:
@@ -53,7 +56,6 @@ static void ask_told(struct uplink_world *all, struct ask *ask, const struct req
     case REQUEST_BUSY:
     case REQUEST_AWAY:
         return;
-    case REQUEST_ANSWERED:
     case REQUEST_GONE:
     case REQUEST_TOO_OFTEN:  /* nothing bounds them here */
     case REQUEST_DROPPED:
@@ -131,6 +133,7 @@ static void ask_send(struct uplink_world *all, struct ask *ask, bool shows_other
     tellers[ask->no]       = (struct told_ask){ all, ask };
     ask->command->owner    = &tellers[ask->no];
     ask->command->answered = on_told;
+    ask->command->wait_ms  = uplink_one_in(all, WAIT_ONE_IN) ? 1 + (msec)uplink_draw(all, WAIT_MS_MAX) : 0;
     tell(&all->world, "d%u sends request %u to node %u%s", ask->device, ask->no, ask->node, shows_other ? ", and it is another one" : "");
     shard_request(world_shard(&all->world, ask->node * all->world.loops_a_node), ask->command);
 }
@@ -194,6 +197,15 @@ void clients_cut(struct uplink_world *all, unsigned node)
     for (unsigned i = 0; i < all->ask_count; i++)
         if (all->asks[i].command != NULL && all->asks[i].node == node)
             all->asks[i].command = NULL;  /* it ends with the node */
+}
+
+void clients_leave(struct requests *requests)
+{
+    while (requests->waiters.next != NULL && !list_is_empty(&requests->waiters)) {
+        struct request_command *command = container_of(list_pop(&requests->waiters), struct request_command, link);
+        ((struct request_work *)command->work)->waiter_count--;
+        command_free(&command->command);
+    }
 }
 
 /* --- responses ------------------------------------------------------------------------------------------------ */

@@ -42,6 +42,7 @@ static void on_gone(void *ctx)
     struct uplink_node *node = ctx;
 
     back_end_lose(node);  /* what was about to be called */
+    clients_leave(&node->requests);
     requests_fini(&node->requests);
 }
 
@@ -97,6 +98,10 @@ static void node_begin(struct uplink_world *all, unsigned no)
     requests_turn_begin(&node->requests, world->now);
     node->sim_node->writer.uplink     = &requests_alone;
     node->sim_node->writer.uplink_ctx = &node->requests;
+    if (world->node_count > 1) {
+        node->sim_node->writer.cluster     = &uplink_cluster_port;
+        node->sim_node->writer.cluster_ctx = node;
+    }
     node->beside           = (struct sim_beside){ .ctx = node, .turn_begin = on_turn_begin, .turn_end = on_nothing, .tick = on_nothing,
                                                   .fini = on_nothing, .gone = on_gone };
     node->sim_node->beside = &node->beside;

@@ -4,7 +4,8 @@
  *
  * A program of its own (uplink_sim). Requests are commands of loops here, and responses are looked for in the journal of the disk, where
  * each is a message of the device's log: that such a message reaches its device is what device_sim and roam_sim show. Nodes end at any
- * step of a request's life, pause while others take over what they left, and stop; commits have unknown outcomes.
+ * step of a request's life, pause while others take over what they left, and stop; commits have unknown outcomes. Devices wait for responses
+ * and cancel at any node; what nodes say to each other of a cancel may be lost.
  *
  * What must hold:
  *  - a request that was accepted is answered, once, whatever ends; a repeat is told the same answer;
@@ -17,6 +18,7 @@
 #define SIM_UPLINK_WORLD_H
 
 #include "sim_node.h"
+#include "node/cluster_port.h"
 #include "node/uplink_port.h"
 #include "uplink/requests.h"
 #include "world.h"
@@ -103,6 +105,8 @@ static inline bool uplink_one_in(struct uplink_world *all, uint64_t count)
 void clients_turn(struct uplink_world *all);
 /* The node is gone. */
 void clients_cut(struct uplink_world *all, unsigned node);
+/* Nobody waits for a response there any more. */
+void clients_leave(struct requests *requests);
 bool clients_are_done(const struct uplink_world *all);
 void clients_check_end(const struct uplink_world *all);
 /* Reads what has been written since. */
@@ -120,5 +124,8 @@ void uplink_plant_init(struct uplink_world *all);
 bool uplink_plant_hides(struct uplink_world *all);
 
 bool uplink_live(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256]);
+
+/* uplink_cluster.c */
+extern const struct cluster_port uplink_cluster_port;
 
 #endif

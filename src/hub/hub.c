@@ -332,6 +332,18 @@ void hub_visit(const struct hub *hub, const struct channel_name *name,
     }
 }
 
+size_t hub_walk(const struct hub *hub, size_t slot, void (*visit)(struct subscription *sub, void *ctx), void *ctx)
+{
+    if (slot >= hub->channels.slot_count)
+        return 0;
+    for (const struct map_node *node = hub->channels.slots[slot]; node != NULL; node = node->next) {
+        const struct channel *channel = container_of(node, struct channel, node);
+        for (const struct list *at = channel->subs.next; at != &channel->subs; at = at->next)
+            visit(container_of(at, struct subscription, in_channel), ctx);
+    }
+    return slot + 1 >= hub->channels.slot_count ? 0 : slot + 1;
+}
+
 size_t hub_subscriber_count(const struct hub *hub, const struct channel_name *name)
 {
     const struct channel *channel = hub_find(hub, name);

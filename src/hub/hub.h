@@ -233,6 +233,9 @@ size_t hub_channel_count(const struct hub *hub);
 /* Calls visit() for each subscription of this channel on this loop; it may close that one, and no other. */
 void   hub_visit(const struct hub *hub, const struct channel_name *name,
                  void (*visit)(struct subscription *sub, void *ctx), void *ctx);
+/* A walk over all channels that goes on later: calls visit() for each subscription of the channels in one slot, and returns the
+ * next slot, 0 behind the last. Channels that come or go meanwhile may be met twice or not at all. visit() closes none. */
+size_t hub_walk(const struct hub *hub, size_t slot, void (*visit)(struct subscription *sub, void *ctx), void *ctx);
 /* How many follow this channel on this loop. */
 size_t hub_subscriber_count(const struct hub *hub, const struct channel_name *name);
 

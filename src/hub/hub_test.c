@@ -1410,6 +1410,36 @@ static void a_head_that_moved_is_read_up_to(void **state)
     }
 }
 
+static void walk_note(struct subscription *sub, void *ctx)
+{
+    (void)sub;
+    (*(size_t *)ctx)++;
+}
+
+/* A walk in steps meets each subscription once. */
+static void a_walk_meets_all(void **state)
+{
+    struct stage *stage = stage_new();
+    size_t        met = 0, slot = 0, steps = 0;
+    char          text[32];
+
+    stage->is_counting = true;
+    assert_int_equal(hub_walk(&stage->hub, 0, walk_note, &met), 0);
+    for (int i = 0; i < READERS; i++) {
+        snprintf(text, sizeof text, "topic:%d", i / 2);
+        struct channel_name *name = name_of(stage, text);
+        subscription_open(&stage->subs[i], &stage->hub, name, (struct start){ 0 }, stage);
+        channel_name_unref(name);
+    }
+    do {
+        slot = hub_walk(&stage->hub, slot, walk_note, &met);
+        steps++;
+    } while (slot != 0);
+    assert_int_equal(met, READERS);
+    assert_int_equal(steps, stage->hub.channels.slot_count);
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1464,6 +1494,7 @@ int main(void)
         cmocka_unit_test(a_heartbeat_asks_where_a_page_failed_and_nowhere_else),
         cmocka_unit_test(a_head_that_moved_is_read_up_to),
         cmocka_unit_test(a_head_that_moved_judges_no_claim),
+        cmocka_unit_test(a_walk_meets_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,6 +134,7 @@ struct session_limits session_limits_of(const struct settings *settings, unsigne
         .admission              = { .per_s = (double)settings->admissions_per_s / loops,
                                     .burst = (uint32_t)(settings->admissions_burst / loops) },
         .poll_store_timeout_ms  = POLL_STORE_MS_MAX,
+        .member_check_ms        = settings->cluster_kind == CLUSTER_NONE ? 0 : settings->session_compare_s * 1000,
         .connect_timeout_ms     = settings->head_timeout_s * 1000,
         .close_timeout_ms       = WS_CLOSE_MS_MAX,
         .channels_max           = (uint32_t)settings->channels_per_connection_max,

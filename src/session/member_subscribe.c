@@ -188,6 +188,11 @@ void subscribe_ask_members(struct session_worker *worker, struct http_exchange *
 
 /* --- who leaves the group --------------------------------------------------------------------------------------------- */
 
+bool link_follows_as_member(const struct link *link, const struct subscription *sub)
+{
+    return link != NULL && !link->is_over && link->device == NULL && sub->is_bounded && link->holder != NULL;
+}
+
 struct leaver {
     struct session_worker *worker;
     struct span            user;
@@ -201,8 +206,7 @@ static void leaver_visit(struct subscription *sub, void *ctx)
     struct reader_sub   *mine    = container_of(sub, struct reader_sub, sub);
     struct link         *link    = ((const struct reader *)sub->owner)->owner;
 
-    if (link == NULL || link->is_over || link->device != NULL || !sub->is_bounded || link->holder == NULL ||
-        !span_eq(identity_user(link->holder), leaver->user))
+    if (!link_follows_as_member(link, sub) || !span_eq(identity_user(link->holder), leaver->user))
         return;
     if (link->kind->left != NULL)
         link->kind->left(link, mine);

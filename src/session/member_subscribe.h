@@ -21,6 +21,9 @@ void subscribe_ask_members(struct session_worker *worker, struct http_exchange *
                            void (*go)(struct session_worker *worker, struct http_exchange *exchange,
                                       const struct media_row *row, struct subscribe_requests *requests));
 
+/* Does this connection follow it because its user is a member, and has it no session that would tell it of a leave? */
+bool link_follows_as_member(const struct link *link, const struct subscription *sub);
+
 /* For shard_port.left: connections of this user leave the channels of this group that they follow as a member. */
 void session_worker_left(struct session_worker *worker, struct channel_name *user, struct channel_name *group);
 

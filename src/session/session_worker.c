@@ -127,6 +127,7 @@ void session_worker_tick(struct session_worker *worker)
     client_unfenced_tick(worker);
     presence_follows_tick(worker);
     notify_tick(worker);
+    member_check_tick(worker);
     link_index_tick(&worker->index, worker->loop->now);
     frames_tick(&worker->frames);
     dialect_scratch_trim(&worker->dialect_scratch);

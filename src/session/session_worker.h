@@ -14,6 +14,7 @@
 #include "session/drain.h"
 #include "session/frame_batch.h"
 #include "session/link_index.h"
+#include "session/member_check.h"
 #include "session/networks.h"
 #include "session/presence_follow.h"
 #include "session/session_counters.h"
@@ -52,6 +53,7 @@ struct session_worker {
     struct list                acking;           /* pending_acks that are to be told */
     struct link              **held;             /* that hold back a notify: notify.h; gone ones are NULL */
     uint32_t                   held_count, held_max;
+    struct member_check        member_check;     /* of a cluster */
     struct list                unfenced;         /* links that were let in by tickets while the database is away */
     struct list                marks;            /* channels that clients mark as read: client_mark.c */
     const struct session_port *port;

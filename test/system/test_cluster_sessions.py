@@ -246,6 +246,21 @@ def test_members_follow_and_leave_on_all_nodes(nodes):
         assert phone.got[group] == [seq]
 
 
+def test_a_leave_of_which_no_word_came_is_noticed(cluster, nodes):
+    """The notice between nodes is lost: here the row goes and nobody says a word. A link without a session is asked for again."""
+    user, group = next(names), fresh("group")
+    name = group.removeprefix("group:")
+    put_member(nodes[0], name, user)
+    with Ws(nodes[1], f"user={user}") as leaver, Ws(nodes[2], f"user={user}") as other:
+        for link in (leaver, other):
+            link.ask("subscribe", "subscribed", channel=group)
+        gone = cluster.postgres.psql(f"with gone as (delete from longwire.ledger where kind = 3 and key = '{user}'::bytea || "
+                                     f"'\\x00'::bytea || '{name}'::bytea returning 1) select count(*) from gone")
+        assert gone == "1"
+        for link in (leaver, other):
+            assert link.frame("unsubscribed")["channel"] == group
+
+
 # --- HTTP transports ---------------------------------------------------------------------------------------------------
 
 def test_polls_through_a_balancer(nodes):

@@ -1419,6 +1419,7 @@ static void walk_note(struct subscription *sub, void *ctx)
 /* A walk in steps meets each subscription once. */
 static void a_walk_meets_all(void **state)
 {
+    (void)state;
     struct stage *stage = stage_new();
     size_t        met = 0, slot = 0, steps = 0;
     char          text[32];

@@ -9,7 +9,9 @@ import threading
 
 import pytest
 
-from cluster import Cluster
+import test_members_only
+from cluster import Cluster, Node
+from longwire_client import Api
 from longwire_server import is_built
 from test_presence import told
 from test_sessions import Device, sent
@@ -246,19 +248,32 @@ def test_members_follow_and_leave_on_all_nodes(nodes):
         assert phone.got[group] == [seq]
 
 
-def test_a_leave_of_which_no_word_came_is_noticed(cluster, nodes):
+class GuardedCluster(Cluster):
+    """One node, whose clients need a token."""
+    def __init__(self):
+        super().__init__(count=1, config=f"session_compare_s = 1\n{test_members_only.CONFIG}")
+
+    def make_node(self, name):
+        return Node(name, self.engines(), self.config, token=test_members_only.KEY)
+
+
+def test_a_leave_of_which_no_word_came_is_noticed():
     """The notice between nodes is lost: here the row goes and nobody says a word. A link without a session is asked for again."""
-    user, group = next(names), fresh("group")
-    name = group.removeprefix("group:")
-    put_member(nodes[0], name, user)
-    with Ws(nodes[1], f"user={user}") as leaver, Ws(nodes[2], f"user={user}") as other:
-        for link in (leaver, other):
-            link.ask("subscribe", "subscribed", channel=group)
-        gone = cluster.postgres.psql(f"with gone as (delete from longwire.ledger where kind = 3 and key = '{user}'::bytea || "
-                                     f"'\\x00'::bytea || '{name}'::bytea returning 1) select count(*) from gone")
+    with GuardedCluster() as cluster, contextlib.ExitStack() as stack:
+        with contextlib.closing(Api(cluster.urls[0], test_members_only.KEY)) as backend:
+            for user in ("leaver", "stayer"):
+                test_members_only.member(backend, "PUT", "silent", user)
+        links = {user: test_members_only.socket_of(cluster.nodes[0], user, stack) for user in ("leaver", "stayer")}
+        for socket, frames in links.values():
+            socket.say({"type": "subscribe", "channel": "group:silent"})
+            assert next(frames)["type"] == "subscribed"
+        gone = cluster.postgres.psql("with gone as (delete from longwire.ledger where kind = 3 and key = 'leaver'::bytea || "
+                                     "'\\x00'::bytea || 'silent'::bytea returning 1) select count(*) from gone")
         assert gone == "1"
-        for link in (leaver, other):
-            assert link.frame("unsubscribed")["channel"] == group
+        assert next(links["leaver"][1]) == {"type": "unsubscribed", "channel": "group:silent"}
+        with contextlib.closing(Api(cluster.urls[0], test_members_only.KEY)) as backend:
+            backend.publish("group:silent", b"for who stayed")
+        assert next(links["stayer"][1])["type"] == "message"
 
 
 # --- HTTP transports ---------------------------------------------------------------------------------------------------

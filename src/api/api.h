@@ -63,7 +63,7 @@ struct api_port {
     /* The addresses of a node's record, by node_schemes; empty: none. They are borrowed from `advertise`. */
     void (*addresses)(void *ctx, struct span advertise, struct span ret[NODE_SCHEMES]);
     /* How long a client that asks now shall wait before it connects; 0: not at all. The time is kept for it. */
-    msec (*wait_ms)(void *ctx);
+    msec (*wait_ms)(void *ctx, struct span region);
     /* What this node carries to back ends: objects with commas between. NULL: nothing. */
     void (*put_forwarders)(void *ctx, struct buf *out);
     /* Lets all clients go, within so many ms (> 0). */

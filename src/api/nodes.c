@@ -366,7 +366,7 @@ static void put_allocation(struct buf *buf, const struct call *call, const struc
         put_own_allocation(buf, call, node);
     buf_putf(buf, "],\"heartbeat\":%lld,\"reconnect\":", (long long)(node->heartbeat_ms / 1000));
     backoff_put(buf, &node->reconnect);
-    buf_putf(buf, ",\"wait_ms\":%lld}", (long long)call->api->port->wait_ms(call->api->ctx));
+    buf_putf(buf, ",\"wait_ms\":%lld}", (long long)call->api->port->wait_ms(call->api->ctx, region));
 }
 
 static bool may_ask_again(const struct call *call)

@@ -30,6 +30,7 @@ void record_text_put(struct buf *buf, const struct node_record *record)
     record_number_put(buf, "draining", record->is_draining);
     record_number_put(buf, "connections", record->connections);
     record_number_put(buf, "capacity", record->capacity);
+    record_number_put(buf, "admissions", record->admissions_per_s);
     record_word_put(buf, "region", record->region);
     record_word_put(buf, "advertise", record->advertise);
     record_word_put(buf, "version", record->version);
@@ -79,6 +80,7 @@ bool record_text_get(struct span text, struct node_record *ret)
         { "draining", NULL, 0, &is_draining },
         { "connections", NULL, 0, &record.connections },
         { "capacity", NULL, 0, &record.capacity },
+        { "admissions", NULL, 0, &record.admissions_per_s },
         { "region", record.region, NODE_RECORD_REGION_MAX, NULL },
         { "advertise", record.advertise, NODE_RECORD_ADVERTISE_MAX, NULL },
         { "version", record.version, NODE_RECORD_VERSION_MAX, NULL },

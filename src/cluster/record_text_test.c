@@ -40,7 +40,7 @@ static void the_longest_record_fits(void **state)
     memset(record.region, 'r', NODE_RECORD_REGION_MAX);
     memset(record.advertise, 'a', NODE_RECORD_ADVERTISE_MAX);
     memset(record.version, 'v', NODE_RECORD_VERSION_MAX);
-    record.connections = record.capacity = UINT64_MAX;
+    record.connections = record.capacity = record.admissions_per_s = UINT64_MAX;
     buf_init(&text, RECORD_TEXT_BYTES_MAX);
     record_text_put(&text, &record);
     assert_false(buf_is_over(&text));

@@ -158,6 +158,7 @@ static void host_describe(const struct cluster_host *host, const struct settings
         .started  = server->started_wall,
         .protocol = CLUSTER_PROTOCOL,
         .roles    = settings->role_bits,
+        .admissions_per_s = settings->admissions_per_s,
         .capacity = settings->capacity != 0 ? settings->capacity
                                             : connections_allowed(settings->connections_max,
                                                                   backend_host_leaves(settings, server->descriptors)),

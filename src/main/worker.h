@@ -56,6 +56,7 @@ struct worker {
     uint64_t              drains_within_ms;  /* as server.drain_ms was seen last */
     struct registry       nodes;       /* of the cluster, as nodes_news.h told them last */
     bool                  has_nodes;   /* false: the node is in no cluster */
+    struct admission      allocation;  /* when clients come that were sent to nodes of the cluster: this loop's part */
     struct counter        has_left;    /* 1: serves nobody any more, and has all its commands back */
     struct snapshot      *snapshot;    /* the configuration that this loop goes by; owns a reference */
     struct counter        adopted;     /* number of that snapshot */

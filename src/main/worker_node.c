@@ -56,10 +56,25 @@ void worker_elsewhere(void *ctx, struct buf *where)
     }
 }
 
-msec worker_wait_ms(void *ctx)
+/* This loop's part of what all nodes of the region let in. The burst grows with the rate. */
+static struct admission_limits allocation_limits(const struct worker *worker, const struct registry_pace *pace)
 {
-    struct worker *worker = ctx;
-    return session_worker_wait_ms(&worker->sessions);
+    const struct settings *set   = &worker->snapshot->settings;
+    const double           per_s = (double)pace->per_s / (double)(pace->routers * worker->server->worker_count);
+    const double burst = set->admissions_per_s == 0 ? per_s : (double)set->admissions_burst / (double)set->admissions_per_s * per_s;
+
+    return (struct admission_limits){ .per_s = per_s, .burst = burst < UINT32_MAX ? (uint32_t)burst : UINT32_MAX };
+}
+
+msec worker_wait_ms(void *ctx, struct span region)
+{
+    struct worker             *worker = ctx;
+    const struct registry_pace pace   = registry_pace(&worker->nodes, region, SPAN(""));
+
+    if (!worker->has_nodes || pace.nodes == 0)
+        return session_worker_wait_ms(&worker->sessions);
+    const struct admission_limits limits = allocation_limits(worker, &pace);
+    return admission_ask(&worker->allocation, &limits, false, worker->loop.now);
 }
 
 /* Written by whichever loop was asked; each write stands for itself. */

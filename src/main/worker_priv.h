@@ -17,7 +17,7 @@ extern const struct api_port     worker_api_port;
 void worker_describe_node(void *ctx, struct api_node *ret);
 const struct registry *worker_nodes(void *ctx);
 void worker_addresses(void *ctx, struct span advertise, struct span ret[NODE_SCHEMES]);
-msec worker_wait_ms(void *ctx);
+msec worker_wait_ms(void *ctx, struct span region);
 /* session_port.elsewhere. */
 void worker_elsewhere(void *ctx, struct buf *where);
 void worker_drain_node(void *ctx, msec within_ms);

@@ -26,6 +26,7 @@ struct node_record {
     unsigned       roles;         /* enum node_role */
     bool           is_draining;
     uint64_t       connections, capacity;
+    uint64_t       admissions_per_s;  /* clients that it lets in; 0: it has no bound, or its release does not say */
     char           region[NODE_RECORD_REGION_MAX + 1];
     char           advertise[NODE_RECORD_ADVERTISE_MAX + 1];  /* as the setting has it; empty: nobody is sent there */
     char           version[NODE_RECORD_VERSION_MAX + 1];

@@ -248,6 +248,43 @@ static size_t allocation_choices(const struct registry *registry, struct span re
     return count;
 }
 
+/* 0: one of them has no bound. */
+static uint64_t choices_per_s(const struct allocation_choice *choices, size_t count)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t per_s = choices[i].node->record.admissions_per_s;
+        if (per_s == 0)
+            return 0;
+        sum += per_s < REGISTRY_CAPACITY_TOP ? per_s : REGISTRY_CAPACITY_TOP;
+    }
+    return sum;
+}
+
+static size_t registry_routers(const struct registry *registry)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < registry->count; i++)
+        count += registry->nodes[i].state != NODE_LOST && (registry->nodes[i].record.roles & ROLE_ROUTER) != 0;
+    return count == 0 ? 1 : count;
+}
+
+struct registry_pace registry_pace(const struct registry *registry, struct span region, struct span except)
+{
+    struct allocation_choice *choices = calloc(registry->count + 1, sizeof *choices);
+    size_t                    count;
+
+    must(choices != NULL);
+    count = allocation_choices(registry, region, except, true, choices);
+    if (count == 0)
+        count = allocation_choices(registry, region, except, false, choices);
+    const struct registry_pace pace = { count, choices_per_s(choices, count), registry_routers(registry) };
+    free(choices);
+    return pace;
+}
+
 /* By free capacity; among full ones by chance. */
 static size_t allocation_draw(const struct allocation_choice *choices, size_t count, struct rng *random)
 {

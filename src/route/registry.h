@@ -50,6 +50,15 @@ static inline bool node_id_eq(const struct node_id *a, const struct node_id *b)
 const struct registry_node *registry_find(const struct registry *registry, struct span name);
 const struct registry_node *registry_find_id(const struct registry *registry, const struct node_id *id);
 
+/* At which rate clients may be sent to the nodes that registry_allocate() names first: those of the region, or of all if it has none.
+ * Each router gives out its part of it, so that all together give out no more than the nodes let in, whichever is asked. */
+struct registry_pace {
+    size_t   nodes;    /* how many those are */
+    uint64_t per_s;    /* of all of them together; 0: one of them has no bound */
+    size_t   routers;  /* who answer such questions; at least 1 */
+};
+struct registry_pace registry_pace(const struct registry *registry, struct span region, struct span except);
+
 /* The nodes that a client is to try, best first, at most `max`, among the live, not draining nodes with ROLE_ACCESS and an
  * address. The node with the name `except` is not among them; empty: none is left out. For each place two are drawn, with chances by their free capacity, and that with the larger free share of its
  * capacity is taken. Those of the region come first, then those of others; an empty region stands for all. Full nodes come behind

@@ -322,6 +322,39 @@ static void nobody_is_nobody(void **state)
     registry_fini(&registry);
 }
 
+/* Each router gives out its part of what all nodes of the region let in. */
+static void clients_are_sent_at_the_rate_of_all_nodes(void **state)
+{
+    (void)state;
+    struct rounds rounds = { .count = 5 };
+    static const struct { const char *name, *region; unsigned roles; bool is_draining; uint64_t per_s; } rows[] = {
+        { "a", "eu", ROLE_ACCESS | ROLE_ROUTER, false, 100 }, { "b", "eu", ROLE_ACCESS, false, 50 },
+        { "c", "us", ROLE_ACCESS | ROLE_ROUTER, false, 7 },   { "d", "eu", ROLE_ACCESS | ROLE_ROUTER, true, 1000 },
+        { "e", "ap", ROLE_ACCESS, false, 0 },
+    };
+    for (size_t i = 0; i < rounds.count; i++) {
+        struct node_record *record = &rounds.records[i];
+        *record                    = record_of(rows[i].name, i + 1);
+        snprintf(record->region, sizeof record->region, "%s", rows[i].region);
+        record->roles            = rows[i].roles;
+        record->is_draining      = rows[i].is_draining;
+        record->admissions_per_s = rows[i].per_s;
+    }
+    registry_init(&rounds.registry);
+    assert_int_equal(registry_pace(&rounds.registry, SPAN("eu"), SPAN("")).nodes, 0);
+    assert_int_equal(registry_pace(&rounds.registry, SPAN("eu"), SPAN("")).routers, 1);
+    rounds_take(&rounds, 1000, "a1=up(1) b2=up(2) c3=up(3) d4=draining(4) e5=up(5) ");
+    struct registry_pace pace = registry_pace(&rounds.registry, SPAN("eu"), SPAN(""));
+    assert_int_equal(pace.nodes, 2);
+    assert_int_equal(pace.per_s, 150);
+    assert_int_equal(pace.routers, 3);
+    assert_int_equal(registry_pace(&rounds.registry, SPAN("eu"), SPAN("b")).per_s, 100);
+    assert_int_equal(registry_pace(&rounds.registry, SPAN("us"), SPAN("")).per_s, 7);
+    assert_int_equal(registry_pace(&rounds.registry, SPAN("ap"), SPAN("")).per_s, 0);  /* it has no bound */
+    assert_int_equal(registry_pace(&rounds.registry, SPAN("af"), SPAN("")).per_s, 0);  /* those of all regions, and so of e */
+    registry_fini(&rounds.registry);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +370,7 @@ int main(void)
         cmocka_unit_test(the_region_comes_first_and_the_full_ones_last),
         cmocka_unit_test(one_is_left_out_by_its_name),
         cmocka_unit_test(nobody_is_nobody),
+        cmocka_unit_test(clients_are_sent_at_the_rate_of_all_nodes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

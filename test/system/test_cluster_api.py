@@ -7,7 +7,7 @@ import pytest
 
 import postgres_server
 import redis_server
-from cluster import Cluster
+from cluster import Cluster, Node
 from test_sessions import Device
 from waiting import wait_until
 from wire import Sse, Ws, fresh, path_of, publish, request
@@ -222,17 +222,38 @@ def test_every_node_knows_all(nodes):
         assert len({one["incarnation"] for one in said}) == 3
 
 
+def allocation_of(node):
+    """An address may ask so often and no more."""
+    def answered():
+        answer = request(node, "GET", "/v1/allocate")
+        return answer if answer.status == 200 else None
+    return wait_until(answered).json()
+
+
 def test_allocation_names_all_nodes_in_a_changing_order(nodes):
     firsts = set()
     for at in range(40):
-        said = ask(nodes[at % 3], "/v1/allocate")
+        said = allocation_of(nodes[at % 3])
         assert {one["node"]: one["http"] for one in said["nodes"]} == {node.name: node.url for node in nodes}
         assert all(one["tcp"].startswith("tcp://") for one in said["nodes"])
         firsts.add(said["nodes"][0]["node"])
         if len(firsts) == 3:
             return
-        wait_until(lambda: request(nodes[0], "GET", "/v1/allocate").status == 200)
     raise AssertionError(firsts)
+
+
+class OneRouter(Cluster):
+    """Two nodes let clients in, ten a second each; one of them is asked where to connect."""
+    def make_node(self, name):
+        roles = "access, api, router" if name == "node1" else "access, api"
+        return Node(name, self.engines(), f"loops = 1\nadmissions_per_s = 10\nadmissions_burst = 20\nroles = {roles}\n")
+
+
+def test_clients_are_sent_at_the_rate_of_all_nodes():
+    """Half of the burst is for strangers: ten of one node, twenty of two."""
+    with OneRouter(count=2) as cluster:
+        waits = [ask(cluster.nodes[0], "/v1/allocate")["wait_ms"] for _ in range(18)]
+        assert waits == [0] * 18
 
 
 def test_a_node_is_drained_by_way_of_another():

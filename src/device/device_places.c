@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "device/devices_priv.h"
+#include "device/event_outbox.h"
 
 /* --- what comes ------------------------------------------------------------------------------------------------- */
 
@@ -16,7 +17,7 @@ bool standing_acknowledge(struct devices *devices, struct standing *standing, st
         place->is_new = true;
     place->epoch    = epoch;
     place->seq      = seq;
-    place->is_dirty = true;
+    place->is_dirty = place->is_moved = true;
     counter_add(&devices->counters.acks, 1);
     standing_settle(devices, standing);
     return true;
@@ -135,6 +136,7 @@ void device_close_take(struct command *command, struct writer *writer)
 
 enum {
     PLACES_A_WRITE_MAX   = LEDGER_WRITE_COUNT_MAX - 1,  /* the session's own row may be among them */
+    TOLD_A_WRITE_MAX     = PLACES_A_WRITE_MAX / 2,      /* … where each place may have an event's row beside it */
     SESSIONS_A_BATCH_MAX = 256,
 };
 
@@ -143,7 +145,9 @@ struct places_write {
     struct standing     *standing;
     struct buf           bytes;       /* keys and values; never grows once changes point into it */
     uint64_t             generation;
-    size_t               count;       /* of places */
+    size_t               count;       /* of places; their changes are the first ones */
+    struct event_row    *events;      /* owned, as many as places; NULL: nobody asks for them */
+    size_t               event_count;
     bool                 has_seen;
     struct ledger_change changes[];
 };
@@ -152,6 +156,7 @@ static void places_write_free(struct places_write *write)
 {
     buf_fini(&write->bytes);
     ledger_write_fini(&write->device.write);
+    free(write->events);
     free(write);
 }
 
@@ -169,6 +174,7 @@ static void places_again(struct standing *standing, const struct places_write *w
         if (place == NULL)
             continue;
         place->is_dirty = true;
+        place->is_moved |= write->events != NULL && write->events[i].kind != 0;
         if (write->changes[i].op == LEDGER_PUT)
             place->is_new = true;
     }
@@ -217,6 +223,13 @@ static void places_refused(struct devices *devices, struct standing *standing, s
     standing_forget(standing);
 }
 
+static void places_tell_events(struct devices *devices, const struct places_write *write)
+{
+    for (size_t i = 0; write->events != NULL && i < write->count; i++)
+        if (write->events[i].kind != 0)
+            event_outbox_send(devices->events, &write->events[i], 0);
+}
+
 static void places_written(struct device_write *device)
 {
     struct places_write *write    = container_of(device, struct places_write, device);
@@ -226,6 +239,7 @@ static void places_written(struct device_write *device)
     standing->is_writing = false;
     if (device->write.outcome == LEDGER_DONE) {
         counter_add(&devices->counters.places_stored, write->count);
+        places_tell_events(devices, write);
         places_take_gone(standing);
     } else if (device->write.outcome == LEDGER_STALE && write->generation == standing->generation) {
         places_refused(devices, standing, write);
@@ -274,6 +288,19 @@ static void write_put_place(struct places_write *write, struct standing_place *p
     place->is_dirty = place->is_new = false;
 }
 
+/* The event of the place that was put last, in the same commit. Behind the changes of all places. */
+static void write_put_event(struct devices *devices, struct places_write *write, struct standing_place *place, size_t place_count)
+{
+    const struct event_facts facts = { .kind = EVENT_KIND_ACKNOWLEDGED, .user = standing_user(write->standing),
+                                       .device = standing_device(write->standing), .channel = channel_name_span(place->name),
+                                       .seq = place->seq };
+
+    if (write->events == NULL || !place->is_moved || place->is_gone || place->seq == 0)
+        return;
+    event_row_prepare(devices->events, &write->events[write->count - 1], facts.user, &facts, false,
+                      &write->changes[place_count + write->event_count++]);
+}
+
 /* The row of the session: only if no other node has taken it over. Where no other node can have, it is written only to
  * store when the session was seen. */
 static void write_put_session(struct devices *devices, struct places_write *write, bool has_one_writer)
@@ -301,14 +328,14 @@ static void write_put_session(struct devices *devices, struct places_write *writ
     standing->is_seen_dirty = false;
 }
 
-static void standing_count_dirty(const struct devices *devices, const struct standing *standing, size_t *ret_count,
-                                 size_t *ret_bytes)
+static void standing_count_dirty(const struct devices *devices, const struct standing *standing, size_t count_max,
+                                 size_t *ret_count, size_t *ret_bytes)
 {
     size_t per_key = (size_t)standing->user_len + standing->device_len + 2;
 
     *ret_count = 0;
     *ret_bytes = per_key + 2 + 24 + 9 + strlen(devices->node) + standing_class(standing).len;
-    for (uint32_t i = 0; i < standing->place_count && *ret_count < PLACES_A_WRITE_MAX; i++) {
+    for (uint32_t i = 0; i < standing->place_count && *ret_count < count_max; i++) {
         if (!standing->places[i].is_dirty)
             continue;
         *ret_count += 1;
@@ -316,28 +343,46 @@ static void standing_count_dirty(const struct devices *devices, const struct sta
     }
 }
 
-static void standing_store(struct devices *devices, struct standing *standing)
+static struct places_write *places_write_new(struct devices *devices, struct standing *standing, bool wants_events, size_t *ret_count)
 {
-    bool   has_one_writer = devices->writer->durable.store->has_one_writer;
-    size_t count, bytes;
+    size_t bytes;
 
-    standing_count_dirty(devices, standing, &count, &bytes);
-    size_t changes = count + (!has_one_writer || standing->is_seen_dirty);
-    struct places_write *write = calloc(1, sizeof *write + changes * sizeof write->changes[0]);
-    must(write != NULL && changes > 0);
+    standing_count_dirty(devices, standing, wants_events ? TOLD_A_WRITE_MAX : PLACES_A_WRITE_MAX, ret_count, &bytes);
+    size_t               changes = *ret_count * (wants_events ? 2 : 1) + 1;
+    struct places_write *write   = calloc(1, sizeof *write + changes * sizeof write->changes[0]);
+    must(write != NULL);
     write->standing             = standing;
     write->generation           = standing->generation;
     write->device.done          = places_written;
     write->device.drop          = places_write_drop;
     write->device.write.changes = write->changes;
-    write->device.write.count   = changes;
     buf_init(&write->bytes, bytes);
     buf_put(&write->bytes, SPAN(""));
     must(buf_extend(&write->bytes, bytes) != NULL);
     write->bytes.len = 0;
-    for (uint32_t i = 0; i < standing->place_count && write->count < count; i++)
-        if (standing->places[i].is_dirty)
-            write_put_place(write, &standing->places[i], devices->writer->wall, has_one_writer);
+    if (wants_events && *ret_count > 0) {
+        write->events = calloc(*ret_count, sizeof write->events[0]);
+        must(write->events != NULL);
+    }
+    return write;
+}
+
+static void standing_store(struct devices *devices, struct standing *standing)
+{
+    bool   has_one_writer = devices->writer->durable.store->has_one_writer;
+    size_t count;
+    struct places_write *write = places_write_new(devices, standing, event_outbox_wants(devices->events, EVENT_KIND_ACKNOWLEDGED),
+                                                  &count);
+
+    for (uint32_t i = 0; i < standing->place_count && write->count < count; i++) {
+        if (!standing->places[i].is_dirty)
+            continue;
+        write_put_place(write, &standing->places[i], devices->writer->wall, has_one_writer);
+        write_put_event(devices, write, &standing->places[i], count);
+        standing->places[i].is_moved = false;
+    }
+    write->device.write.count = count + write->event_count + (!has_one_writer || standing->is_seen_dirty);
+    must(write->device.write.count > 0);
     write_put_session(devices, write, has_one_writer);
     standing->is_writing = true;
     device_write_send(devices, &write->device, WRITE_LAZY);

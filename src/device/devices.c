@@ -174,7 +174,7 @@ void standing_forget(struct standing *standing)
 void standing_yield(struct standing *standing)
 {
     for (uint32_t i = 0; i < standing->place_count; i++)
-        standing->places[i].is_dirty = standing->places[i].is_new = false;
+        standing->places[i].is_dirty = standing->places[i].is_new = standing->places[i].is_moved = false;
     standing->is_seen_dirty = false;
 }
 

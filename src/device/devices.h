@@ -25,7 +25,8 @@
 #include "device/device_command.h"
 #include "node/writer.h"
 
-struct presence;  /* presence.h */
+struct presence;      /* presence.h */
+struct event_outbox;  /* event_outbox.h */
 
 enum device_policy {
     DEVICES_ALL,            /* every device has its session */
@@ -73,6 +74,7 @@ struct devices {
     struct namespaces     *namespaces;
     const struct hash_key *hash_key;
     const struct presence *presence;     /* borrowed; to list devices without a session. NULL: none */
+    struct event_outbox   *events;       /* borrowed; NULL: nobody asks for `acknowledged` */
     struct devices_limits  limits;       /* may change between two turns */
     struct map             standings;    /* by the hash of the user: all of a user's lie in one row of the map */
     struct list            idle;         /* without link, opening and news; oldest first */

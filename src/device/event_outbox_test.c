@@ -11,7 +11,9 @@
 #include "device/devices_priv.h"
 #include "device/event_log.h"
 #include "device/membership.h"
+#include "device/occupancy.h"
 #include "device/offline_task.h"
+#include "device/presence_priv.h"
 #include "device/row_kind.h"
 #include "store/mem.h"
 
@@ -28,6 +30,8 @@ struct event_stage {
     struct event_outbox outbox;
     struct devices      devices;
     struct offline_tasks offline;
+    struct presence     presence;
+    struct occupancies  occupancies;
     struct shard        shard;
     struct event_log    log;         /* of the one loop */
     struct bundle       posted, sent;
@@ -77,6 +81,9 @@ static void node_begin(struct event_stage *stage, unsigned kinds)
     const struct devices_limits devices_limits = { .session_ttl_ms = 1000000, .poll_lease_ms = 1000, .devices_max = 10,
                                                    .opens_max = 10, .waiting_max = 10, .idle_max = 10 };
 
+    const struct presence_limits presence_limits = { .members_max = 100, .frames_per_s = 10, .return_ms = 1000,
+                                                     .poll_lease_ms = 1000 };
+
     stage->starts++;
     writer_init(&stage->writer, &stage_port, stage, stage->durable, stage->memory, &limits, 1);
     event_outbox_init(&stage->outbox, &stage->writer, &stage->spaces, &key, stage->wall, stage->starts);
@@ -85,6 +92,10 @@ static void node_begin(struct event_stage *stage, unsigned kinds)
     stage->memberships.events = &stage->outbox;
     devices_init(&stage->devices, &stage->writer, &stage->spaces, &key, &devices_limits);
     offline_tasks_init(&stage->offline, &stage->devices, &stage->outbox);
+    presence_init(&stage->presence, &stage_port, stage, 1, &key, &presence_limits);
+    occupancies_init(&stage->occupancies, &stage->outbox, &stage->presence, &stage->spaces, &key);
+    stage->presence.occupancies = &stage->occupancies;
+    stage->devices.events       = &stage->outbox;
     loop_begin(stage);
 }
 
@@ -104,6 +115,8 @@ static void node_end(struct event_stage *stage)
     free_all(&stage->posted);
     shard_fini(&stage->shard);
     offline_tasks_fini(&stage->offline);
+    occupancies_fini(&stage->occupancies);
+    presence_fini(&stage->presence);
     devices_fini(&stage->devices);
     writer_fini(&stage->writer);
     event_outbox_fini(&stage->outbox);
@@ -143,6 +156,7 @@ static void stage_run(struct event_stage *stage)
     for (unsigned turn = 0; turn < 100; turn++) {
         stage_take(stage);
         offline_tasks_turn(&stage->offline);
+        occupancies_turn(&stage->occupancies);
         devices_turn_end(&stage->devices);
         event_outbox_turn_end(&stage->outbox);
         writer_turn_end(&stage->writer, stage->wall);
@@ -155,6 +169,8 @@ static void stage_ticks(struct event_stage *stage, unsigned ticks)
         stage->wall += 100;
         writer_tick(&stage->writer, stage->wall);
         offline_tasks_tick(&stage->offline);
+        presence_tick(&stage->presence, stage->wall, stage->wall);
+        occupancies_tick(&stage->occupancies);
         event_outbox_tick(&stage->outbox);
         stage_run(stage);
     }
@@ -665,6 +681,114 @@ static void links_of_another_node_are_told_when_it_is_lost(void **state)
     stage_close(&stage);
 }
 
+/* --- occupied and vacated --------------------------------------------------------------------------------------- */
+
+enum { OCCUPANCIES = EVENT_KIND_OCCUPIED | EVENT_KIND_VACATED };
+
+static void presence_is(struct event_stage *stage, const char *channel, const char *user, int is_there)
+{
+    const struct presence_who who = { .user = span_str(user), .device = SPAN("phone"), .key = 7, .transport = "websocket" };
+    struct channel_name      *name;
+
+    assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(channel), &name), CHANNEL_NAME_OK);
+    if (is_there)
+        presence_come(&stage->presence, name, &who);
+    else
+        presence_go(&stage->presence, name, &who, PRESENCE_END_CUT);
+    channel_name_unref(name);
+}
+
+/* The kinds of the events, in their order. */
+static const char *kinds_of_events(struct event_stage *stage)
+{
+    static char kinds[400];
+    size_t      len = 0;
+
+    kinds[0] = '\0';
+    for (const char *at = events(stage); (at = strstr(at, "\"type\":\"")) != NULL; at++)
+        len += (size_t)snprintf(kinds + len, sizeof kinds - len, "%.3s ", at + 8);
+    return kinds;
+}
+
+static void the_first_and_the_last_device_of_a_channel_are_told(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, OCCUPANCIES);
+    presence_is(&stage, "topic:a", "ann", true);
+    stage_run(&stage);
+    presence_is(&stage, "topic:a", "bob", true);
+    presence_is(&stage, "topic:a", "ann", false);
+    presence_is(&stage, "topic:a", "bob", false);
+    presence_is(&stage, "topic:a", "bob", true);   /* comes back in time */
+    stage_ticks(&stage, 30);
+    assert_string_equal(events(&stage), "{\"type\":\"occupied\",\"time\":1000000,\"channel\":\"topic:a\"}\n");
+    presence_is(&stage, "topic:a", "bob", false);
+    stage_ticks(&stage, 30);
+    assert_string_equal(kinds_of_events(&stage), "occ vac ");
+    assert_int_equal(rows_of(&stage, ROW_OCCUPANCY), 0);
+    stage_close(&stage);
+}
+
+static void a_channel_that_a_dead_server_leaves_is_vacated_unless_somebody_comes_back(void **state)
+{
+    (void)state;
+    for (int comes_back = 0; comes_back < 2; comes_back++) {
+        struct event_stage stage;
+        stage_open(&stage, OCCUPANCIES);
+        presence_is(&stage, "topic:a", "ann", true);
+        stage_run(&stage);
+        node_end(&stage);
+
+        node_begin(&stage, OCCUPANCIES);
+        if (comes_back)
+            presence_is(&stage, "topic:a", "ann", true);
+        stage_ticks(&stage, 100);
+        assert_string_equal(kinds_of_events(&stage), comes_back ? "occ " : "occ vac ");
+        assert_int_equal(rows_of(&stage, ROW_OCCUPANCY), comes_back);
+        stage_close(&stage);
+    }
+}
+
+static bool everybody_lives(void *ctx, const struct link_row *row)
+{
+    (void)ctx;
+    (void)row;
+    return true;
+}
+
+static void a_channel_is_occupied_once_for_all_nodes(void **state)
+{
+    struct event_stage a, b;
+
+    (void)state;
+    stage_open(&a, OCCUPANCIES);
+    b = (struct event_stage){ .wall = WALL, .starts = 1, .durable = a.durable, .memory = a.memory };
+    namespaces_init(&b.spaces);
+    node_begin(&b, OCCUPANCIES);
+    a.outbox.lives = b.outbox.lives = everybody_lives;
+    presence_is(&a, "topic:a", "ann", true);
+    presence_is(&b, "topic:a", "bob", true);
+    for (unsigned i = 0; i < 50; i++) {    /* both read before one of them has written */
+        stage_take(&a);
+        stage_take(&b);
+        occupancies_turn(&a.occupancies);
+        occupancies_turn(&b.occupancies);
+        writer_turn_end(&a.writer, a.wall);
+        writer_turn_end(&b.writer, b.wall);
+    }
+    assert_string_equal(kinds_of_events(&a), "occ ");
+    presence_is(&a, "topic:a", "ann", false);
+    stage_ticks(&a, 30);
+    assert_string_equal(kinds_of_events(&a), "occ ");
+    presence_is(&b, "topic:a", "bob", false);
+    stage_ticks(&b, 30);
+    assert_string_equal(kinds_of_events(&a), "occ vac ");
+    node_end(&b);
+    stage_close(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -685,6 +809,9 @@ int main(void)
         cmocka_unit_test(a_link_that_says_later_who_it_is_has_one_row),
         cmocka_unit_test(links_of_a_start_that_has_ended_are_told_once),
         cmocka_unit_test(links_of_another_node_are_told_when_it_is_lost),
+        cmocka_unit_test(the_first_and_the_last_device_of_a_channel_are_told),
+        cmocka_unit_test(a_channel_that_a_dead_server_leaves_is_vacated_unless_somebody_comes_back),
+        cmocka_unit_test(a_channel_is_occupied_once_for_all_nodes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@
 #include "base/map.h"
 #include "node/writer.h"
 
+struct occupancies;  /* occupancy.h */
 struct presence_listing;
 struct peer_call;
 struct shard;
@@ -65,6 +66,7 @@ struct presence {
     struct list               news;      /* channels with something to tell */
     struct list               cut, polled;  /* members without a link, in the order of their ends */
     uint64_t                  number;    /* of the last device that came into a set */
+    struct occupancies       *occupancies;  /* borrowed: hears of the first and last device of this node; NULL: nobody does */
     struct writer            *writer;    /* borrowed; of a cluster: other nodes are told and asked by it. NULL: there are none */
     uint64_t                  incarnation;  /* … and this is the one of this node */
     struct list               saying;    /* channels with changes that other nodes are to be told */

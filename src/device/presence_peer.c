@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/occupancy.h"
 #include "device/presence_priv.h"
 #include "device/row_priv.h"
 #include "node/peer_question.h"
@@ -129,11 +130,14 @@ void presence_say(struct presence *presence, const struct presence_member *membe
 {
     struct presence_channel *channel = member->channel;
 
-    if (presence->writer == NULL) {
+    if (presence->writer == NULL)
         channel->local.count += is_there ? 1 : UINT64_MAX;
+    else
+        presence_set_toggle(&channel->local, member->device, is_there);
+    if (presence->occupancies != NULL && channel->local.count == (is_there ? 1 : 0))
+        occupancy_note(presence->occupancies, channel->name);
+    if (presence->writer == NULL)
         return;
-    }
-    presence_set_toggle(&channel->local, member->device, is_there);
     if (!list_is_linked(&channel->in_saying))
         list_push(&presence->saying, &channel->in_saying);
     if (!channel->is_said_over)

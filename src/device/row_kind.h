@@ -20,6 +20,7 @@
  * | CALL       | user · device · id (· piece) | 1, raised by each take-over   | uplink/request_row.h       |
  * | RESPONSES  | user · device                | bytes of all answers + 1      | a version                  |
  * | LINK       | log · start of the node · connection | 1                     | a live link whose end will be told (link_row.h) |
+ * | OCCUPANCY  | log · channel                        | 1 and up                | nodes with devices in the channel (occupancy_row.h) |
  * | EVENT      | user or group · a name of its own    | the seq that it tells | an event that is not in its log yet (event_row.h) |
  *
  * A group is named as in its channel, without `group:`. */
@@ -41,6 +42,7 @@ enum row_kind {
     ROW_LINK       = 12,
     ROW_RESPONSES  = 13,
     ROW_EVENT      = 14,
+    ROW_OCCUPANCY  = 15,
 };
 
 #endif

@@ -285,8 +285,10 @@ static void host_note_nodes(struct cluster_host *host, const struct registry *re
 {
     uint64_t living = host_living_sum(registry);
 
-    if (living != host->living)
+    if (living != host->living) {
         event_outbox_nodes_changed(&host->server->writer.events);
+        occupancies_nodes_changed(&host->server->writer.occupancies);
+    }
     host->living = living;
 }
 

@@ -69,6 +69,7 @@ static void writer_on_turn_end(void *ctx)
     backend_host_turn(&thread->backends);
     presence_turn_end(&thread->presence);
     offline_tasks_turn(&thread->offline);
+    occupancies_turn(&thread->occupancies);
     devices_turn_end(&thread->devices);
     event_outbox_turn_end(&thread->events);
     writer_turn_end(&thread->writer, thread->loop.wall);
@@ -76,7 +77,7 @@ static void writer_on_turn_end(void *ctx)
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
         mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
     if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) &&
-        offline_tasks_are_idle(&thread->offline) && event_outbox_is_idle(&thread->events) && backend_host_is_idle(&thread->backends) && cluster_host_leave(thread->cluster))
+        offline_tasks_are_idle(&thread->offline) && occupancies_are_idle(&thread->occupancies) && event_outbox_is_idle(&thread->events) && backend_host_is_idle(&thread->backends) && cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
 }
 
@@ -88,6 +89,7 @@ static void writer_on_tick(struct timer *timer, msec now)
     writer_tick(&thread->writer, thread->loop.wall);
     devices_tick(&thread->devices);
     offline_tasks_tick(&thread->offline);
+    occupancies_tick(&thread->occupancies);
     event_outbox_tick(&thread->events);
     presence_tick(&thread->presence, now, thread->loop.wall);
     wheel_arm(&thread->loop.wheel, timer, now + WRITER_TICK_MS);
@@ -135,7 +137,10 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     presence_init(&thread->presence, &writer_thread_port, thread, loop_count, hash_key, &presence);
     presence_tick(&thread->presence, thread->loop.now, thread->loop.wall);
     thread->devices.presence = &thread->presence;
+    thread->devices.events   = &thread->events;
     offline_tasks_init(&thread->offline, &thread->devices, &thread->events);
+    occupancies_init(&thread->occupancies, &thread->events, &thread->presence, namespaces, hash_key);
+    thread->presence.occupancies = &thread->occupancies;
     backend_host_open(&thread->backends, fetch, &thread->loop.mailbox, &snapshot->settings);
     return RC_OK;
 }
@@ -174,6 +179,7 @@ void writer_thread_close(struct writer_thread *thread)
     uplink_host_close(&thread->uplink);
     backend_host_close(&thread->backends);
     offline_tasks_fini(&thread->offline);
+    occupancies_fini(&thread->occupancies);
     devices_fini(&thread->devices);
     presence_fini(&thread->presence);
     writer_fini(&thread->writer);

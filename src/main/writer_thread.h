@@ -14,6 +14,7 @@
 #include "device/devices.h"
 #include "device/event_outbox.h"
 #include "device/membership.h"
+#include "device/occupancy.h"
 #include "device/offline_task.h"
 #include "device/presence.h"
 #include "main/backend_host.h"
@@ -34,6 +35,7 @@ struct writer_thread {
     struct devices  devices;               /* … */
     struct presence presence;              /* … */
     struct offline_tasks offline;          /* … */
+    struct occupancies occupancies;        /* … */
     struct backend_host backends;
     struct uplink_host uplink;
     struct cluster_host *cluster;          /* borrowed; set before it starts */

@@ -57,10 +57,12 @@ void event_text_add_seq(struct buf *text, uint64_t seq)
 unsigned event_facts_log(const struct event_facts *facts)
 {
     char key[EVENT_KEY_BYTES];
-    int  len = facts->user.len > 0
-                   ? snprintf(key, sizeof key, "user:%.*s", SPAN_ARG(facts->user))
-                   : snprintf(key, sizeof key, "conn:%016llx", (unsigned long long)facts->connection);
+    int  len;
 
+    if (facts->user.len == 0 && facts->connection == 0)
+        return slot_of_channel(facts->channel) % EVENT_LOGS;
+    len = facts->user.len > 0 ? snprintf(key, sizeof key, "user:%.*s", SPAN_ARG(facts->user))
+                              : snprintf(key, sizeof key, "conn:%016llx", (unsigned long long)facts->connection);
     must(len > 0 && (size_t)len < sizeof key);
     return slot_of_channel(span_of(key, (size_t)len)) % EVENT_LOGS;
 }

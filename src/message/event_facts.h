@@ -23,7 +23,7 @@ void event_facts_put(struct buf *out, const struct event_facts *facts, msec wall
 /* Adds `seq` to such an object that was made before it was known. */
 void event_text_add_seq(struct buf *text, uint64_t seq);
 
-/* N: it follows from the user alone, or from the connection of nobody, by a rule that never changes. So all events of a user,
+/* N: it follows from the user alone, or from the connection of nobody, or else from the channel, by a rule that never changes. So all events of a user,
  * and of each of its devices, are in one log. */
 unsigned event_facts_log(const struct event_facts *facts);
 

@@ -19,12 +19,6 @@ enum event_kind {
 
 enum { EVENT_KIND_COUNT = 10 };
 
-/* Those that this version writes. A setting that asks for another one is refused. */
-enum {
-    EVENT_KINDS_WRITTEN = EVENT_KIND_CONNECTED | EVENT_KIND_DISCONNECTED | EVENT_KIND_SUBSCRIBED | EVENT_KIND_UNSUBSCRIBED |
-                          EVENT_KIND_JOINED | EVENT_KIND_LEFT | EVENT_KIND_OFFLINE,
-};
-
 /* "connected"; NULL: not one bit of a kind. */
 const char *event_kind_name(enum event_kind kind);
 

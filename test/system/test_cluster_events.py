@@ -9,8 +9,17 @@ from longwire_server import is_built
 from test_events import devices_online, events, publish
 from test_sessions import Device
 from waiting import wait_until
+from wire import fresh, request
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+
+CONFIG = """presence_return_s = 1
+[namespace room]
+presence = true
+[events]
+keep = connected, disconnected, occupied, vacated, offline
+"""
 
 
 class PatientCluster(Cluster):
@@ -22,7 +31,7 @@ class PatientCluster(Cluster):
 
 @pytest.fixture(scope="module", name="cluster")
 def cluster_fixture():
-    with PatientCluster(count=2, config="[events]\nkeep = connected, disconnected, joined, left, offline\n") as running:
+    with PatientCluster(count=2, config=CONFIG) as running:
         yield running
 
 
@@ -59,3 +68,27 @@ def test_a_device_is_offline_if_no_node_has_its_link(cluster):
         one.start()
         cluster.wait_whole()
         assert links_of(api, "ann") == told
+
+
+def told(node, channel):
+    return request(node, "GET", f"/v1/channels/{channel.replace(':', '%3A')}/subscribers").want(200).json()["subscribers"]
+
+
+def presence_of(api, channel):
+    return [event["type"] for event in events(api) if event.get("channel") == channel and event["type"] in ("occupied", "vacated")]
+
+
+def test_a_channel_is_occupied_once_for_all_nodes(cluster):
+    one, two = cluster.nodes
+    channel = fresh("room")
+    first, second = Device(one, "dora", "web"), Device(two, "emil", "web")
+    with contextlib.closing(two.api()) as api:
+        for device in (first, second):
+            device.connect()
+            device.ws.ask("subscribe", "subscribed", channel=channel)
+        wait_until(lambda: presence_of(api, channel) == ["occupied"], lambda: presence_of(api, channel))
+        wait_until(lambda: len(told(two, channel)) == 2)
+        first.cut()
+        wait_until(lambda: len(told(two, channel)) == 1)      # it has left for good, and told so
+        second.cut()
+        wait_until(lambda: presence_of(api, channel) == ["occupied", "vacated"], lambda: presence_of(api, channel))

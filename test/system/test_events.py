@@ -253,3 +253,50 @@ def test_the_connections_of_a_server_that_died_are_told_at_its_restart(keep):
                 waits_for(admin, "bob", *told, ("disconnected", "closed"))
                 lost = [event for event in events(admin) if event.get("reason") == "node_lost"]
                 assert {event["connection"] for event in lost} == keys and {event["device"] for event in lost} == {"phone", "pad"}
+
+
+def answered(link, ref, **command):
+    link.say({"ref": ref, **command})
+    return next(said for said in link.objects() if said.get("ref") == ref)
+
+
+def test_acknowledged_places_are_told_as_they_are_stored():
+    with Server(config=f"{KEYS}[events]\nkeep = acknowledged\n") as server, contextlib.closing(Api(server.url, ADMIN)) as admin:
+        with opened(server) as link:
+            connect(link, "ann", session=True)
+            last = [publish(admin, "user:ann") for _ in range(3)][-1]
+            for seq in (last - 1, last, last - 1, last):        # a place never goes back
+                assert answered(link, f"a{seq}", type="ack", channel="user:ann", seq=seq)["type"] == "ack"
+            wait_until(lambda: [event["seq"] for event in events(admin)][-1:] == [last], lambda: events(admin))
+            say_goodbye(link)
+        found = events(admin)
+        assert [event["seq"] for event in found] in ([last], [last - 1, last])     # those of one write are one
+        assert {"type": "acknowledged", "time": found[-1]["time"], "user": "ann", "device": "phone", "channel": "user:ann",
+                "seq": last} == found[-1]
+
+
+def room_events(api):
+    return [(event["type"], event["channel"]) for event in events(api)]
+
+
+def test_channels_are_occupied_and_vacated_also_over_a_crash():
+    config = f"presence_return_s = 1\n{KEYS}[namespace room]\npresence = true\n[events]\nkeep = occupied, vacated\n"
+    occupied, vacated = ("occupied", "room:a"), ("vacated", "room:a")
+    with Server(config=config) as server:
+        with contextlib.closing(Api(server.url, ADMIN)) as admin:
+            with opened(server) as ann, opened(server) as bob:
+                for link, user in ((ann, "ann"), (bob, "bob")):
+                    connect(link, user)
+                    assert answered(link, "s", type="subscribe", channel="room:a")["type"] == "subscribed"
+                wait_until(lambda: room_events(admin) == [occupied])
+                say_goodbye(ann)
+                say_goodbye(bob)
+            wait_until(lambda: room_events(admin) == [occupied, vacated], lambda: room_events(admin))
+            with opened(server) as ann:
+                connect(ann, "ann")
+                assert answered(ann, "s", type="subscribe", channel="room:a")["type"] == "subscribed"
+                wait_until(lambda: room_events(admin) == [occupied, vacated, occupied])
+                server.kill()
+        server.restart()
+        with contextlib.closing(Api(server.url, ADMIN)) as admin:
+            wait_until(lambda: room_events(admin) == [occupied, vacated, occupied, vacated], lambda: room_events(admin))

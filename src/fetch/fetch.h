@@ -44,7 +44,7 @@ enum fetch_outcome {
 const char *fetch_outcome_text(enum fetch_outcome outcome);  /* "timeout" */
 
 enum {
-    FETCH_HEAD_BYTES_MAX = 64 * 1024,  /* of an answer; its trailers count */
+    FETCH_HEAD_BYTES_MAX = 64 * 1024,  /* of an answer, interim ones included; so many of trailers besides, which are dropped */
     FETCH_WANTED_MAX     = 8,          /* fields of an answer that a call keeps */
     FETCH_WHY_BYTES      = 256,
 };
@@ -58,7 +58,7 @@ enum fetch_protocol {
 
 struct fetch_field {
     const char *name;  /* static */
-    struct buf  value; /* of the last one with this name; empty: there was none */
+    struct buf  value; /* of the last one with this name in the head; empty: there was none */
 };
 
 struct fetch_call {
@@ -130,7 +130,7 @@ struct span fetch_call_field(const struct fetch_call *call, const char *name);  
 struct fetch_limits {
     uint32_t calls_max;        /* in the module at once; of those that the asker does not count, as all here */
     uint32_t under_way_max;    /* of them with a server; the others wait in line */
-    uint32_t idle_max;         /* connections kept open between calls */
+    uint32_t idle_max;         /* connections kept open between calls, by our own client; and by libcurl */
 };
 
 struct fetch_counters {

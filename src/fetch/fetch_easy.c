@@ -53,9 +53,11 @@ static size_t on_head_line(char *at, size_t one, size_t count, void *ctx)
         return 0;
     }
     struct span text = without_line_end(line);
-    /* The head of an answer 1xx is followed by another one. */
-    call->has_head = text.len == 0 || (call->has_head && !span_starts(text, SPAN("HTTP/")));
-    take_head_line(call, text);
+    /* The head of an answer 1xx is followed by another one; what else comes behind a head is trailers, which are dropped. */
+    bool is_trailer = call->has_head && !span_starts(text, SPAN("HTTP/"));
+    call->has_head  = text.len == 0 || is_trailer;
+    if (!is_trailer)
+        take_head_line(call, text);
     return line.len;
 }
 

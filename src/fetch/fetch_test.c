@@ -92,6 +92,7 @@ static bool serve_far(int fd, const char *path, const char *request, size_t len)
         { "/old", "HTTP/1.0 200 OK\r\n\r\nold", false },
         { "/bye", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false },
         { "/quiet", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false },
+        { "/short", "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 2\r\n\r\nok", true },
         { "/half", "HTTP/1.1 200 OK\r\nContent-Le", false },
         { "/trailing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Kept: late\r\n\r\n", true },
     };
@@ -348,6 +349,7 @@ static void every_end_has_a_word(void **state)
         if (call->outcome == FETCH_ANSWERED) {
             assert_int_equal(call->status, rows[i].status);
             assert_true(span_eq(buf_span(&call->answer), span_str(rows[i].answer)));
+            assert_int_equal(fetch_call_field(call, "X-Kept").len, 0);  /* those of interim heads and of trailers don't count */
         } else {
             assert_true(call->why[0] != '\0' && call->answer.len <= ANSWER_MAX);
         }
@@ -464,6 +466,20 @@ static void a_connection_that_has_ended_is_not_used(void **state)
     assert_int_equal(call->outcome, FETCH_ANSWERED);
     assert_int_equal(atomic_load(&asker.server.conn_count), 4);
     fetch_call_free(call);
+    asker_close(&asker);
+}
+
+/* Node.js keeps a connection for 5 s, and says so. */
+static void a_server_says_how_long_it_keeps_a_connection(void **state)
+{
+    (void)state;
+    struct asker asker;
+
+    if (is_curl_alone)
+        return;  /* libcurl does not go by it */
+    asker_open(&asker, usual);
+    fetch_call_free(ask(&asker, call_new(&asker, "GET", "/short")));
+    wait_until_closed(&asker.server, 1);
     asker_close(&asker);
 }
 
@@ -776,6 +792,7 @@ int main(void)
         cmocka_unit_test(connections_are_kept),  cmocka_unit_test(a_call_can_be_cancelled),
         cmocka_unit_test(what_was_sent_is_not_sent_again),
         cmocka_unit_test(a_connection_that_has_ended_is_not_used),
+        cmocka_unit_test(a_server_says_how_long_it_keeps_a_connection),
         cmocka_unit_test(the_connection_unused_for_longest_is_closed),
         cmocka_unit_test(long_bodies_go_in_parts),
         cmocka_unit_test(an_answer_may_come_before_the_request_is_whole),

@@ -5,8 +5,9 @@
  * because libcurl has reached it by its name in the last PLAIN_NAME_MS. A name that is not known is libcurl's to look up, which
  * blocks nobody; the call for which it does so is served by libcurl too, and the address that answered is remembered.
  *
- * A connection that is kept is closed when the server closes it or says something unasked, after PLAIN_IDLE_MS, and if there
- * are more than `idle_max` of them, the one unused for longest first. The one used last is used next. */
+ * A connection that is kept is closed when the server closes it or says something unasked, after PLAIN_IDLE_MS or
+ * a second before the server would (`Keep-Alive: timeout=N`), and if there are more than `idle_max` of them, the one unused for
+ * longest first. The one used last is used next. */
 #ifndef FETCH_PLAIN_H
 #define FETCH_PLAIN_H
 
@@ -23,7 +24,8 @@
 struct fetch;
 
 enum {
-    PLAIN_HOSTS_MAX = 256,        /* remembered, with a port each; one that has no connection is forgotten, else libcurl serves it */
+    PLAIN_HOSTS_MAX = 256,        /* remembered, with a port each. Beyond: one without a connection is forgotten, or libcurl
+                                   * serves the call */
     PLAIN_IDLE_MS   = 30 * 1000,
     PLAIN_NAME_MS   = 30 * 1000,  /* then one call looks the name up anew, and meanwhile the others go where they went */
 };

@@ -109,8 +109,8 @@ static void conn_not_made(struct plain_conn *conn, int error)
     fetch_multi_begin(fetch, call);
 }
 
-/* The server has closed a connection without a word, perhaps because nobody had used it for long. Then the request goes to a new
- * one, if the server can't have seen it, or may see it twice. */
+/* The server has closed a connection without a word, perhaps because nobody had used it for long. Then the request goes to
+ * a new one, if the server can't have seen it, or may see it twice. */
 static void conn_lost(struct plain_conn *conn, const char *why)
 {
     struct fetch      *fetch = conn->fetch;
@@ -126,6 +126,15 @@ static void conn_lost(struct plain_conn *conn, const char *why)
         fetch_ended(fetch, call, call->is_sent ? FETCH_GARBAGE : FETCH_UNREACHABLE);
 }
 
+/* How long a connection is kept. If the server has said how long it does, a second less, so that it does not close the
+ * connection in the moment in which a request leaves. 0: it is not kept. */
+static msec keep_ms(const struct h1_response *response)
+{
+    if (!response->says_kept_s || response->kept_s > PLAIN_IDLE_MS / 1000)
+        return PLAIN_IDLE_MS;
+    return response->kept_s == 0 ? 0 : ((msec)response->kept_s - 1) * 1000;
+}
+
 static void conn_keep(struct plain_conn *conn)
 {
     struct fetch *fetch = conn->fetch;
@@ -134,7 +143,7 @@ static void conn_keep(struct plain_conn *conn)
     conn->is_kept = true;
     list_push(&conn->host->idle, &conn->link);
     list_push(&plain->idle, &conn->idle_link);
-    wheel_arm(&fetch->loop.wheel, &conn->timer, fetch->loop.now + PLAIN_IDLE_MS);
+    wheel_arm(&fetch->loop.wheel, &conn->timer, fetch->loop.now + keep_ms(&conn->response));
     if (++plain->idle_count > fetch->limits.idle_max)
         conn_close(idle_conn_of(plain->idle.next));
 }
@@ -145,7 +154,8 @@ static void conn_answered(struct plain_conn *conn, bool may_stay)
     struct fetch_call *call = conn_drop_call(conn);
 
     call->status = conn->response.status;
-    if (may_stay && !conn->is_ended && conn->generation == conn->host->generation && conn->sent == conn->request_bytes && h1_response_may_follow(&conn->response))
+    if (may_stay && !conn->is_ended && conn->generation == conn->host->generation && conn->sent == conn->request_bytes &&
+        h1_response_may_follow(&conn->response) && keep_ms(&conn->response) > 0)
         conn_keep(conn);
     else
         conn_close(conn);
@@ -270,7 +280,8 @@ static bool take_body(struct fetch_call *call, struct span body)
 }
 
 /* False: the call has ended. */
-static bool conn_take(struct plain_conn *conn, enum h1_response_event event, const struct h1_response_piece *piece, bool may_stay)
+static bool conn_take(struct plain_conn *conn, enum h1_response_event event, const struct h1_response_piece *piece,
+                      bool may_stay)
 {
     struct fetch_call *call = conn->call;
 
@@ -427,7 +438,8 @@ static void conn_time_is_up(struct timer *timer, msec now)
     }
     if (conn->is_connecting)
         conn->host->is_known = conn->host->known_until == 0;  /* a name may mean another address by now */
-    conn_end(conn, FETCH_TIMEOUT, conn->is_connecting && now < conn->call->deadline ? "no connection in time" : "no answer in time");
+    bool is_late_connecting = conn->is_connecting && now < conn->call->deadline;
+    conn_end(conn, FETCH_TIMEOUT, is_late_connecting ? "no connection in time" : "no answer in time");
 }
 
 /* --- the beginning -------------------------------------------------------------------------------------------------- */

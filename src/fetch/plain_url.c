@@ -24,7 +24,9 @@ static bool read_port(struct span text, struct plain_url *url)
 {
     uint64_t port = 80;
 
-    if (text.len > 0 && (text.len > 6 || text.at[0] != ':' || !span_u64(span_skip(text, 1), &port) || port == 0 || port > 65535))
+    if (text.len > 6 || (text.len > 0 && (text.at[0] != ':' || !span_u64(span_skip(text, 1), &port))))
+        return false;
+    if (port == 0 || port > 65535)
         return false;
     url->port = (unsigned)port;
     return true;

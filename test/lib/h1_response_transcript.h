@@ -95,7 +95,9 @@ static inline void h1_response_transcript(struct cuts *cuts, void *context, stru
         buf_putf(transcript, " | body %.*s", SPAN_ARG(buf_span(&run.body)));
     if (run.event == H1_RESPONSE_END)
         buf_putf(transcript, " | end %s", h1_response_may_follow(&run.response) ? "follow" : "close");
-    else
+    if (run.event == H1_RESPONSE_END && run.response.says_kept_s)
+        buf_putf(transcript, " %llu", (unsigned long long)run.response.kept_s);
+    if (run.event != H1_RESPONSE_END)
         buf_putf(transcript, " | fault%s: %s", run.response.is_too_large ? " too large" : "", run.response.fault_reason);
     must(!buf_is_over(&run.body));
     buf_fini(&run.body);

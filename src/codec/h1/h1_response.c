@@ -41,6 +41,7 @@ static bool may_be_status(struct span text)
 static void forget_head(struct h1_response *response)
 {
     response->has_length     = response->has_coding = response->wants_close = response->wants_keep_alive = false;
+    response->says_kept_s    = false;
     response->content_length = 0;
 }
 
@@ -49,8 +50,8 @@ static enum h1_response_event take_status(struct h1_response *response, struct s
 {
     uint64_t status;
 
-    if (line.len < 12 || line.at[7] < '0' || line.at[7] > '9' || line.at[8] != ' ' || !span_u64(span_of(line.at + 9, 3), &status) ||
-        (line.len > 12 && line.at[12] != ' '))
+    if (line.len < 12 || line.at[7] < '0' || line.at[7] > '9' || line.at[8] != ' ' ||
+        !span_u64(span_of(line.at + 9, 3), &status) || (line.len > 12 && line.at[12] != ' '))
         return response_fault(response, "the response does not begin with a status line");
     /* RFC 9110 15: codes have three digits, and the first is one of five. Those beyond 599 are in use all the same. */
     if (status < 100)
@@ -99,11 +100,26 @@ static const char *take_response_connection(struct h1_response *response, struct
     return NULL;
 }
 
+/* `timeout=5, max=100`: of no RFC in force, but many servers say it. What can't be read says nothing. */
+static const char *take_response_keep_alive(struct h1_response *response, struct span value)
+{
+    struct span rest = value, element, name;
+
+    while (span_cut(&rest, ',', &element)) {
+        element = span_trim(element);
+        if (span_cut(&element, '=', &name) && span_eq_nocase(span_trim(name), SPAN("timeout")))
+            response->says_kept_s = span_u64(span_trim(element), &response->kept_s);
+    }
+    return NULL;
+}
+
 /* What is wrong with it, or NULL. */
 static const char *take_response_meaning(struct h1_response *response, const struct http_field *field)
 {
     if (field->name.len == 10 && span_eq_nocase(field->name, SPAN("Connection")))
         return take_response_connection(response, field->value);
+    if (field->name.len == 10 && span_eq_nocase(field->name, SPAN("Keep-Alive")))
+        return take_response_keep_alive(response, field->value);
     if (field->name.len == 14 && span_eq_nocase(field->name, SPAN("Content-Length")))
         return take_response_length(response, field->value);
     if (field->name.len == 17 && span_eq_nocase(field->name, SPAN("Transfer-Encoding")))

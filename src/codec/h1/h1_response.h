@@ -42,9 +42,10 @@ struct h1_response {
     uint16_t               status;
     uint8_t                minor;
     bool                   is_to_head;  /* the request was HEAD */
-    bool                   has_length, has_coding, wants_close, wants_keep_alive;
+    bool                   has_length, has_coding, wants_close, wants_keep_alive, says_kept_s;
     bool                   is_too_large;  /* the fault: heads or trailers are longer than allowed */
     uint64_t               content_length;  /* 0 without has_length */
+    uint64_t               kept_s;          /* says_kept_s: how long the server keeps the connection for another request */
     const char            *fault_reason;  /* static */
 };
 

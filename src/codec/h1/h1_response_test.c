@@ -154,6 +154,10 @@ static void who_closes(void **state)
         { "close", OK("Connection: close\r\nContent-Length: 0\r\n\r\n"), "| end close" },
         { "close in a list", OK("Connection: x, Close\r\nContent-Length: 0\r\n\r\n"), "| end close" },
         { "keep-alive in 1.0", SPAN("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 0\r\n\r\n"), "| end follow" },
+        { "kept for 5 s", OK("Keep-Alive: timeout=5, max=100\r\nContent-Length: 0\r\n\r\n"), "| end follow 5" },
+        { "kept, in other words", OK("keep-alive: max=1 , Timeout = 75\r\nContent-Length: 0\r\n\r\n"), "| end follow 75" },
+        { "kept, not readable", OK("Keep-Alive: timeout=, timeout, timeout=-1\r\nContent-Length: 0\r\n\r\n"), "| end follow" },
+        { "kept, of an interim response", SPAN("HTTP/1.1 100 a\r\nKeep-Alive: timeout=5\r\n\r\nHTTP/1.1 204 a\r\n\r\n"), "| end follow" },
         { "both", OK("Connection: keep-alive\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), "| end close" },
     };
     expect_rows(rows, COUNT(rows), usual);

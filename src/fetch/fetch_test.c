@@ -596,6 +596,33 @@ static void a_name_is_looked_up_once(void **state)
     asker_close(&asker);
 }
 
+/* The kernel has no way to the address that is remembered: TCP does not speak to all at once. */
+static void a_name_whose_address_is_none_is_looked_up_anew(void **state)
+{
+    (void)state;
+    struct asker       asker;
+    struct plain_url   url;
+    struct fetch_call *call;
+    char               text[64];
+
+    asker_open(&asker, usual);
+    fetch_stop(asker.fetch);
+    snprintf(text, sizeof text, "http://localhost:%u/ok", asker.server.port);
+    call = call_new(&asker, "GET", text);
+    must(plain_url_read(span_str(text), &url));
+    plain_host_get(&asker.fetch->plain, &url);
+    asker.fetch->loop.now = clock_now();
+    plain_looked_up(asker.fetch, call, SPAN("255.255.255.255"));
+    assert_int_equal(fetch_start(asker.fetch), RC_OK);
+    for (int i = 0; i < 2; i++) {
+        ask(&asker, call);
+        assert_int_equal(call->outcome, FETCH_ANSWERED);
+        fetch_call_renew(call, span_str(text), SPAN(""));
+    }
+    fetch_call_free(call);
+    asker_close(&asker);
+}
+
 static void a_name_that_has_left_its_address_is_unreachable(void **state)
 {
     (void)state;
@@ -798,6 +825,7 @@ int main(void)
         cmocka_unit_test(an_answer_may_come_before_the_request_is_whole),
         cmocka_unit_test(connecting_has_a_time_of_its_own),
         cmocka_unit_test(a_name_is_looked_up_once),
+        cmocka_unit_test(a_name_whose_address_is_none_is_looked_up_anew),
         cmocka_unit_test(a_name_that_has_left_its_address_is_unreachable),
         cmocka_unit_test(a_lie_about_the_length_forges_no_answer),
         cmocka_unit_test(a_handle_keeps_nothing_of_the_call_before),

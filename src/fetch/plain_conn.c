@@ -93,17 +93,23 @@ static void conn_unreachable(struct plain_conn *conn, int error)
     conn_end(conn, FETCH_UNREACHABLE, why);
 }
 
-/* A name may mean another address by now. Nothing was sent, so that libcurl may try. */
+/* A name may mean another address by now; digits don't. */
+static void host_failed(struct plain_host *host)
+{
+    host->is_known = host->known_until == 0;
+}
+
+/* Nothing was sent, so that libcurl may try. */
 static void conn_not_made(struct plain_conn *conn, int error)
 {
     struct fetch *fetch = conn->fetch;
 
-    if (conn->host->known_until == 0) {
+    host_failed(conn->host);
+    if (conn->host->is_known) {
         conn_unreachable(conn, error);
         return;
     }
     struct fetch_call *call = conn_drop_call(conn);
-    conn->host->is_known    = false;
     call->looks_up          = true;
     conn_close(conn);
     fetch_multi_begin(fetch, call);
@@ -437,7 +443,7 @@ static void conn_time_is_up(struct timer *timer, msec now)
         return;
     }
     if (conn->is_connecting)
-        conn->host->is_known = conn->host->known_until == 0;  /* a name may mean another address by now */
+        host_failed(conn->host);
     bool is_late_connecting = conn->is_connecting && now < conn->call->deadline;
     conn_end(conn, FETCH_TIMEOUT, is_late_connecting ? "no connection in time" : "no answer in time");
 }
@@ -499,6 +505,7 @@ static bool conn_begin(struct fetch *fetch, struct plain_host *host, struct fetc
         snprintf(call->why, sizeof call->why, "no connection to %.*s: %s", (int)host->name_len, host->name, strerror(errno));
         if (fd >= 0)
             close(fd);
+        host_failed(host);
         return false;
     }
     host->conn_count++;
@@ -549,9 +556,15 @@ bool plain_begin(struct fetch *fetch, struct fetch_call *call)
         return false;
     }
     struct plain_conn *conn = find_kept(host);
-    if (conn != NULL)
+    if (conn != NULL) {
         conn_begin_kept(conn, call);
-    else if (!conn_begin(fetch, host, call))
+        return true;
+    }
+    if (conn_begin(fetch, host, call))
+        return true;
+    if (host->is_known)
         fetch_ended(fetch, call, FETCH_UNREACHABLE);
-    return true;
+    else
+        call->looks_up = true;
+    return host->is_known;
 }

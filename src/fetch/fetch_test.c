@@ -428,6 +428,32 @@ static void a_call_can_be_cancelled(void **state)
     asker_close(&asker);
 }
 
+/* Some are cancelled while the thread is in a turn, which the first call of a round begins, and has not taken them yet. */
+static void a_call_can_be_cancelled_at_once(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 600 };
+    struct asker asker;
+
+    asker_open(&asker, usual);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct fetch_call *first = call_new(&asker, "GET", "/ok"), *call = call_new(&asker, "GET", "/silent");
+        call->timeout_ms  = first->timeout_ms = 60000;
+        first->is_counted = true;
+        call->is_counted  = round % 2 == 0;
+        assert_true(fetch_send(asker.fetch, first));
+        for (volatile int spin = 0; spin < round * 100; spin++) {}
+        assert_true(fetch_send(asker.fetch, call));
+        fetch_cancel(asker.fetch, call);
+        for (int i = 0; i < 2; i++) {
+            struct fetch_call *back = wait_for_one(&asker);
+            assert_int_equal(back->outcome, back == call ? FETCH_CANCELLED : FETCH_ANSWERED);
+            fetch_call_free(back);
+        }
+    }
+    asker_close(&asker);
+}
+
 /* threat 59: a server that closes a connection which was kept open may have carried out what it was sent there. */
 static void what_was_sent_is_not_sent_again(void **state)
 {
@@ -817,6 +843,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
         cmocka_unit_test(connections_are_kept),  cmocka_unit_test(a_call_can_be_cancelled),
+        cmocka_unit_test(a_call_can_be_cancelled_at_once),
         cmocka_unit_test(what_was_sent_is_not_sent_again),
         cmocka_unit_test(a_connection_that_has_ended_is_not_used),
         cmocka_unit_test(a_server_says_how_long_it_keeps_a_connection),

@@ -126,7 +126,8 @@ static void fetch_turn_begin(void *ctx)
         loop_stop(&fetch->loop);
 }
 
-/* A counted call that is cancelled already waits until the cancelled ones are gone through. */
+/* A call that is cancelled already may have been missed when the cancelled ones were gone through; one that is not yet is in a
+ * list by then. */
 static void fetch_take_mail(void *ctx, struct mail *mail)
 {
     struct fetch      *fetch = ctx;
@@ -135,7 +136,9 @@ static void fetch_take_mail(void *ctx, struct mail *mail)
     call->deadline = fetch->loop.now + call->timeout_ms;
     call->begun_at = 0;
     counter_add(&fetch->counters.calls, 1);
-    if (call->is_counted && !atomic_load(&call->is_cancelled))
+    if (atomic_load(&call->is_cancelled))
+        fetch_judged(fetch, call, FETCH_CANCELLED);
+    else if (call->is_counted)
         fetch_begin(fetch, call);
     else
         fetch_wait(fetch, call);

@@ -206,9 +206,15 @@ void client_acknowledge(struct client *client, const struct client_command *comm
 /* client_unfenced.c: tickets that come while the database is away. */
 bool client_may_be_unfenced(const struct client *client, const struct session_open *open);
 /* `frame`: the one of the `connect`. */
-void client_admit_unfenced(struct client *client, const struct session_open *open, struct span frame,
+void client_admit_unfenced(struct client *client, const struct session_open *open, uint64_t generation, struct span frame,
                            const struct client_connect *connect, struct span ref);
 /* The link ends, or another `connect` comes. */
+/* This opening is under way still; its answer fences the link. */
+void client_await_fence(struct client *client, struct session_open *open);
+/* Are sessions stored in something that may be away? */
+bool client_has_engine(const struct client *client);
+/* About once a second: tickets that have been tried for long admit unfenced. */
+void client_connect_tick(struct session_worker *worker);
 void client_cancel_unfenced(struct client *client);
 /* About once a second: tries again. */
 void client_unfenced_tick(struct session_worker *worker);

@@ -10,7 +10,14 @@
 #include "session/device_link.h"
 #include "session/subscribe_request.h"
 
+/* A ticket whose session the store has not opened after so long admits without it (client_unfenced.c). */
+enum { TICKET_PATIENCE_MS = 1000 };
+
 struct client_connecting {
+    struct client         *client;
+    struct list            in_worker;       /* worker.ticket_waits, while a ticket is being tried */
+    msec                   since;           /* … since then … */
+    uint64_t               generation;      /* … and this is its generation */
     struct identification *identification;  /* under way, or NULL */
     struct session_open   *opening;         /* … and NULL until then */
     bool                   has_ticket;      /* that is being tried */
@@ -31,6 +38,7 @@ size_t client_behind_bytes(const struct client *client)
 
 static void connecting_free(struct client_connecting *connecting, struct session_worker *worker)
 {
+    list_take(&connecting->in_worker);
     worker->gathered_bytes -= connecting->frame.len + connecting->behind.len;
     buf_fini(&connecting->frame);
     buf_fini(&connecting->behind);
@@ -88,6 +96,7 @@ static struct client_connecting *client_begin_connecting(struct client *client)
     if (work->connecting == NULL) {
         struct client_connecting *connecting = calloc(1, sizeof *connecting);
         must(connecting != NULL);
+        connecting->client = client;
         buf_init(&connecting->frame, SIZE_MAX / 2);   /* one frame, of frame_bytes_max at most */
         buf_init(&connecting->behind, SIZE_MAX / 2);  /* gathered_bytes_max bounds it; what came behind a handshake may be
                                                        * long */
@@ -135,8 +144,38 @@ static void client_settle_ticket(struct client *client, bool is_good)
 
 static void client_opened_unfenced(struct client *client, struct session_open *open, const struct client_command *command)
 {
-    client_admit_unfenced(client, open, buf_span(&client->work->connecting->frame), &command->connect, command->ref);
+    client_admit_unfenced(client, open, open->generation, buf_span(&client->work->connecting->frame), &command->connect,
+                          command->ref);
     command_free(&open->command);
+}
+
+/* The store stands, or is slow: its answer will be that of the unfenced link. */
+static void client_lose_patience(struct client *client)
+{
+    struct client_connecting *connecting = client->work->connecting;
+    struct session_open      *open       = connecting->opening;
+    struct client_command     command;
+
+    connecting->opening = NULL;
+    client_settle_ticket(client, true);
+    client_read_again(client, buf_span(&connecting->frame), &command);
+    client_admit_unfenced(client, open, connecting->generation, buf_span(&connecting->frame), &command.connect, command.ref);
+    client_await_fence(client, open);
+    client_end_connecting(client);
+}
+
+void client_connect_tick(struct session_worker *worker)
+{
+    for (struct list *at = worker->ticket_waits.next, *next; at != &worker->ticket_waits; at = next) {
+        struct client_connecting *connecting = container_of(at, struct client_connecting, in_worker);
+        struct client            *client     = connecting->client;
+        next                                 = at->next;
+        if (worker->loop->now - connecting->since < TICKET_PATIENCE_MS)
+            return;
+        if (connecting->opening != NULL && connecting->has_ticket && client_has_engine(client) && !client->link.is_over &&
+            client_is_welcome(client))
+            client_lose_patience(client);
+    }
 }
 
 static void on_opened(struct session_open *open)
@@ -176,6 +215,10 @@ void client_try_ticket(struct client *client, const struct session_question *que
     struct client_connecting *connecting = client_begin_connecting(client);
 
     connecting->has_ticket = true;
+    connecting->since      = client->link.worker->loop->now;
+    connecting->generation = question->generation;
+    list_take(&connecting->in_worker);
+    list_push(&client->link.worker->ticket_waits, &connecting->in_worker);
     connecting->before     = client->link.holder == NULL ? NULL : identity_ref(client->link.holder);
     link_take_holder(&client->link, identity_ref(holder));  /* so that it can be revoked meanwhile */
     client_await_session(client, question);

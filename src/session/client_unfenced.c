@@ -30,12 +30,17 @@ void client_cancel_unfenced(struct client *client)
     client->work->unfenced = NULL;
 }
 
-bool client_may_be_unfenced(const struct client *client, const struct session_open *open)
+bool client_has_engine(const struct client *client)
 {
-    return open->way == OPEN_TICKET && open->outcome == OPEN_AWAY && client->link.worker->shard->engines.durable != NULL;
+    return client->link.worker->shard->engines.durable != NULL;
 }
 
-void client_admit_unfenced(struct client *client, const struct session_open *open, struct span frame,
+bool client_may_be_unfenced(const struct client *client, const struct session_open *open)
+{
+    return open->way == OPEN_TICKET && open->outcome == OPEN_AWAY && client_has_engine(client);
+}
+
+void client_admit_unfenced(struct client *client, const struct session_open *open, uint64_t generation, struct span frame,
                            const struct client_connect *connect, struct span ref)
 {
     struct session_worker  *worker   = client->link.worker;
@@ -49,7 +54,7 @@ void client_admit_unfenced(struct client *client, const struct session_open *ope
     buf_put(&unfenced->frame, frame);
     worker->gathered_bytes += frame.len;
     client_resume_as(client, connect, &(struct connected_session){
-        .user = open->user, .device = open->device, .generation = open->generation, .ticket = connect->ticket,
+        .user = open->user, .device = open->device, .generation = generation, .ticket = connect->ticket,
         .is_unfenced = true }, true, ref);
 }
 
@@ -102,6 +107,15 @@ static void unfenced_opened(struct session_open *open)
     command_free(&open->command);
     buf_fini(&frame);
     client_drop_work_if_done(client);
+}
+
+void client_await_fence(struct client *client, struct session_open *open)
+{
+    struct client_unfenced *unfenced = client->work->unfenced;
+
+    unfenced->opening = open;
+    open->owner       = unfenced;
+    open->answered    = unfenced_opened;
 }
 
 /* The ticket may have ended meanwhile, or been revoked. */

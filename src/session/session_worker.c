@@ -29,6 +29,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->addressed);
     list_init(&worker->acking);
     list_init(&worker->marks);
+    list_init(&worker->ticket_waits);
     list_init(&worker->unfenced);
     worker->home = (struct device_home){ device_link_fence, device_link_look, worker->shard->loop };
     presence_follows_init(&worker->presence, worker->shard->loop);
@@ -124,6 +125,7 @@ void session_worker_tick(struct session_worker *worker)
     polls_go_on(worker);
     device_links_tell(worker);
     client_marks_tick(worker);
+    client_connect_tick(worker);
     client_unfenced_tick(worker);
     presence_follows_tick(worker);
     notify_tick(worker);

@@ -56,6 +56,7 @@ struct session_worker {
     struct member_check        member_check;     /* of a cluster */
     struct list                unfenced;         /* links that were let in by tickets while the database is away */
     struct list                marks;            /* channels that clients mark as read: client_mark.c */
+    struct list                ticket_waits;     /* links whose ticket is being tried, the oldest first: client_connect.c */
     const struct session_port *port;
     void                      *ctx;
     struct reader_shared       readers;

@@ -37,6 +37,7 @@ CALM = 60                   # publishes that are acknowledged before and after a
 RECOVERY_SECONDS = 60       # far above what is promised (5 s): a benchmark machine measures that, see docs/loss-table.md
 PROBE_ANSWER_SECONDS = 2
 LEASE_SECONDS = 3
+STORE_PATIENCE_SECONDS = 10  # after which a question to PostgreSQL counts as lost
 CONFIG = f"cluster_lease_s = {LEASE_SECONDS}\n"
 
 
@@ -369,6 +370,29 @@ def test_a_ticket_admits_while_postgres_is_away(with_redis):
         assert phone.ws.next()["channel"] == "user:unfenced"
         library.until(lambda: library.of("connected")[2:], "the session was not fenced")
         assert (library.of("connected")[2]["generation"], "fenced" in library.of("connected")[2]) == (2, False)
+
+
+def test_a_ticket_admits_while_postgres_stands(with_redis):
+    """It answers nothing, and no connection is lost: the ticket does not wait for the end of the store's patience. What was asked
+    then is answered later, and fences the link."""
+    nodes = with_redis.nodes
+    with Device(nodes[0], "patient", "phone") as phone:
+        phone.connect()
+        older = phone.ws
+        with_redis.postgres.pause()
+        try:
+            phone.server = nodes[1]
+            began = time.monotonic()
+            said = phone.resume()
+            took = time.monotonic() - began
+        finally:
+            with_redis.postgres.resume()
+        assert (said["fenced"], said["session"], said["generation"]) == (False, "patient/phone", 1)
+        assert took < STORE_PATIENCE_SECONDS
+        again = phone.ws.frame("connected")
+        assert again["generation"] == 2 and "fenced" not in again
+        assert older.frame("replaced")["code"] == 4001
+    with_redis.wait_whole()
 
 
 @briefly_with("postgres")

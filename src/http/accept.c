@@ -34,9 +34,18 @@ static enum accept_verdict admit(struct arrival *arrival)
     return ACCEPT_PASS;
 }
 
+/* By the name that TLS has agreed on; main/tls_host.c offers these names. Without one it is HTTP/1.1. */
 static enum accept_verdict choose_protocol(struct arrival *arrival)
 {
+    static const struct { struct span name; const struct http_version *version; } rows[] = {
+        { SPAN("http/1.1"), &http_version_1 },
+    };
+    const struct span agreed = stream_protocol(arrival->stream);
+
     arrival->version = &http_version_1;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (span_eq(rows[i].name, agreed))
+            arrival->version = rows[i].version;
     return ACCEPT_PASS;
 }
 

@@ -142,6 +142,13 @@ bool stream_get_person(const struct stream *stream, struct stream_person *ret)
     return !stream->is_closed && ops->person != NULL && ops->person(stream, ret);
 }
 
+struct span stream_protocol(const struct stream *stream)
+{
+    const struct stream_ops *ops = maker_of(stream)->ops;
+
+    return stream->is_closed || ops->protocol == NULL ? SPAN("") : ops->protocol(stream);
+}
+
 bool stream_is_secret(const struct stream *stream)
 {
     return maker_of(stream)->ops->is_secret;

@@ -58,6 +58,7 @@ struct stream_ops {
     size_t  (*unacked_bytes)(const struct stream *stream);  /* NULL: not known */
     bool    (*peer)(const struct stream *stream, struct buf *address);  /* NULL: not known */
     bool    (*person)(const struct stream *stream, struct stream_person *ret);  /* NULL: there are no certificates */
+    struct span (*protocol)(const struct stream *stream);  /* NULL: none is ever agreed on */
     bool    is_secret;                        /* nobody between can read along: TLS */
     bool    is_drained_by_short_read;         /* a read that fills less than its room has taken all there is */
 };
@@ -122,6 +123,9 @@ bool stream_put_peer(const struct stream *stream, struct buf *address);
 
 /* Whom the peer's certificate names. False: it has shown none, and *ret is unchanged. */
 bool stream_get_person(const struct stream *stream, struct stream_person *ret);
+
+/* The protocol that both sides have agreed on (ALPN); borrowed until the stream is closed. Empty: none. */
+struct span stream_protocol(const struct stream *stream);
 
 /* Is it encrypted? */
 bool stream_is_secret(const struct stream *stream);

@@ -364,6 +364,15 @@ static bool stream_tls_person(const struct stream *stream, struct stream_person 
     return true;
 }
 
+static struct span stream_tls_protocol(const struct stream *stream)
+{
+    const unsigned char *at;
+    unsigned             len;
+
+    SSL_get0_alpn_selected(container_of(stream, const struct stream_tls, stream)->ssl, &at, &len);
+    return span_of(at, len);
+}
+
 static const struct stream_ops stream_tls_ops = {
     .read          = stream_tls_read,
     .write         = stream_tls_write,
@@ -373,6 +382,7 @@ static const struct stream_ops stream_tls_ops = {
     .unacked_bytes = stream_tls_unacked_bytes,
     .peer          = stream_tcp_peer,
     .person        = stream_tls_person,
+    .protocol      = stream_tls_protocol,
     .is_secret     = true,
 };
 

@@ -435,6 +435,8 @@ static void a_protocol_is_agreed_on_or_refused(void **state)
         SSL_set_alpn_protos(rig->client, (const unsigned char *)rows[i].offer, rows[i].len);
         assert_int_equal(tls_rig_shake(rig), rows[i].outcome);
         assert_int_equal(failed(rig, TLS_FAILED_PROTOCOL), rows[i].outcome ? 0 : 1);
+        if (rows[i].outcome)
+            assert_true(span_eq(stream_protocol(rig->stream), rows[i].len > 0 ? SPAN("http/1.1") : SPAN("")));
         tls_rig_free(rig);
     }
 }

@@ -177,6 +177,17 @@ def test_channels_that_a_client_asks_for_are_told():
         assert [event.get("channel") for event in events(admin)] == ["topic:a", "topic:b", "topic:a", None]
 
 
+def test_a_webhook_gets_what_it_asks_for_with_ids(back_end):
+    with Server(config=f"{KEYS}{webhook(back_end, 'offline, left')}") as server, contextlib.closing(Api(server.url, ADMIN)) as admin:
+        for method in ("PUT", "DELETE"):
+            assert admin.call(method, "/v1/groups/team/members/ann").status == 200
+        seq = publish(admin, "device:ann/phone")
+        told = [("left", "group:team", 2), ("offline", "device:ann/phone", seq)]
+        wait_until(lambda: sorted((event["type"], event["channel"], event["seq"]) for _, batch, _, _ in back_end.batches
+                                  for event in batch) == told, lambda: back_end.batches)
+        assert len({event["id"] for _, batch, _, _ in back_end.batches for event in batch}) == 2
+
+
 def test_changes_of_members_are_told_once_and_survive_a_crash():
     with Server(config=f"{KEYS}[events]\nkeep = joined, left\n") as server:
         with contextlib.closing(Api(server.url, ADMIN)) as admin:

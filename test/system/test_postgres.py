@@ -9,6 +9,7 @@ import pytest
 from longwire_client import TRANSPORTS, Api, Publisher, Reader, audit_history, audit_reader
 from longwire_server import LONGWIRED, ROOT, Server, is_built
 from postgres_server import Postgres, binaries
+from test_events import events
 from test_groups import join, leave, members_of
 from test_sessions import Device, sent
 from waiting import SECONDS, wait_until
@@ -291,6 +292,37 @@ def test_members_and_revocations_over_databases(shards):
         server.start()
         api.close()
         assert members_of(api, "lobby") == sorted(users[1::2])
+
+
+def test_events_over_databases(shards):
+    """What an event tells of mostly lies in another database than the event: a crash in between loses none, and doubles none."""
+    users = [f"user{number}" for number in range(12)]
+    config = "[namespace room]\npresence = true\n[events]\nkeep = connected, disconnected, joined, offline, occupied\n"
+    with node(",".join(shards), config=config) as server:
+        with contextlib.closing(Api(server.url)) as api, contextlib.ExitStack() as stack:
+            phones = [stack.enter_context(Device(server, user, "phone", Ws)) for user in users[:4]]
+            for phone in phones:
+                phone.connect()
+                phone.ws.ask("subscribe", "subscribed", channel="room:lobby")
+            wait_until(lambda: len(kinds(api, "connected")) == 4 and kinds(api, "occupied"), lambda: events(api))
+            for user in users:
+                join(api, "lobby", user)
+            sent(server, "group:lobby")
+            server.kill()
+        server.start()
+        with contextlib.closing(Api(server.url)) as api:
+            told = {"connected": users[:4], "disconnected": users[:4], "joined": sorted(users)}
+            for kind, who in told.items():
+                wait_until(lambda: kinds(api, kind) == who, lambda: (kind, kinds(api, kind)))
+            # Who is offline was found out before the end, or after it, when nobody was there any more.
+            wait_until(lambda: kinds(api, "offline") in (sorted(users[4:]), sorted(users)), lambda: kinds(api, "offline"))
+            assert {event["reason"] for event in events(api) if event["type"] == "disconnected"} == {"node_lost"}
+            assert [event["channel"] for event in events(api) if event["type"] == "occupied"] == ["room:lobby"]
+
+
+def kinds(api, kind):
+    """The users of the events of this kind."""
+    return sorted(event.get("user", "") for event in events(api) if event["type"] == kind)
 
 
 @pytest.mark.parametrize("change, why", [

@@ -1,6 +1,7 @@
 /* device_json.c - a phone that speaks JSON over a WebSocket. */
 #include "base/must.h"
 #include "device_phone.h"
+#include "device_roam.h"
 
 static struct world *world_of(const struct phone_link *link)
 {
@@ -190,14 +191,22 @@ static void hear_close(struct phone_link *link, struct span payload)
     phone_link_go(link, "the server has closed it");
 }
 
+/* A node that was paused finds half a head, and that its time is up. */
+static bool its_node_may_stand(const struct phone_link *link)
+{
+    const struct roam *roam = link->phone->all->all->roam;
+
+    return roam != NULL && roam->faults.pauses;
+}
+
 static bool json_hear_head(struct phone_link *link)
 {
     struct reply reply;
 
     if (!reply_head_read(world_of(link), buf_span(&link->link.in), &reply))
         return false;
-    if (reply.status == 503) {
-        phone_link_go(link, "503");
+    if (reply.status == 503 || (reply.status == 408 && its_node_may_stand(link))) {
+        phone_link_go(link, "503, or half a head when its node was paused");
         return false;
     }
     ws_check_upgrade(world_of(link), &reply);

@@ -353,8 +353,9 @@ export class Client extends Emitter {
         if (this.#acks.size === 0 || this.state.name !== 'live' || this.#isUnfenced) return;
         const places = [...this.#acks];
         this.#acks.clear();
-        if (this.#link?.acknowledge) for (const [channel, place] of places) this.#link.acknowledge(channel, place);
-        else this.#postAcks(places);
+        if (!this.#link?.acknowledge) this.#postAcks(places);
+        // What an earlier link brought waits until the channel is answered on this one.
+        else for (const [channel, place] of places) if (!this.#link.acknowledge(channel, place)) this.#acks.set(channel, place);
     }
 
     async #postAcks(places) {
@@ -830,12 +831,14 @@ export class Client extends Emitter {
     #onSubscribed(frame, isAsked) {
         if (isAsked || this.#options.session || !frame.channel.startsWith('device:')) this.#subscriptionOf(frame.channel).onSubscribed(frame, isAsked);
         else this.#hasDeviceLog = true;
+        if (this.#acks.has(frame.channel)) this.#ackTimer ||= setTimeout(() => this.#sendAcks(), ACK_MS);
     }
 
     /* Unasked: a session's group that was left, or what a fresh token does not allow any more. */
     #onUnsubscribed(channel) {
         if (this.#subscriptions.get(channel)?.isImplicit) {
             this.#subscriptions.delete(channel);
+            this.#acks.delete(channel);
             this.#store.forget(channel);   // who joins again begins anew
         } else this.#refuseChannel(channel, new LongwireError(403, `${channel} may not be followed any more`));
     }

@@ -40,6 +40,7 @@ export class WebSocketLink {
     #beatTimer = 0;
     #isLive = false;
     #expected = new Set();       // channels that have not been answered
+    #begun = new Set();         // channels that have been answered
     #questions = new Map();      // ref → what the answer is for
     #lastRef = 0;
     #inFlight = 0;
@@ -86,8 +87,11 @@ export class WebSocketLink {
         if (this.#isLive) this.#ping();
     }
 
+    /* False: nothing of the channel came on this link yet, so the server would refuse it. */
     acknowledge(channel, place) {
+        if (!this.#begun.has(channel)) return false;
         this.#say({ type: 'ack', channel, seq: place.seq, ...(place.epoch && { epoch: place.epoch }) });
+        return true;
     }
 
     read(channel, seq) {
@@ -246,6 +250,7 @@ export class WebSocketLink {
         if (question?.watching) return;
         const isAsked = question !== undefined;   // else a session follows it, from a place of its own
         this.#expected.delete(frame.channel);
+        this.#begun.add(frame.channel);
         this.#host.onSubscribed(frame, isAsked);
         if (!isAsked && this.#host.isWatched(frame.channel))
             this.#say({ type: 'subscribe', channel: frame.channel, presence: true, ref: this.#ask({ watching: true }) });

@@ -118,16 +118,74 @@ static void row_batch_break(struct store_sim *sim, struct ledger_batch *batch)
     row_batch_fail(batch, LEDGER_BROKEN);
 }
 
+/* A write that its node has given up. */
+struct late_rows {
+    struct list          link;
+    struct ledger_write *write;  /* owned */
+    msec                 due, wall;
+};
+
+static void late_rows_free(struct late_rows *late)
+{
+    ledger_write_fini(late->write);
+    free(late->write);
+    free(late);
+}
+
+static void row_batch_put_late(struct sim_port *port, const struct ledger_batch *batch)
+{
+    struct world *world = port->sim->world;
+    msec          due   = world->now + (msec)draw(world, OF_DISK, LATE_COMMIT_MS_MAX);
+
+    for (const struct list *link = batch->writes.next; link != &batch->writes; link = link->next) {
+        struct late_rows *late = calloc(1, sizeof *late);
+        must(late != NULL);
+        late->write = ledger_write_copy(container_of(link, struct ledger_write, link));
+        late->due   = due;
+        late->wall  = batch->wall;
+        list_push(&port->late_rows, &late->link);
+    }
+}
+
+static void port_turn_late_rows(struct sim_port *port)
+{
+    struct store_sim *sim = port->sim;
+    struct list      *link;
+
+    while (!sim->is_broken && (link = port->late_rows.next) != &port->late_rows) {
+        struct late_rows *late = container_of(link, struct late_rows, link);
+        if (late->due > sim->world->now)
+            return;
+        list_take(link);
+        row_write(sim, late->write, late->wall);
+        tell(sim->world, "disk: rows of node %u come late", port->node);
+        late_rows_free(late);
+        sim_show(sim);
+    }
+}
+
+void ledger_port_drop_late(struct sim_port *port)
+{
+    struct list *link;
+
+    while ((link = list_pop(&port->late_rows)) != NULL)
+        late_rows_free(container_of(link, struct late_rows, link));
+}
+
 /* The node's connection is lost while it commits. */
 static void row_batch_lose(struct sim_port *port, struct ledger_batch *batch)
 {
-    bool is_written = one_in(port->sim->world, OF_DISK, 2);
+    struct world *world      = port->sim->world;
+    bool          is_late    = world->has_late_rows && one_in(world, OF_DISK, 2);
+    bool          is_written = !is_late && one_in(world, OF_DISK, 2);
 
     if (is_written)
         row_batch_write(port->sim, batch);
+    if (is_late)
+        row_batch_put_late(port, batch);
     sim_show(port->sim);
-    tell(port->sim->world, "disk: node %u loses its connection, %zu changes of rows are %s", port->node,
-         batch->change_count, is_written ? "written" : "lost");
+    tell(world, "disk: node %u loses its connection, %zu changes of rows are %s", port->node, batch->change_count,
+         is_late ? "still to come" : is_written ? "written" : "lost");
     row_batch_fail(batch, LEDGER_BROKEN);
 }
 
@@ -292,6 +350,7 @@ void ledger_port_init(struct sim_port *port)
     port->store.ledger = &port->ledger;
     list_init(&port->row_batches);
     list_init(&port->row_reads);
+    list_init(&port->late_rows);
 }
 
 void ledger_port_turn(struct sim_port *port)
@@ -299,6 +358,7 @@ void ledger_port_turn(struct sim_port *port)
     msec         now = port->sim->world->now;
     struct list *link;
 
+    port_turn_late_rows(port);
     while (port->row_due <= now && (link = list_pop(&port->row_batches)) != NULL)
         row_batch_finish(port, container_of(link, struct ledger_batch, link));
     while (port->row_read_due <= now && !list_is_empty(&port->row_reads))
@@ -329,7 +389,7 @@ void ledger_port_cut(struct sim_port *port, bool is_kept)
 
 bool ledger_port_is_idle(const struct sim_port *port)
 {
-    return list_is_empty(&port->row_batches) && list_is_empty(&port->row_reads);
+    return list_is_empty(&port->row_batches) && list_is_empty(&port->row_reads) && list_is_empty(&port->late_rows);
 }
 
 /* --- the truth --- */

@@ -44,6 +44,7 @@ struct sim_port {
     bool              is_opening;  /* the node begins, and waits for what it asks */
     msec              away_until;  /* no connection can be made */
     struct list       late;        /* commits that the node has given up, and that may still come */
+    struct list        late_rows;       /* writes of rows, likewise */
     uint64_t          id_next, id_end;  /* of a shared store: its block of ids */
 };
 
@@ -122,6 +123,7 @@ void ledger_port_turn(struct sim_port *port);
 /* The process is gone: what is under way is written or not. */
 void ledger_port_cut(struct sim_port *port, bool is_kept);
 bool ledger_port_is_idle(const struct sim_port *port);
+void ledger_port_drop_late(struct sim_port *port);
 
 /* The rows as the journal has none. */
 void rows_forget(struct store_sim *sim);

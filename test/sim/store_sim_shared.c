@@ -99,7 +99,7 @@ void port_turn_late(struct sim_port *port)
 bool store_sim_expects_late(const struct store_sim *sim)
 {
     for (unsigned i = 0; i < NODES_SIM_MAX; i++)
-        if (!list_is_empty(&sim->ports[i].late))
+        if (!list_is_empty(&sim->ports[i].late) || !list_is_empty(&sim->ports[i].late_rows))
             return true;
     return false;
 }
@@ -110,6 +110,7 @@ void port_drop_late(struct sim_port *port)
 
     while ((link = list_pop(&port->late)) != NULL)
         late_free(container_of(link, struct late_append, link));
+    ledger_port_drop_late(port);
 }
 
 /* --- failover ---------------------------------------------------------------------------------------------------- */

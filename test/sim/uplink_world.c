@@ -272,6 +272,7 @@ static void uplink_world_init(struct uplink_world *all)
     world->linger_ms    = LINGER_MS_MAX;
     all->device_count   = 1 + (unsigned)draw(world, OF_PLAN, ASK_DEVICES_MAX);
     draw_faults(all);
+    world->has_late_rows = world->faults.unknown && world->seed % 4 == 0;
     namespaces_init(&world->spaces);
     for (unsigned i = 0; i < all->device_count; i++) {
         snprintf(name, sizeof name, "device:u/d%u", i);

@@ -93,6 +93,7 @@ struct world {
     bool                 is_sure;     /* nothing is lost on its way, and so there is no heartbeat */
     bool                 has_bus;
     bool                 has_shared_store;
+    bool                 has_late_rows;  /* a write of rows whose node has given it up may still come */
     bool                 keeps_epoch;  /* a planted bug: after a failover the logs go on in the same epoch */
     bool                 resends;      /* a planted bug: what shared memory has not answered is sent to it again */
     msec                 linger_ms;   /* how long loops follow what nobody there reads */

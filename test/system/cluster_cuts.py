@@ -76,11 +76,14 @@ class RoundPhone(Phone):
 
 
 def kill_one(cluster, back_end, node, phones):
-    """While the back end has calls that it does not answer; started again when some requests have been answered without it."""
+    """While the back end has calls that it does not answer; started again when some requests have been answered without it. False: too
+    few requests are left."""
     back_end.gate.clear()
     try:
         seen = len(back_end.requests)
-        wait_until(lambda: len(back_end.requests) >= seen + HELD_CALLS or are_answered(phones), "calls that wait", ALL_SECONDS)
+        if asked(phones) - len({request["key"] for request in back_end.requests}) < HELD_CALLS:
+            return False
+        wait_until(lambda: len(back_end.requests) >= seen + HELD_CALLS, "calls that wait", ALL_SECONDS)
         node.kill()
     finally:
         back_end.gate.set()
@@ -88,6 +91,11 @@ def kill_one(cluster, back_end, node, phones):
     wait_until(lambda: answered(phones) >= left + HELD_CALLS or are_answered(phones), "answers of the other nodes", ALL_SECONDS)
     node.start()
     cluster.wait_whole()
+    return True
+
+
+def asked(phones):
+    return sum(len(phone.ids) for phone in phones)
 
 
 def answered(phones):
@@ -124,12 +132,12 @@ def run(cluster, back_end, requests, links, kills, seed, deliveries):
     began = time.monotonic()
     phones = [RoundPhone(cluster.urls, number, max(1, requests // links), seed, deliveries[number % len(deliveries)])
               for number in range(links)]
-    asked, chance = sum(len(phone.ids) for phone in phones), random.Random(seed)
+    chance, killed = random.Random(seed), 0
     for phone in phones:
         phone.start()
     for at in range(kills):
-        wait_until(lambda at=at: answered(phones) >= asked * at // kills, "requests", ALL_SECONDS)
-        kill_one(cluster, back_end, chance.choice(cluster.nodes), phones)
+        wait_until(lambda at=at: answered(phones) >= asked(phones) * at // kills, "requests", ALL_SECONDS)
+        killed += kill_one(cluster, back_end, chance.choice(cluster.nodes), phones)
     for phone in phones:
         phone.join(max(0.0, began + ALL_SECONDS - time.monotonic()))
         phone.over = True
@@ -138,7 +146,7 @@ def run(cluster, back_end, requests, links, kills, seed, deliveries):
     faults = [fault for phone in phones for fault in faults_of(phone, counts)]
     faults += [f"the back end was called with {key}, which nobody sent" for key in set(counts) - wanted]
     statuses = collections.Counter(answers[0][1] for phone in phones for answers in phone.answers.values() if answers)
-    return {"requests": asked, "links": links, "cuts": sum(phone.cuts for phone in phones), "kills": kills, "answered": answered(phones),
+    return {"requests": asked(phones), "links": links, "cuts": sum(phone.cuts for phone in phones), "kills": killed, "answered": answered(phones),
             "unknown": statuses[504], "seen twice": sum(counts[key] > 1 for key in wanted), "put off": sum(phone.put_off for phone in phones),
             "seconds": time.monotonic() - began, "faults": faults}
 

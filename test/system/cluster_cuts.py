@@ -21,7 +21,7 @@ from nginx_cuts import Phone
 from waiting import wait_until
 
 ALL_SECONDS = 900
-HELD_CALLS = 12          # that the back end has, and does not answer, when a node is killed
+HELD_CALLS = 6           # that the back end has, and does not answer, when a node is killed
 REST_SECONDS = 0.2       # after a link was refused: its node is away
 DELIVERIES = ("at_most_once", "at_least_once")
 LATER = (429, 503)       # the same request is sent again: its id was not used up
@@ -76,22 +76,24 @@ class RoundPhone(Phone):
 
 
 def kill_one(cluster, back_end, node, phones):
-    """While the back end has calls that it does not answer; started again when some requests have been answered without it. False: too
-    few requests are left."""
+    """While the back end has calls that it does not answer: so many, or all that are left. Started again when some requests have been answered
+    without it."""
     back_end.gate.clear()
     try:
         seen = len(back_end.requests)
-        if asked(phones) - len({request["key"] for request in back_end.requests}) < HELD_CALLS:
-            return False
-        wait_until(lambda: len(back_end.requests) >= seen + HELD_CALLS, "calls that wait", ALL_SECONDS)
+        wait_until(lambda: len(back_end.requests) >= seen + HELD_CALLS or
+                   unanswered(phones) <= {request["key"] for request in back_end.requests[seen:]}, "calls that wait", ALL_SECONDS)
         node.kill()
     finally:
         back_end.gate.set()
     left = answered(phones)
-    wait_until(lambda: answered(phones) >= left + HELD_CALLS or are_answered(phones), "answers of the other nodes", ALL_SECONDS)
+    wait_until(lambda: answered(phones) >= left + HELD_CALLS or not unanswered(phones), "answers of the other nodes", ALL_SECONDS)
     node.start()
     cluster.wait_whole()
-    return True
+
+
+def unanswered(phones):
+    return {f"{phone.user}/phone/{one}" for phone in phones for one in phone.unanswered()}
 
 
 def asked(phones):
@@ -100,10 +102,6 @@ def asked(phones):
 
 def answered(phones):
     return sum(len(phone.answers) for phone in phones)
-
-
-def are_answered(phones):
-    return not any(phone.unanswered() for phone in phones)
 
 
 def faults_of(phone, counts):
@@ -132,12 +130,12 @@ def run(cluster, back_end, requests, links, kills, seed, deliveries):
     began = time.monotonic()
     phones = [RoundPhone(cluster.urls, number, max(1, requests // links), seed, deliveries[number % len(deliveries)])
               for number in range(links)]
-    chance, killed = random.Random(seed), 0
+    chance = random.Random(seed)
     for phone in phones:
         phone.start()
     for at in range(kills):
         wait_until(lambda at=at: answered(phones) >= asked(phones) * at // kills, "requests", ALL_SECONDS)
-        killed += kill_one(cluster, back_end, chance.choice(cluster.nodes), phones)
+        kill_one(cluster, back_end, chance.choice(cluster.nodes), phones)
     for phone in phones:
         phone.join(max(0.0, began + ALL_SECONDS - time.monotonic()))
         phone.over = True
@@ -146,7 +144,7 @@ def run(cluster, back_end, requests, links, kills, seed, deliveries):
     faults = [fault for phone in phones for fault in faults_of(phone, counts)]
     faults += [f"the back end was called with {key}, which nobody sent" for key in set(counts) - wanted]
     statuses = collections.Counter(answers[0][1] for phone in phones for answers in phone.answers.values() if answers)
-    return {"requests": asked(phones), "links": links, "cuts": sum(phone.cuts for phone in phones), "kills": killed, "answered": answered(phones),
+    return {"requests": asked(phones), "links": links, "cuts": sum(phone.cuts for phone in phones), "kills": kills, "answered": answered(phones),
             "unknown": statuses[504], "seen twice": sum(counts[key] > 1 for key in wanted), "put off": sum(phone.put_off for phone in phones),
             "seconds": time.monotonic() - began, "faults": faults}
 

@@ -82,6 +82,12 @@ static struct answer_rows *answer_rows_new(const struct request_work *work)
 
 /* --- the append ------------------------------------------------------------------------------------------------- */
 
+static void work_is_back(struct request_work *work)
+{
+    work->requests->away_count -= !work->is_to_link;
+    work->is_appending = work->is_to_link = false;
+}
+
 static void publish_dropped(struct command *command)
 {
     struct publish_command *publish = container_of(command, struct publish_command, command);
@@ -91,8 +97,7 @@ static void publish_dropped(struct command *command)
     publish_kind.free(command);
     if (work == NULL)
         return;
-    work->is_appending = false;
-    work->requests->away_count--;
+    work_is_back(work);
 }
 
 /* The writer has it from the start; if the writer ends before the store has it, the work is told so. */
@@ -110,8 +115,7 @@ static void count_response(struct request_work *work)
 static struct publish_command *work_takes_back(struct request_work *work, struct publish_command *publish)
 {
     publish->owner     = NULL;
-    work->is_appending = false;
-    work->requests->away_count--;
+    work_is_back(work);
     return publish;
 }
 
@@ -165,11 +169,12 @@ static void answer_append(struct request_work *work)
     publish->settled   = answer_settled;
     publish->owner     = work;
     work->is_appending = true;
-    work->requests->away_count++;
     if (!work_has_rows(work)) {
+        work->is_to_link = true;
         writer_publish_to_link(writer, publish, work->loop);
         return;
     }
+    work->requests->away_count++;
     count_bytes(work);
     struct answer_rows *rows = answer_rows_new(work);
     publish->command      = (struct command){ .kind = &answer_append_kind, .loop = work->loop };

@@ -545,6 +545,8 @@ static void work_drop(struct request_work *work)
 {
     while (!list_is_empty(&work->askers))
         command_free(&asker_of(list_pop(&work->askers))->command);
+    if (work->is_to_link)
+        work->is_appending = false;  /* what was sent to the loop ends with it, and looks at nothing here */
     request_work_free(work);
 }
 

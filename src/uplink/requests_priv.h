@@ -98,6 +98,7 @@ struct request_work {
     uint64_t               claim, generation;  /* of the CALL row */
     uint32_t               pieces;
     bool                   is_at_least_once, is_cancelled, is_called, is_appending;
+    bool                   is_to_link;  /* is_appending: by way of its loop, which may have left; nobody waits for that */
     msec                   since;       /* wall clock */
     struct list            askers;      /* commands that wait to be accepted */
     uint32_t               waiter_count;  /* of requests.waiters, those that wait for this response */

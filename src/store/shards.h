@@ -5,7 +5,7 @@
  *   heads, listings, gets, scans ──▶ every shard that is concerned ──merged──▶ the answer
  *
  * What the ports promise of one commit holds within a shard. A batch of appends that lie in several shards is a batch for
- * each of them; so callers who use lane_of() never pay for that. The rows of one ledger write lie in one shard. An append
+ * each of them; so callers who use part_of() never pay for that. The rows of one ledger write lie in one shard. An append
  * can carry rows of other shards: they bear no condition, and are written once the append is numbered, before its batch is
  * done. If such a row can't be written then, the append is done all the same, and the row is tried again at each tick, in
  * the order of the appends, at most 4,096 for a shard; with the process it is lost. So only rows that can be made anew may

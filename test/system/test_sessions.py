@@ -1,6 +1,7 @@
 """Sessions that outlive their links: a device comes back and gets exactly what it missed, whoever cut the link; a newer link
 fences an older one (threat 33); tickets; acknowledged places; kept subscriptions."""
 import collections
+import contextlib
 import json
 import random
 import threading
@@ -481,14 +482,15 @@ def test_channels_beside_a_session(server, kind):
 def test_a_replaced_stream_is_told_and_stays_away(server):
     """Two tabs with one device name don't fight: 204 stops an EventSource."""
     user = next(names)
-    with Stream(server, "sse", user) as older, Stream(server, "sse", user) as newer:
-        text = b""
+    with contextlib.ExitStack() as streams:
+        older = streams.enter_context(Stream(server, "sse", user))
+        older.settle()      # its session is open, and its first id is told
+        newer = streams.enter_context(Stream(server, "sse", user))
         with pytest.raises(Ended):
             while True:
                 older.reader.fill()
-        text = older.reader.text
-        assert b"event: replaced" in text
-        old_id = [line for line in text.split(b"\n") if line.startswith(b"id: ")][0][4:].decode()
+        assert b"event: replaced" in older.reader.text
+        old_id = older.cursor
         answer = request(server, "GET", f"/v1/subscribe?user={user}&session=1&device=phone", accept="text/event-stream",
                          last_event_id=old_id)
         assert answer.status == 204

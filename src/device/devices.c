@@ -335,6 +335,7 @@ void devices_tick(struct devices *devices)
     if (devices->pause_ticks > 0)
         devices->pause_ticks--;
     device_sweep_tick(devices);
+    member_sweep_tick(devices);
     device_looks_tick(devices);
     if (devices->writer->durable.store->has_one_writer)
         return;
@@ -391,5 +392,6 @@ void devices_fini(struct devices *devices)
     device_peers_fini(devices);
     device_compare_free(devices->compare);
     device_sweep_free(devices->sweep);
+    member_sweep_free(devices->member_sweep);
     map_fini(&devices->standings);
 }

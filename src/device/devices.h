@@ -44,6 +44,7 @@ struct devices_limits {
     msec               compare_ms;       /* where other nodes write too: all sessions with a link are compared with the ledger
                                           * once in so long */
     enum device_policy policy;
+    bool               sweeps_members;   /* rows of a group lie in other databases than those of its members: member_sweep.c */
 };
 
 struct devices_counters {
@@ -91,6 +92,7 @@ struct devices {
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
     struct device_looks    looks;
     struct device_sweep   *sweep;        /* finds sessions that have run out */
+    struct member_sweep   *member_sweep; /* holds lists of members against the rows of users; NULL: not begun */
     /* Of a cluster; devices_join() sets them. */
     const struct device_peers *peers;    /* borrowed; NULL: there are no other nodes */
     void                  *peers_ctx;

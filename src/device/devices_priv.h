@@ -3,6 +3,7 @@
  *     devices.c        life, turns, the table      device_io.c       questions to ledger and stores, batches of writes
  *     device_open.c    links that come             device_places.c   links that go, and what they acknowledged
  *     device_list.c    who a user's devices are    device_command.c  the commands
+ *     member_sweep.c   lists of members over databases
  *     device_sweep.c   sessions that have run out        device_look.c   how far they are in a channel
  *     device_peer.c    links on other nodes            device_compare.c  links that a newer one elsewhere has replaced
  *     receipts.c       … for all devices that a message is for
@@ -180,6 +181,10 @@ void device_places_store(struct devices *devices);
 /* The named place counts, if it is ahead. True: something changed. */
 bool standing_acknowledge(struct devices *devices, struct standing *standing, struct standing_place *place,
                           uint64_t epoch, uint64_t seq);
+
+/* --- member_sweep.c --- */
+void member_sweep_tick(struct devices *devices);
+void member_sweep_free(struct member_sweep *sweep);  /* NULL is fine */
 
 /* --- device_sweep.c --- */
 struct device_sweep *device_sweep_new(struct devices *devices);

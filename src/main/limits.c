@@ -208,6 +208,7 @@ struct devices_limits devices_limits_of(const struct settings *settings)
         .idle_max       = IDLE_SESSIONS_MAX,
         .compare_ms     = settings->session_compare_s * 1000,
         .policy         = (enum device_policy)settings->devices,
+        .sweeps_members = stores_shard_count(settings) > 1,
     };
 }
 

@@ -325,6 +325,24 @@ def kinds(api, kind):
     return sorted(event.get("user", "") for event in events(api) if event["type"] == kind)
 
 
+def test_a_list_of_members_that_is_wrong_is_mended(postgres, shards):
+    """What a node that died owed to the list: one member lacks, and one who has left is there still."""
+    users = [f"user{number}" for number in range(6)]
+    with node(",".join(shards)) as server, contextlib.closing(Api(server.url)) as api:
+        for user in users:
+            join(api, "hall", user)
+        leave(api, "hall", "user5")
+        assert members_of(api, "hall") == users[:5]
+        key = "'hall'::bytea || '\\x00'::bytea"
+        spoilt = sum(int(postgres.psql(
+            f"insert into longwire.ledger (kind, key, generation, expires_at, value) select 4, {key} || name::bytea, 1, 0, '' "
+            f"from unnest(array['ghost', 'user5']) name where exists (select from longwire.ledger where kind = 4 and key = {key} || "
+            f"'user1'::bytea); with gone as (delete from longwire.ledger where kind = 4 and key = {key} || 'user1'::bytea returning 1) "
+            f"select count(*) from gone", url.rsplit("/", 1)[1])) for url in shards)
+        assert spoilt == 1
+        wait_until(lambda: members_of(api, "hall") == users[:5], lambda: str(members_of(api, "hall")))
+
+
 @pytest.mark.parametrize("change, why", [
     (lambda urls, other: urls[:2], "no database of the list has the slots"),
     (lambda urls, other: urls[:2] + [other], "was made for another cluster"),

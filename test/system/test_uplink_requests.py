@@ -293,7 +293,7 @@ def test_cancel_and_stop(server, back_end):
     wait_until(lambda: back_end.count("/gate/s") == 1, "the call")
     with Ws(server, "user=bob") as nameless:    # its response would go to conn:KEY
         nameless.ask("request", "accepted", id="n1", method="GET", path="/gate/n")
-        server.stop()
+    server.stop()
     thread.join(SECONDS)
     assert waiting and waiting[0][0] == 202
     server.start()

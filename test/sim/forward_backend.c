@@ -231,15 +231,16 @@ static void note_fare(struct forward_node *node, const struct carried_call *got)
     struct carried_fare *fare    = &node->fares[got->forwarder];
     msec                 now     = node->all->world.now;
     bool                 is_down = got->outcome != BACKEND_ANSWERED || got->status == 429 || got->status == 503;
-    bool                 is_gone = container_of(got->call, struct forwarder_batch, call)->channel->is_gone;
+    const struct forwarder_channel *channel = container_of(got->call, struct forwarder_batch, call)->channel;
 
     fare->under_way--;
     if (got->outcome == BACKEND_ANSWERED && got->status == 200) {
         fare->taken++;
         fare->down_at = -1;
     }
-    if (!is_down || is_gone)
-        return;  /* of a channel that it carries no more nothing is learnt */
+    /* Of a channel that it carries no more nothing is learnt; and while it is paused already, perhaps for the store, a failure is no news. */
+    if (!is_down || channel->is_gone || channel->part->forwarder->paused_until > now)
+        return;
     if (fare->down_at < 0)
         fare->down_at = now;
     if (fare->has_failed && now < fare->failed_at + EBB_MS)

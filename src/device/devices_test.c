@@ -390,7 +390,62 @@ static void joins(struct stage *stage, const char *group, uint64_t head, bool is
     buf_fini(&value);
 }
 
+/* A row whose key is two names. 0: there is none. */
+static uint64_t generation_of(struct stage *stage, enum row_kind kind, const char *first, const char *second)
+{
+    struct buf         bytes;
+    struct ledger_key  key;
+    struct ledger_read read = { .way = LEDGER_GET, .keys = &key, .key_count = 1, .bytes_max = 1 << 16, .wall = WALL,
+                                .done = swallow_read };
+
+    buf_init(&bytes, 512);
+    row_key_put(&bytes, span_str(first), span_str(second));
+    key = (struct ledger_key){ (uint8_t)kind, buf_span(&bytes) };
+    stage->odd.real->ops->read(stage->odd.real, &read);
+    assert_int_equal(read.rc, RC_OK);
+    uint64_t generation = read.row_count == 0 ? 0 : read.rows[0].generation;
+    ledger_read_fini(&read);
+    buf_fini(&bytes);
+    return generation;
+}
+
+static void lists_member(struct stage *stage, const char *group, const char *user, uint64_t generation)
+{
+    struct buf key;
+
+    buf_init(&key, 512);
+    row_key_put(&key, span_str(group), span_str(user));
+    writes_row(stage, ROW_MEMBER, buf_span(&key), SPAN(""), generation);
+    buf_fini(&key);
+}
+
 /* --- the tests --- */
+
+/* Of several databases: the index of a group's members is held against the rows of its users. */
+static void a_list_of_members_follows_the_rows_of_users(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    joins(stage, "lacking", 1, true, 5);
+    joins(stage, "left", 1, false, 6);
+    lists_member(stage, "left", "alice", 4);
+    lists_member(stage, "lacking", "ghost", 3);
+    joins(stage, "kept", 1, true, 7);
+    lists_member(stage, "kept", "alice", 7);
+    joins(stage, "old", 1, true, 9);
+    lists_member(stage, "old", "alice", 8);
+    ticks(stage, 100);
+    assert_int_equal(generation_of(stage, ROW_MEMBER, "left", "alice"), 4);  /* in one database both are written together */
+    stage->devices.limits.sweeps_members = true;
+    ticks(stage, 100);
+    assert_int_equal(generation_of(stage, ROW_MEMBER, "lacking", "alice"), 5);
+    assert_int_equal(generation_of(stage, ROW_MEMBER, "lacking", "ghost"), 0);
+    assert_int_equal(generation_of(stage, ROW_MEMBER, "left", "alice"), 0);
+    assert_int_equal(generation_of(stage, ROW_MEMBER, "kept", "alice"), 7);
+    assert_int_equal(generation_of(stage, ROW_MEMBER, "old", "alice"), 9);
+    stage_free(stage);
+}
 
 static void a_new_session_begins_at_the_heads(void **state)
 {
@@ -1060,6 +1115,7 @@ static void idle_sessions_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_list_of_members_follows_the_rows_of_users),
         cmocka_unit_test(a_new_session_begins_at_the_heads),
         cmocka_unit_test(its_places_survive_a_restart),
         cmocka_unit_test(memory_answers_without_the_rows),

@@ -46,11 +46,16 @@ objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))
 sees      = $(1) $(shell sed -n 's/^$(1)://p' src/MODULES)
 archives  = $(foreach module,$(call sees,$(1)),$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
 
+# A list of its objects, which changes when a source is added, removed or moved: then the archive is made anew.
 define module_rules
-$(OUT)/lib$(1).a: $(call objects,$(1))
+$(OUT)/lib$(1).a: $(call objects,$(1)) $(OUT)/gen/$(1).list
 	@rm -f $$@
-	@ar rcs $$@ $$^
+	@ar rcs $$@ $$(filter %.o,$$^)
+$(OUT)/gen/$(1).list: FORCE
+	@mkdir -p $$(@D)
+	@echo '$(call objects,$(1))' | cmp -s - $$@ || echo '$(call objects,$(1))' > $$@
 endef
+.PHONY: FORCE
 $(foreach module,$(MODULES),$(eval $(call module_rules,$(module))))
 
 $(OUT)/obj/%.o: src/%.c

@@ -40,7 +40,7 @@ export class WebSocketLink {
     #beatTimer = 0;
     #isLive = false;
     #expected = new Set();       // channels that have not been answered
-    #begun = new Set();         // channels that have been answered
+    #begun = new Set();          // channels that were answered, or of which something came
     #questions = new Map();      // ref → what the answer is for
     #lastRef = 0;
     #inFlight = 0;
@@ -235,8 +235,14 @@ export class WebSocketLink {
         case 'closing': this.#closing ??= frame; break;
         case 'replaced': this.#closing = REPLACED; break;
         case 'expiring': this.#host.onExpiring(frame); break;
-        default: if (!this.#left.has(frame.channel)) this.#host.take(frame);
+        default: this.#take(frame);
         }
+    }
+
+    #take(frame) {
+        if (this.#left.has(frame.channel)) return;
+        this.#begun.add(frame.channel);
+        this.#host.take(frame);
     }
 
     #answered(frame) {
@@ -258,6 +264,7 @@ export class WebSocketLink {
     }
 
     #onUnsubscribed(frame) {
+        this.#begun.delete(frame.channel);
         if (!this.#answered(frame)) this.#host.onUnsubscribed(frame);
         else this.#forgetLeft(frame);
     }
@@ -323,7 +330,7 @@ export class WebSocketLink {
         if (frame.replayed)
             for (const [ref, { asking }] of this.#questions)
                 if (asking?.frame.id === frame.request) { this.#questions.delete(ref); this.#asking--; }
-        this.#host.take(frame);
+        this.#take(frame);
     }
 
     #onError(frame) {

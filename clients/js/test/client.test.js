@@ -154,6 +154,9 @@ test('a session that is not fenced yet acknowledges once it is, and has a new ti
     await until(() => context.client.state.name === 'live');
     assert.deepEqual(second.of('ack'), []);
     second.say({ ...CONNECTED, ref: 1, user: 'ann', device: 'phone', generation: 2, ticket: 'T2', resumed: true });
+    await until(() => fenced.length === 3);
+    assert.deepEqual(second.of('ack'), [], 'the channel is not answered on this link yet: the server would refuse it');
+    second.say({ type: 'subscribed', channel: 'user:ann', epoch: 'e', head: 1 });
     await until(() => second.of('ack').some(({ channel, seq }) => channel === 'user:ann' && seq === 1));
     assert.deepEqual(fenced, [true, false, true]);
     second.end(1006);

@@ -226,7 +226,7 @@ static uint64_t stored_place(struct phone *phone, unsigned channel, bool *ret_is
 }
 
 /* Where there may be another node, a raise of which nobody knows whether it was written looks as if that node had taken
- * the session over: then what was acknowledged since the last write counts for nothing. */
+ * the session over: then what was acknowledged or kept since the last write counts for nothing. */
 static bool is_sure(const struct phone *phone)
 {
     struct world *world = world_of(phone);
@@ -444,7 +444,7 @@ void phone_take_connected(struct phone_link *link, const struct phone_connected 
     link->connection   = connected->connection;
     link->state        = LINK_OPEN;
     take_ticket(link, connected);
-    if (all_of(phone)->roam != NULL)
+    if (all_of(phone)->roam != NULL || !is_sure(phone))
         phone_check_kept(phone);
     set_ceilings(phone);
     if (other->state == LINK_OPEN && other->fenced_at < 0) {

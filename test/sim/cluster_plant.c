@@ -37,11 +37,17 @@ unsigned cluster_plant_seeds_max(unsigned plant)
     return 1000;
 }
 
-/* Mostly a node sees by its own clock that its lease has run out, so only one seed in some thousands needs the lapse. And what a
- * node says last is mostly followed by what another says in the same channel. */
+/* Mostly a node sees by its own clock that its lease has run out, so only one seed in some thousands needs the lapse. What a
+ * node says last is mostly followed by what another says in the same channel. And what a failed look-up leaves out is mostly told to
+ * all nodes, because the engine has begun another life. */
 unsigned cluster_plant_seed_first(unsigned plant)
 {
-    return plant == CLUSTER_PLANT_NO_LAPSE ? 3500 : plant == CLUSTER_PLANT_HASTY_LEAVE ? 400 : 1;
+    switch (plant) {
+    case CLUSTER_PLANT_NO_LAPSE: return 3500;
+    case CLUSTER_PLANT_HASTY_LEAVE: return 400;
+    case CLUSTER_PLANT_LOST_LOOKUP: return 2000;
+    default: return 1;
+    }
 }
 
 static bool is_planted(const struct cluster_node *node, enum cluster_plant plant)

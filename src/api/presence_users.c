@@ -54,19 +54,6 @@ static bool read_presence_body(struct presence_reading *reading)
     return read_user_names(reading, json_member(doc, root, SPAN("users")));
 }
 
-static struct channel_name *asked_user_name(const struct call *call, struct span user)
-{
-    struct channel_name *name;
-    struct buf           text;
-
-    buf_init(&text, sizeof "user:" + USER_NAME_BYTES_MAX);
-    buf_put_lit(&text, "user:");
-    buf_put(&text, user);
-    must(channel_name_new(call->api->namespaces, call->api->hash_key, buf_span(&text), &name) == CHANNEL_NAME_OK);
-    buf_fini(&text);
-    return name;
-}
-
 /* One that the caller may not look at refuses the whole. */
 static bool may_look_at_all(const struct presence_reading *reading)
 {
@@ -74,7 +61,7 @@ static bool may_look_at_all(const struct presence_reading *reading)
     struct verdict     verdict = { 0 };
 
     for (size_t i = 0; i < reading->count && verdict.status == 0; i++) {
-        struct channel_name *user = asked_user_name(call, reading->users[i]);
+        struct channel_name *user = channel_name_of_user(call->api->namespaces, call->api->hash_key, reading->users[i]);
         verdict                   = may(call->identity, user, ACTION_USER);
         channel_name_unref(user);
     }

@@ -45,32 +45,16 @@ static void ask_free(struct peer_fence_ask *ask)
     free(ask);
 }
 
-static struct channel_name *fence_user_log(struct devices *devices, struct span user)
-{
-    struct channel_name *name = NULL;
-    struct buf           text;
-
-    buf_init(&text, CHANNEL_NAME_BYTES_MAX);
-    buf_put_lit(&text, "user:");
-    buf_put(&text, user);
-    must(!buf_is_over(&text));
-    if (channel_name_new(devices->namespaces, devices->hash_key, buf_span(&text), &name) != CHANNEL_NAME_OK)
-        name = NULL;
-    buf_fini(&text);
-    return name;
-}
-
 /* A session that is polled has its link anywhere: every node with a link of the user follows the user's log. */
-static bool ask_address(struct devices *devices, struct peer_fence_ask *ask, struct span user, const struct session_row *row)
+static void ask_address(struct devices *devices, struct peer_fence_ask *ask, struct span user, const struct session_row *row)
 {
     if (row->is_roaming) {
-        ask->user_log = fence_user_log(devices, user);
-        return ask->user_log != NULL;
+        ask->user_log = channel_name_of_user(devices->namespaces, devices->hash_key, user);
+        return;
     }
     memcpy(ask->node, row->node.at, row->node.len);
     ask->incarnation = row->incarnation;
     ask->is_notice   = deaf_find(devices, row->node, row->incarnation) != NULL;
-    return true;
 }
 
 /* A link of an earlier start of this node went with it. */
@@ -92,10 +76,7 @@ void device_peer_ask(struct session_open *open, struct span device, const struct
     must(ask != NULL);
     list_init(&ask->in_devices);
     buf_init(&ask->body, FENCE_BODY_BYTES_MAX);
-    if (!ask_address(devices, ask, open->user, row)) {
-        ask_free(ask);
-        return;
-    }
+    ask_address(devices, ask, open->user, row);
     ask->devices = devices;
     ask->open    = ask->is_notice ? NULL : open;
     ask->is_own  = is_own;

@@ -237,24 +237,12 @@ static void offline_ask_nodes(struct offline_task *task, struct channel_name *fo
     writer_ask_peers(task->tasks->devices->writer, question);
 }
 
-static struct channel_name *offline_user_channel(const struct devices *devices, struct span user)
-{
-    struct channel_name *name;
-    struct buf           text;
-
-    buf_init(&text, sizeof "user:" + USER_NAME_BYTES_MAX);
-    buf_put_lit(&text, "user:");
-    buf_put(&text, user);
-    must(channel_name_new(devices->namespaces, devices->hash_key, buf_span(&text), &name) == CHANNEL_NAME_OK);
-    buf_fini(&text);
-    return name;
-}
-
 /* A link without a session may follow the channel, or be known by its presence. */
 static void offline_look_without_session(struct offline_task *task, struct span user)
 {
     const struct devices *devices = task->tasks->devices;
-    struct channel_name  *name    = task->device.len > 0 ? channel_name_ref(task->channel) : offline_user_channel(devices, user);
+    struct channel_name  *name    = task->device.len > 0 ? channel_name_ref(task->channel)
+                                                         : channel_name_of_user(devices->namespaces, devices->hash_key, user);
     const struct tail    *tail    = tails_find(&devices->writer->tails, name);
     bool                  is_here = (tail != NULL && tail->followers != 0) ||
                    (devices->presence != NULL && presence_user(devices->presence, user, NULL, NULL) > 0);

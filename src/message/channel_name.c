@@ -2,8 +2,10 @@
 
 #include <stdlib.h>
 
+#include "base/buf.h"
 #include "base/must.h"
 #include "base/utf8.h"
+#include "message/user_name.h"
 
 static bool rest_is_valid(struct span rest)
 {
@@ -47,6 +49,19 @@ enum channel_name_fault channel_name_new(struct namespaces *set, const struct ha
     name->text[text.len] = '\0';
     *ret                 = name;
     return CHANNEL_NAME_OK;
+}
+
+struct channel_name *channel_name_of_user(struct namespaces *set, const struct hash_key *key, struct span user)
+{
+    struct channel_name *name;
+    struct buf           text;
+
+    buf_init(&text, sizeof "user:" + USER_NAME_BYTES_MAX);
+    buf_put_lit(&text, "user:");
+    buf_put(&text, user);
+    must(!buf_is_over(&text) && channel_name_new(set, key, buf_span(&text), &name) == CHANNEL_NAME_OK);
+    buf_fini(&text);
+    return name;
 }
 
 void channel_name_unref(struct channel_name *name)

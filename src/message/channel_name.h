@@ -29,6 +29,8 @@ enum channel_name_fault {
  * that are compared with each other must be made with the same key. */
 enum channel_name_fault channel_name_new(struct namespaces *set, const struct hash_key *key, struct span text,
                                          struct channel_name **ret);
+/* The channel `user:USER`; the caller owns one reference. `user` is a valid name, and the namespace is built in. */
+struct channel_name *channel_name_of_user(struct namespaces *set, const struct hash_key *key, struct span user);
 
 static inline struct channel_name *channel_name_ref(struct channel_name *name)
 {

@@ -11,6 +11,7 @@
 #include "base/must.h"
 #include "lib/hand_clock.h"
 #include "node/canary.h"
+#include "reactor/stream_tcp.h"
 
 #include <cmocka.h>
 
@@ -212,7 +213,9 @@ static struct stage *stage_new(void)
         .pages = &page, .page_count = 1,
     };
     api_init(&stage->api);
-    http_server_accept(&stage->http, pair[0]);
+    struct stream *stream;
+    assert_int_equal(stream_tcp_new(&stage->loop, pair[0], &stream), RC_OK);
+    http_server_open(&stage->http, stream);
     return stage;
 }
 

@@ -1,24 +1,10 @@
 #include "api/asker_rate.h"
 
-#include <arpa/inet.h>
-#include <string.h>
+#include "base/span.h"
 
-/* The part of an address that counts: all of an IPv4 one, the first 64 bits of an IPv6 one. */
-static uint64_t hash_asker(const struct hash_key *key, struct span address)
+msec asker_rate_ask(struct asker_rate *rate, const struct hash_key *key, uint64_t customer, msec now)
 {
-    char            text[INET6_ADDRSTRLEN] = "";
-    struct in6_addr six;
-
-    if (address.len < sizeof text)
-        memcpy(text, address.at, address.len);
-    if (inet_pton(AF_INET6, text, &six) == 1)
-        return hash_bytes(key, span_of(&six, sizeof six / 2));
-    return hash_bytes(key, address);
-}
-
-msec asker_rate_ask(struct asker_rate *rate, const struct hash_key *key, struct span address, msec now)
-{
-    const uint64_t hash  = hash_asker(key, address);
+    const uint64_t hash  = hash_bytes(key, span_of(&customer, sizeof customer));
     const size_t   place = hash % ASKERS_MAX;
 
     if (rate->at[place].hash != hash || rate->at[place].until < now) {

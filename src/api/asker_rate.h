@@ -11,7 +11,6 @@
 
 #include "base/hash.h"
 #include "base/msec.h"
-#include "base/span.h"
 
 enum { ASKERS_MAX = 1024, ASKER_BURST = 20, ASKER_STEP_MS = 100 };
 
@@ -22,7 +21,7 @@ struct asker_rate {
     } at[ASKERS_MAX];
 };
 
-/* `address` as text, as 192.0.2.7; empty counts as one address. 0: it may. Else how long it has to wait. */
-msec asker_rate_ask(struct asker_rate *rate, const struct hash_key *key, struct span address, msec now);
+/* `customer`: of its address, by ip_customer(); those that are not known count as one. 0: it may. Else how long it has to wait. */
+msec asker_rate_ask(struct asker_rate *rate, const struct hash_key *key, uint64_t customer, msec now);
 
 #endif

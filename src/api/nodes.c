@@ -371,14 +371,12 @@ static void put_allocation(struct buf *buf, const struct call *call, const struc
 
 static bool may_ask_again(const struct call *call)
 {
-    struct api *api = call->api;
-    struct buf  address;
-    char        seconds[24];
+    struct api       *api     = call->api;
+    struct ip_address address = IP_UNKNOWN;
+    char              seconds[24];
 
-    buf_init(&address, 64);
-    http_exchange_put_peer(call->exchange, &address);
-    msec wait = asker_rate_ask(&api->askers, api->hash_key, buf_span(&address), api->shard->now);
-    buf_fini(&address);
+    http_exchange_client(call->exchange, &address);
+    msec wait = asker_rate_ask(&api->askers, api->hash_key, ip_customer(&address), api->shard->now);
     if (wait == 0)
         return true;
     int len = snprintf(seconds, sizeof seconds, "%lld", (long long)((wait + 999) / 1000));

@@ -164,13 +164,15 @@ static void request_send(struct request_reading *reading)
 void serve_request(struct call *call)
 {
     struct request_reading reading = { .call = call };
+    struct ip_address      sender;
 
     if (!call_body_is_plain(call) || !call_knows_query(call, KNOWN_NO_WORDS))
         return;
     buf_init(&reading.strings, SIZE_MAX / 2);
     buf_init(&reading.address, SENDER_ADDRESS_BYTES);
     publish_json_reserve(&reading.strings, call->request->body.len);
-    http_exchange_put_peer(call->exchange, &reading.address);
+    if (http_exchange_client(call->exchange, &sender))
+        ip_put(&sender, &reading.address);
     if (request_read_body(&reading) && call_passes(call, request_device(call, &reading.device)))
         request_send(&reading);
     buf_fini(&reading.strings);

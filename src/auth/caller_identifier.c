@@ -110,7 +110,7 @@ static struct caller_wait *caller_wait_new(struct caller_identifier *callers, st
     wait->identification = identification;
     wait->callers        = callers;
     wait->connection     = credential->connection;
-    wait->address        = credential->kind == CREDENTIAL_TOKEN ? credential_address(credential) : 0;
+    wait->address        = credential->kind == CREDENTIAL_TOKEN ? credential_customer(credential) : 0;
     wait->may_ask        = callers->has_hook && (credential->kind == CREDENTIAL_TOKEN || credential->is_link);
     buf_init(&wait->token, SIZE_MAX / 2);     /* CREDENTIAL_BYTES_MAX bounds it */
     buf_init(&wait->question, SIZE_MAX / 2);  /* that, and the head of a request */

@@ -25,7 +25,7 @@ struct caller_port {
     /* Are key sets on their way, or can they be fetched now? Then caller_keys_came() follows, later. False: they were
      * fetched a moment ago. */
     bool (*await_keys)(void *ctx);
-    /* The application knows nothing of a token that came from this address (credential_address()). */
+    /* The application knows nothing of a token that came from this address (credential_customer()). */
     void (*note_wrong)(void *ctx, uint64_t address);
 };
 

@@ -133,10 +133,9 @@ static void on_answer(void *owner, const struct identified *answer)
     stage->answered++;
 }
 
-static bool put_address(const void *sender, struct buf *address)
+static bool get_address(const void *sender, struct ip_address *ret)
 {
-    buf_put(address, span_str(sender));
-    return true;
+    return ip_read(span_str(sender), ret);
 }
 
 /* A link, or a call, that shows this; NULL: nothing. */
@@ -148,7 +147,7 @@ static struct identification *come(struct stage *stage, const char *token, bool 
     credential.is_link     = is_link;
     credential.connection  = 7;
     credential.transport   = "websocket";
-    credential.put_address = put_address;
+    credential.get_address = get_address;
     credential.sender      = "192.0.2.7";
     struct identification *under_way = identify(&stage->callers.identifier, &credential, 0, on_answer, stage, &stage->answer);
     stage->answered += under_way == NULL;
@@ -251,7 +250,11 @@ static void wrong_tokens_are_counted(void **state)
         assert_int_equal(stage.answer.refusal.status, rows[i].want_status);
         assert_int_equal(stage.wrong_count, rows[i].wrong);
         if (rows[i].wrong > 0)
-            assert_int_equal(stage.wrong_from, wrong_address(SPAN("192.0.2.7")));
+            {
+            struct ip_address sender;
+            assert_true(ip_read(SPAN("192.0.2.7"), &sender));
+            assert_true(stage.wrong_from == ip_customer(&sender));
+        }
         stage_fini(&stage);
     }
 }

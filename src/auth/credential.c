@@ -1,6 +1,5 @@
 #include "auth/credential.h"
 
-#include "auth/wrong_secrets.h"
 #include "codec/url/url.h"
 
 enum { CLAIM_BYTES = 1024 };  /* of user= and device=, decoded; longer ones are no names anyway */
@@ -94,14 +93,18 @@ struct credential credential_of_token(struct span token)
     return credential;
 }
 
-uint64_t credential_address(const struct credential *credential)
+struct ip_address credential_address(const struct credential *credential)
 {
-    uint64_t   address = 0;
-    struct buf text;
+    struct ip_address address;
 
-    buf_init(&text, 64);
-    if (credential->put_address != NULL && credential->put_address(credential->sender, &text))
-        address = wrong_address(buf_span(&text));
-    buf_fini(&text);
-    return address;
+    if (credential->get_address != NULL && credential->get_address(credential->sender, &address))
+        return address;
+    return IP_UNKNOWN;
+}
+
+uint64_t credential_customer(const struct credential *credential)
+{
+    const struct ip_address address = credential_address(credential);
+
+    return ip_customer(&address);
 }

@@ -7,6 +7,7 @@
 #define AUTH_CREDENTIAL_H
 
 #include "base/buf.h"
+#include "base/ip_address.h"
 #include "base/msec.h"
 
 enum {
@@ -30,9 +31,9 @@ struct credential {
      * where no token is shown. Empty: there is none. */
     struct span          certified;
     msec                 certified_from, certified_until;
-    /* Appends the address of the sender, as text. False: there is none. Asked only when it is needed, because the answer
-     * costs a system call. NULL: not known. */
-    bool               (*put_address)(const void *sender, struct buf *address);
+    /* The address of the sender. False: it is not known. Asked only when it is needed, because the answer costs a system
+     * call. NULL: not known. */
+    bool               (*get_address)(const void *sender, struct ip_address *ret);
     const void          *sender;
     /* Of the connection that it came on, for the application's connect hook. */
     bool                           is_link;     /* it opens a link: whoever shows nothing is asked about too */
@@ -60,8 +61,10 @@ struct credential credential_of_request(struct span authorization, struct span q
                                         struct credential_scratch *scratch);
 struct credential credential_of_token(struct span token);
 
-/* The number that stands for the sender's address (wrong_secrets.h); 0: it is not known. */
-uint64_t credential_address(const struct credential *credential);
+/* The sender's address; IP_UNKNOWN: it is not known. */
+struct ip_address credential_address(const struct credential *credential);
+/* ip_customer() of it. */
+uint64_t credential_customer(const struct credential *credential);
 
 /* Is a query's parameter with this name read here? Then no call needs to know it. */
 bool credential_is_parameter(struct span name);

@@ -34,8 +34,10 @@ bool hook_put_question(struct buf *buf, const struct credential *credential)
         return false;
     buf_putf(buf, "{\"connection\":\"%016llx\",\"transport\":\"%s\",\"address\":",
              (unsigned long long)credential->connection, credential->transport);
-    buf_init(&address, 64);
-    if (credential->put_address != NULL && credential->put_address(credential->sender, &address))
+    const struct ip_address sender = credential_address(credential);
+    buf_init(&address, IP_TEXT_BYTES_MAX);
+    ip_put(&sender, &address);
+    if (address.len > 0)
         json_put_string(buf, buf_span(&address));
     else
         buf_put_lit(buf, "null");

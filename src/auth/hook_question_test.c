@@ -14,15 +14,14 @@ static const msec now = INT64_C(1800000000000);
 
 /* --- the question ------------------------------------------------------------------------------------------------- */
 
-static bool put_address(const void *sender, struct buf *address)
+static bool get_address(const void *sender, struct ip_address *ret)
 {
-    buf_put(address, span_str(sender));
-    return true;
+    return ip_read(span_str(sender), ret);
 }
 
-static bool put_no_address(const void *sender, struct buf *address)
+static bool get_no_address(const void *sender, struct ip_address *ret)
 {
-    (void)sender, (void)address;
+    (void)sender, (void)ret;
     return false;
 }
 
@@ -36,11 +35,11 @@ static void a_question_says_what_is_known(void **state)
           "{\"connection\":\"0000000000000abc\",\"transport\":\"sse\",\"address\":null,\"headers\":{}}" },
         { "a token, an address",
           { .kind = CREDENTIAL_TOKEN, .token = SPAN("t\n"), .connection = UINT64_MAX, .transport = "native",
-            .put_address = put_address, .sender = "2001:db8::7" },
+            .get_address = get_address, .sender = "2001:db8::7" },
           "{\"connection\":\"ffffffffffffffff\",\"transport\":\"native\",\"address\":\"2001:db8::7\",\"headers\":{},"
           "\"token\":\"t\\n\"}" },
         { "an address that is not known",
-          { .transport = "poll", .put_address = put_no_address },
+          { .transport = "poll", .get_address = get_no_address },
           "{\"connection\":\"0000000000000000\",\"transport\":\"poll\",\"address\":null,\"headers\":{}}" },
         { "headers, one of them no UTF-8",
           { .transport = "websocket", .fields = fields, .field_count = 3 },

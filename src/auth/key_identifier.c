@@ -62,7 +62,7 @@ static bool is_slowed(const struct key_identifier *keys, const struct credential
     uint64_t count_max = keys->settings->wrong_secrets_per_address_per_min;
 
     return count_max > 0 && keys->wrong.at != NULL &&
-           wrong_secrets_are_many(&keys->wrong, credential_address(credential), count_max, *keys->wall);
+           wrong_secrets_are_many(&keys->wrong, credential_customer(credential), count_max, *keys->wall);
 }
 
 /* True: *ret is a user, or why the token of a known issuer does not hold. */
@@ -100,7 +100,7 @@ static void token_look(struct key_identifier *keys, const struct credential *cre
                                      "(wrong_secrets_per_address_per_min); try again in a minute",
         };
     else if (!ret->awaits_keys && !keys->settings->hook.is_there)  /* the application may know the token: it is asked */
-        key_identifier_note_wrong(keys, credential_address(credential));
+        key_identifier_note_wrong(keys, credential_customer(credential));
 }
 
 static bool key_look(struct identifier *identifier, const struct credential *credential, struct identified *ret)

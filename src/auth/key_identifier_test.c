@@ -248,10 +248,9 @@ static void with_keys_nobody_is_who_they_say(void **state)
     settings_drop(settings);
 }
 
-static bool put_test_address(const void *sender, struct buf *address)
+static bool get_test_address(const void *sender, struct ip_address *ret)
 {
-    buf_put(address, span_str(sender));
-    return true;
+    return ip_read(span_str(sender), ret);
 }
 
 static unsigned status_of(struct key_identifier *keys, const char *token, const char *sender)
@@ -259,7 +258,7 @@ static unsigned status_of(struct key_identifier *keys, const char *token, const 
     struct credential credential = credential_of_token(span_str(token));
     struct identified answer;
 
-    credential.put_address = put_test_address;
+    credential.get_address = get_test_address;
     credential.sender      = sender;
     assert_null(identify(&keys->identifier, &credential, 0, never, NULL, &answer));
     identity_unref(answer.identity);

@@ -1,6 +1,5 @@
 #include "auth/wrong_secrets.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -13,24 +12,6 @@ void wrong_secrets_init(struct wrong_secrets *wrong)
 void wrong_secrets_fini(struct wrong_secrets *wrong)
 {
     free(wrong->at);
-}
-
-uint64_t wrong_address(struct span text)
-{
-    char     plain[INET6_ADDRSTRLEN] = "";
-    uint8_t  bytes[16];
-    uint64_t number = 0;
-
-    if (text.len == 0 || text.len >= sizeof plain)
-        return 0;
-    memcpy(plain, text.at, text.len);
-    if (inet_pton(AF_INET, plain, bytes) == 1)
-        return UINT64_C(1) << 32 | (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 | bytes[3];
-    if (inet_pton(AF_INET6, plain, bytes) != 1)
-        return 0;
-    for (size_t i = 0; i < 8; i++)
-        number = number << 8 | bytes[i];
-    return number | UINT64_C(1) << 63;  /* ::/64 is an address too */
 }
 
 /* The places where an address may stand. */

@@ -8,7 +8,7 @@
 #define AUTH_WRONG_SECRETS_H
 
 #include "base/msec.h"
-#include "base/span.h"
+#include "base/ip_address.h"
 
 enum { WRONG_ADDRESSES_MAX = 4096, WRONG_WAYS = 4, WRONG_MINUTE_MS = 60 * 1000 };
 
@@ -25,10 +25,7 @@ struct wrong_secrets {
 void wrong_secrets_init(struct wrong_secrets *wrong);
 void wrong_secrets_fini(struct wrong_secrets *wrong);
 
-/* The number that stands for an address as text, 192.0.2.7 or 2001:db8::7. 0: it is none. */
-uint64_t wrong_address(struct span text);
-
-/* Has this address as many wrong ones in its minute as may be? Address 0 never has. */
+/* `address`: by ip_customer(). Has this address as many wrong ones in its minute as may be? Address 0 never has. */
 bool wrong_secrets_are_many(const struct wrong_secrets *wrong, uint64_t address, uint64_t count_max, msec now);
 
 void wrong_secrets_note(struct wrong_secrets *wrong, uint64_t address, msec now);

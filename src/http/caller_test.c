@@ -9,6 +9,7 @@
 
 #include "http/h1_conn.h"
 #include "lib/hand_clock.h"
+#include "reactor/stream_tcp.h"
 
 #include <cmocka.h>
 
@@ -150,7 +151,9 @@ static int stand_open(void **state)
     for (int i = 0; i < CLIENTS; i++) {
         int ends[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-        http_server_accept(&stand->server, ends[1]);
+        struct stream *stream;
+        assert_int_equal(stream_tcp_new(&stand->loop, ends[1], &stream), RC_OK);
+        http_server_open(&stand->server, stream);
         stand->clients[i] = ends[0];
     }
     stand->is_slow = true;

@@ -12,6 +12,7 @@
 #include "http/h1_conn.h"
 #include "http/ws_upgrade.h"
 #include "lib/hand_clock.h"
+#include "reactor/stream_tcp.h"
 
 #include <cmocka.h>
 
@@ -218,7 +219,9 @@ static int rig_connect(struct rig *rig)
     int ends[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-    http_server_accept(&rig->server, ends[1]);
+    struct stream *stream;
+    assert_int_equal(stream_tcp_new(&rig->loop, ends[1], &stream), RC_OK);
+    http_server_open(&rig->server, stream);
     return ends[0];
 }
 

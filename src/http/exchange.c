@@ -92,9 +92,9 @@ void http_identified(struct http_conn *conn, const struct http_caller *caller)
     conn->version->identified(conn, caller);
 }
 
-bool http_put_peer(const struct http_conn *conn, struct buf *address)
+bool http_client(const struct http_conn *conn, struct ip_address *ret)
 {
-    return conn->stream != NULL && stream_put_peer(conn->stream, address);
+    return conn->stream != NULL && stream_peer(conn->stream, ret);
 }
 
 bool http_get_person(const struct http_conn *conn, struct stream_person *ret)
@@ -186,10 +186,10 @@ struct stream *http_open_websocket(struct http_server *server, struct http_excha
     return exchange->version->open_websocket(exchange, shake, protocol, first, unread);
 }
 
-bool http_exchange_put_peer(const struct http_exchange *exchange, struct buf *address)
+bool http_exchange_client(const struct http_exchange *exchange, struct ip_address *ret)
 {
     const struct stream *stream = exchange->version->stream(exchange);
-    return stream != NULL && stream_put_peer(stream, address);
+    return stream != NULL && stream_peer(stream, ret);
 }
 
 void http_promise(struct http_exchange *exchange, size_t answer_bytes)

@@ -197,9 +197,7 @@ void http_server_init(struct http_server *server, struct loop *loop, const struc
                       const struct http_service *service, void *ctx);
 void http_server_fini(struct http_server *server);  /* closes what is open */
 
-/* A new connection, over a socket that was accepted; takes the descriptor in any case. */
-void http_server_accept(struct http_server *server, int fd);
-/* The same over a stream that has had no owner; takes the stream. */
+/* A new connection, over a stream that has had no owner; takes the stream. */
 void http_server_open(struct http_server *server, struct stream *stream);
 
 /* At the end of each turn: sends the answers of the turn, and reads on from connections that were not read from. */
@@ -216,14 +214,14 @@ bool http_server_is_idle(const struct http_server *server);
  * only pipeline_max bounds answers that are still to come. */
 void http_promise(struct http_exchange *exchange, size_t answer_bytes);
 
-/* Appends the address of who sent it, as stream_put_peer() does. False: it is not known. */
-bool http_exchange_put_peer(const struct http_exchange *exchange, struct buf *address);
+/* The address of who sent it. False: it is not known, or the client has gone. */
+bool http_exchange_client(const struct http_exchange *exchange, struct ip_address *ret);
 
 /* Ends the identification that service->identify() began for this connection; takes the caller's reference. */
 void http_identified(struct http_conn *conn, const struct http_caller *caller);
 
-/* Appends the address of the client, as stream_put_peer() does. */
-bool http_put_peer(const struct http_conn *conn, struct buf *address);
+/* The address of the client. False: it is not known. Costs a system call mostly. */
+bool http_client(const struct http_conn *conn, struct ip_address *ret);
 
 /* Whom the client's certificate names, as stream_get_person() does. */
 bool http_get_person(const struct http_conn *conn, struct stream_person *ret);

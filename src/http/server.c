@@ -1,10 +1,6 @@
 /* server.c - the connections of one loop, of whatever version. */
-#include <unistd.h>
-
 #include "base/must.h"
 #include "http/accept.h"
-#include "reactor/log.h"
-#include "reactor/stream_tcp.h"
 
 void http_server_init(struct http_server *server, struct loop *loop, const struct http_limits *limits,
                       const struct http_service *service, void *ctx)
@@ -30,18 +26,6 @@ void http_server_fini(struct http_server *server)
         conn->version->close(conn);
     }
     must(list_is_empty(&server->dirty) && server->owed_bytes == 0 && server->body_bytes == 0);
-}
-
-void http_server_accept(struct http_server *server, int fd)
-{
-    struct stream *stream;
-
-    if (stream_tcp_new(server->loop, fd, &stream) == RC_OK) {
-        http_server_open(server, stream);
-        return;
-    }
-    LOG(LOG_WARN, "connection_refused", log_str("why", "no memory for one more"));
-    close(fd);
 }
 
 void http_server_open(struct http_server *server, struct stream *stream)

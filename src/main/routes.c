@@ -82,9 +82,9 @@ static void worker_identified(void *owner, const struct identified *answer)
     http_identified(owner, &caller);
 }
 
-static bool put_sender(const void *conn, struct buf *address)
+static bool get_sender(const void *conn, struct ip_address *ret)
 {
-    return http_put_peer(conn, address);
+    return http_client(conn, ret);
 }
 
 static void show_certificate(const struct http_conn *conn, struct credential *credential)
@@ -150,7 +150,7 @@ static void *worker_identify(void *ctx, struct http_conn *conn, const struct htt
     struct credential      credential = credential_of_request(request_field(request->head, SPAN("authorization")),
                                                               request->query, &scratch);
     if (conn != NULL) {
-        credential.put_address = put_sender;
+        credential.get_address = get_sender;
         credential.sender      = conn;
         show_certificate(conn, &credential);
     }

@@ -64,30 +64,26 @@ static void accepted_http(void *ctx, struct stream *stream)
 
 /* Nobody is let in for arithmetic who would be turned away behind it. The room for brief answers lets through whoever can be
  * told why. */
-static void begin(struct worker *worker, int fd, const struct tls_use *use)
+static void begin(struct worker *worker, int fd, const struct ip_address *named, const struct tls_use *use)
 {
     struct http_refusal refusal = { 0 };
 
     if (worker_admit(worker, &refusal) != HTTP_NOT_ADMITTED) {
-        tls_accept_begin(&worker->tls, fd, use);
+        tls_accept_begin(&worker->tls, fd, named, use);
         return;
     }
     counter_add(&worker->http.counters.refused, 1);
     close(fd);
 }
 
-void tls_host_accepted(void *ctx, int fd)
+void tls_host_accepted(struct worker *worker, int fd, const struct ip_address *named)
 {
-    struct worker *worker = ctx;
-
-    begin(worker, fd, &worker->tls_http);
+    begin(worker, fd, named, &worker->tls_http);
 }
 
-void tls_host_accepted_native(void *ctx, int fd)
+void tls_host_accepted_native(struct worker *worker, int fd, const struct ip_address *named)
 {
-    struct worker *worker = ctx;
-
-    begin(worker, fd, &worker->tls_native);
+    begin(worker, fd, named, &worker->tls_native);
 }
 
 /* --- a worker's -------------------------------------------------------------------------------------------------- */

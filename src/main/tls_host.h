@@ -21,8 +21,8 @@ void tls_host_open(struct worker *worker);
 /* By the new snapshot. */
 void tls_host_adopt(struct worker *worker);
 
-/* For listeners of `https` and `tcps`; ctx is the worker. */
-void tls_host_accepted(void *ctx, int fd);
-void tls_host_accepted_native(void *ctx, int fd);
+/* A connection of `https` or `tcps` was accepted; takes the descriptor. `named`: as in tls_accept_begin(). */
+void tls_host_accepted(struct worker *worker, int fd, const struct ip_address *named);
+void tls_host_accepted_native(struct worker *worker, int fd, const struct ip_address *named);
 
 #endif

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/must.h"
 #include "base/version.h"
+#include "main/accepted.h"
 #include "main/command_mail.h"
 #include "main/limits.h"
 #include "main/pages.h"
@@ -14,7 +14,6 @@
 #include "main/server.h"
 #include "main/worker_priv.h"
 #include "reactor/log.h"
-#include "reactor/stream_tcp.h"
 
 enum { LISTEN_BACKLOG = 4096 };
 
@@ -42,12 +41,6 @@ enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal)
     return HTTP_NOT_ADMITTED;
 }
 
-static void worker_accepted(void *ctx, int fd)
-{
-    struct worker *worker = ctx;
-    http_server_accept(&worker->http, fd);
-}
-
 /* A native client has no request that could be answered briefly. The room for brief answers serves to tell it why it may
  * not come in. */
 void worker_open_native(void *ctx, struct stream *stream)
@@ -65,24 +58,8 @@ void worker_open_native(void *ctx, struct stream *stream)
         session_drop_native(&worker->sessions, stream, refusal.detail);
 }
 
-static void worker_accepted_native(void *ctx, int fd)
-{
-    struct worker *worker = ctx;
-    struct stream *stream;
-
-    if (stream_tcp_new(&worker->loop, fd, &stream) == RC_OK) {
-        worker_open_native(worker, stream);
-        return;
-    }
-    LOG(LOG_WARN, "connection_refused", log_str("why", "no memory for one more"));
-    close(fd);
-}
-
 static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
 {
-    static void (*const acceptors[2][2])(void *ctx, int fd) = {
-        { worker_accepted, worker_accepted_native }, { tls_host_accepted, tls_host_accepted_native },
-    };
     const struct settings *settings = &worker->server->snapshot->settings;
 
     for (size_t i = 0; i < worker->server->listen_count; i++) {
@@ -94,7 +71,7 @@ static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
             .congestion_control = settings->congestion_control,
             .backlog            = LISTEN_BACKLOG,
             .is_first           = worker->index == 0,
-            .accepted           = acceptors[listen->is_tls][listen->is_native],
+            .accepted           = accepted_by_kind[listen->is_tls][listen->is_native],
             .ctx                = worker,
         };
         enum rc rc = listener_new(&worker->loop, &options, &worker->listeners[i]);

@@ -36,9 +36,13 @@ static void listener_ready(struct source *source, uint32_t events)
     (void)events;
     must(loop_is_here(listener->loop));
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage address = { 0 };
+        socklen_t               len     = sizeof address;
+
+        int fd = accept4(listener->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            listener->options.accepted(listener->options.ctx, fd);
+            const struct ip_address peer = ip_of_socket(&address);
+            listener->options.accepted(listener->options.ctx, fd, &peer);
             continue;
         }
         int why = errno;  /* before a log line changes it */
@@ -145,4 +149,13 @@ unsigned listener_port(const struct listener *listener)
         return 0;
     return address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)
                                          : ntohs(((struct sockaddr_in *)&address)->sin_port);
+}
+
+struct ip_address ip_of_socket(const struct sockaddr_storage *address)
+{
+    switch (address->ss_family) {
+    case AF_INET: return ip_of_v4(&((const struct sockaddr_in *)address)->sin_addr);
+    case AF_INET6: return ip_of_v6(&((const struct sockaddr_in6 *)address)->sin6_addr);
+    default: return IP_UNKNOWN;
+    }
 }

@@ -6,10 +6,12 @@
 #ifndef REACTOR_LISTENER_H
 #define REACTOR_LISTENER_H
 
+#include "base/ip_address.h"
 #include "reactor/loop.h"
 
 struct listener;
 struct sockaddr;
+struct sockaddr_storage;
 
 struct listener_options {
     const struct sockaddr *address;
@@ -19,8 +21,8 @@ struct listener_options {
     int         backlog;
     /* the first of this address in this process: fails if another process listens there */
     bool        is_first;
-    /* Takes the descriptor: connected, non-blocking. */
-    void      (*accepted)(void *ctx, int fd);
+    /* Takes the descriptor: connected, non-blocking. `peer` is the address of its other end; IP_UNKNOWN: it has none. */
+    void      (*accepted)(void *ctx, int fd, const struct ip_address *peer);
     void       *ctx;
 };
 
@@ -31,5 +33,8 @@ void    listener_free(struct listener *listener);  /* NULL is fine */
 
 /* The port it really got, for addresses with port 0. */
 unsigned listener_port(const struct listener *listener);
+
+/* IP_UNKNOWN: it is of another family. */
+struct ip_address ip_of_socket(const struct sockaddr_storage *address);
 
 #endif

@@ -22,6 +22,7 @@ enum { CONNECTIONS_MAX = 300, DEADLINE_S = 60 };
 struct rig {
     struct loop loop;
     int         accepted[CONNECTIONS_MAX];
+    struct ip_address peer;  /* of the newest */
     size_t      count, turns;
 };
 
@@ -34,11 +35,12 @@ static void rig_turn_end(void *ctx)
 
 static const struct loop_hooks rig_hooks = { .turn_end = rig_turn_end };
 
-static void rig_accepted(void *ctx, int fd)
+static void rig_accepted(void *ctx, int fd, const struct ip_address *peer)
 {
     struct rig *rig = ctx;
     assert_true(rig->count < CONNECTIONS_MAX);
     rig->accepted[rig->count++] = fd;
+    rig->peer = *peer;
 }
 
 static int rig_open(void **state)
@@ -120,6 +122,7 @@ static void a_connection_is_ready_to_use_and_hurries(void **state)
     assert_int_equal(rig->count, 1);
     int fd = rig->accepted[0];
     assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    assert_int_equal(ip_customer(&rig->peer), UINT64_C(1) << 32 | INADDR_LOOPBACK);
     assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
     assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &no_delay, &len), 0);
     assert_true(no_delay);

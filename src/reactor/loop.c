@@ -15,6 +15,7 @@ void loop_end(struct loop *loop)
 {
     must(!loop->is_running);
     loop_bury_all(loop);
+    named_peers_fini(&loop->named_peers);
     free(loop->input);
     loop->input = NULL;
 }

@@ -17,6 +17,7 @@
 #include "base/list.h"
 #include "base/msec.h"
 #include "base/wheel.h"
+#include "reactor/named_peers.h"
 #include "reactor/stream.h"
 #include "reactor/wake.h"
 #include "reactor/wall_clock.h"
@@ -41,6 +42,7 @@ struct loop {
     char                    *input;   /* LOOP_INPUT_BYTES, shared by all reads of a turn; NULL: not open */
     struct mailbox           mailbox;
     struct counter           turn_count;
+    struct named_peers       named_peers;  /* of streams that came through a proxy (stream_name_peer()) */
     pthread_t                thread;  /* of loop_run(), while it runs */
     bool                     is_running;
     bool                     is_stopping;

@@ -37,9 +37,17 @@ struct stream *stream_make(struct stream_maker *maker, int number)
     return stream;
 }
 
+static void forget_named_peer(struct stream *stream)
+{
+    if (stream->named_peer != 0)
+        named_peers_take(&stream_loop(stream)->named_peers, stream->named_peer);
+    stream->named_peer = 0;
+}
+
 void stream_unmake(struct stream *stream)
 {
     must(stream->events == NULL && !stream->is_again);
+    forget_named_peer(stream);
     pool_give(&maker_of(stream)->pool, stream);
 }
 
@@ -82,6 +90,7 @@ void stream_close(struct stream *stream)
     struct loop *loop = stream_loop(stream);
     must(loop_is_here(loop));
     maker_of(stream)->ops->close(stream);
+    forget_named_peer(stream);
     stream->is_closed = true;
     if (stream->is_again)
         return;  /* loop_read_again() will find it in its list */
@@ -128,11 +137,33 @@ bool stream_is_dead(const struct stream *stream, msec silence_ms)
     return !stream->is_closed && maker_of(stream)->ops->is_dead(stream, silence_ms);
 }
 
-bool stream_put_peer(const struct stream *stream, struct buf *address)
+bool stream_peer(const struct stream *stream, struct ip_address *ret)
 {
     const struct stream_ops *ops = maker_of(stream)->ops;
 
-    return !stream->is_closed && ops->peer != NULL && ops->peer(stream, address);
+    if (stream->is_closed)
+        return false;
+    if (stream->named_peer == 0)
+        return ops->peer != NULL && ops->peer(stream, ret);
+    *ret = named_peers_get(&stream_loop(stream)->named_peers, stream->named_peer);
+    return true;
+}
+
+bool stream_put_peer(const struct stream *stream, struct buf *text)
+{
+    struct ip_address address;
+
+    if (!stream_peer(stream, &address))
+        return false;
+    ip_put(&address, text);
+    return true;
+}
+
+void stream_name_peer(struct stream *stream, const struct ip_address *address)
+{
+    must(loop_is_here(stream_loop(stream)) && !stream->is_closed && ip_is_known(address));
+    forget_named_peer(stream);
+    stream->named_peer = named_peers_add(&stream_loop(stream)->named_peers, address) & NAMED_PEERS_MAX;
 }
 
 bool stream_get_person(const struct stream *stream, struct stream_person *ret)

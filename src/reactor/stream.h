@@ -27,6 +27,7 @@
 #include <sys/types.h>
 
 #include "base/buf.h"
+#include "base/ip_address.h"
 #include "base/msec.h"
 #include "base/pool.h"
 #include "base/span.h"
@@ -56,7 +57,7 @@ struct stream_ops {
     void    (*close)(struct stream *stream);
     bool    (*is_dead)(const struct stream *stream, msec silence_ms);
     size_t  (*unacked_bytes)(const struct stream *stream);  /* NULL: not known */
-    bool    (*peer)(const struct stream *stream, struct buf *address);  /* NULL: not known */
+    bool    (*peer)(const struct stream *stream, struct ip_address *ret);  /* NULL: not known */
     bool    (*person)(const struct stream *stream, struct stream_person *ret);  /* NULL: there are no certificates */
     struct span (*protocol)(const struct stream *stream);  /* NULL: none is ever agreed on */
     bool    is_secret;                        /* nobody between can read along: TLS */
@@ -81,6 +82,7 @@ struct stream {
     bool                        is_ended : 1;   /* the peer has closed, or the link is broken: reads show which */
     bool                        is_again : 1;   /* in loop->again */
     bool                        is_closed : 1;
+    unsigned                    named_peer : 26;  /* its place in loop->named_peers; 0: none */
 };
 
 _Static_assert(sizeof(struct stream) == 40, "every idle connection pays for a stream");
@@ -117,9 +119,13 @@ bool stream_is_dead(const struct stream *stream, msec silence_ms);
 /* How many bytes were taken from us that the peer's kernel has not acknowledged yet; 0 also if the maker can't say. */
 size_t stream_unacked_bytes(const struct stream *stream);
 
-/* Appends the address of the peer without its port, as 192.0.2.7 or 2001:db8::7. False: it has none, and nothing is
- * appended. */
-bool stream_put_peer(const struct stream *stream, struct buf *address);
+/* The address of the client at the other end: the one that a proxy has named, else that of the socket's peer. False: it
+ * is not known, and *ret is unchanged. Costs a system call, if no proxy has named it. */
+bool stream_peer(const struct stream *stream, struct ip_address *ret);
+/* The same as text, 192.0.2.7 or 2001:db8::7, which is appended. */
+bool stream_put_peer(const struct stream *stream, struct buf *text);
+/* A proxy in front says whose link this is; from now on stream_peer() says the same. `address` is known. */
+void stream_name_peer(struct stream *stream, const struct ip_address *address);
 
 /* Whom the peer's certificate names. False: it has shown none, and *ret is unchanged. */
 bool stream_get_person(const struct stream *stream, struct stream_person *ret);

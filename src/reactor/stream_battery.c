@@ -372,6 +372,27 @@ static void who_closes_when_told_to_read_is_not_told_to_write(void **state)
 
 #define TEST(name) { #name, name, rig_open, rig_close, NULL }
 
+/* The simulated links have no address, sockets of tests are no TCP: so all that is known is what was named. */
+static void a_proxy_names_the_client(void **state)
+{
+    struct battery_rig *rig = *state;
+    struct ip_address   one, other, got = IP_UNKNOWN;
+
+    assert_true(ip_read(SPAN("192.0.2.7"), &one) && ip_read(SPAN("2001:db8::7"), &other));
+    assert_false(stream_peer(rig->stream, &got));
+    assert_false(ip_is_known(&got));
+    for (int i = 0; i < 100; i++) {
+        stream_name_peer(rig->stream, i % 2 == 0 ? &one : &other);
+        assert_true(stream_peer(rig->stream, &got));
+        assert_true(ip_eq(&got, i % 2 == 0 ? &one : &other));
+    }
+    assert_int_equal(rig->loop->named_peers.count, 1);
+    stream_close(rig->stream);
+    assert_false(stream_peer(rig->stream, &got));
+    rig->stream = NULL;
+    assert_int_equal(named_peers_add(&rig->loop->named_peers, &one), 1);  /* its place was free again */
+}
+
 int stream_battery_run(const struct battery_far *far)
 {
     struct CMUnitTest tests[] = {
@@ -388,6 +409,7 @@ int stream_battery_run(const struct battery_far *far)
         TEST(what_was_taken_is_sent_though_the_stream_closes),
         TEST(a_closed_stream_is_still_and_refuses_all),
         TEST(who_closes_when_told_to_read_is_not_told_to_write),
+        TEST(a_proxy_names_the_client),
     };
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++)
         tests[i].initial_state = (void *)(uintptr_t)far;

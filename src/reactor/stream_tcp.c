@@ -1,6 +1,5 @@
 #include "reactor/stream_tcp.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "reactor/listener.h"
 
 /* `number` is the descriptor. */
 
@@ -79,26 +80,17 @@ size_t stream_tcp_unacked_bytes(const struct stream *stream)
     return ioctl(stream->number, SIOCOUTQ, &count) == 0 && count > 0 ? (size_t)count : 0;
 }
 
-/* An IPv4 client on an IPv6 socket is told by its IPv4 address (RFC 4291 2.5.5.2). */
-bool stream_tcp_peer(const struct stream *stream, struct buf *address)
+bool stream_tcp_peer(const struct stream *stream, struct ip_address *ret)
 {
-    struct sockaddr_storage    peer = { 0 };
-    socklen_t                  len  = sizeof peer;
-    const struct sockaddr_in  *v4   = (const struct sockaddr_in *)&peer;
-    const struct sockaddr_in6 *v6   = (const struct sockaddr_in6 *)&peer;
-    char                       text[INET6_ADDRSTRLEN];
+    struct sockaddr_storage peer = { 0 };
+    socklen_t               len  = sizeof peer;
 
     if (getpeername(stream->number, (struct sockaddr *)&peer, &len) != 0)
         return false;
-    if (peer.ss_family == AF_INET)
-        inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
-    else if (peer.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text, sizeof text);
-    else if (peer.ss_family == AF_INET6)
-        inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
-    else
+    const struct ip_address address = ip_of_socket(&peer);
+    if (!ip_is_known(&address))
         return false;
-    buf_put(address, span_str(text));
+    *ret = address;
     return true;
 }
 

@@ -238,7 +238,7 @@ static void tls_rig_connect(struct tls_rig *rig)
     SSL_set_app_data(rig->client, rig);
     SSL_set_fd(rig->client, rig->fd);
     SSL_set_connect_state(rig->client);
-    tls_accept_begin(&rig->accept, ends[1], &rig->use);
+    tls_accept_begin(&rig->accept, ends[1], NULL, &rig->use);
 }
 
 /* True: both are done. */
@@ -469,7 +469,7 @@ static void the_one_that_has_waited_longest_makes_room(void **state)
         int ends[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
         fds[i] = ends[0];
-        tls_accept_begin(&rig->accept, ends[1], &rig->use);
+        tls_accept_begin(&rig->accept, ends[1], NULL, &rig->use);
         tls_rig_turn(rig);
         if (i == 1)
             assert_int_equal(write(fds[0], "\x16\x03\x01", 3), 3);  /* the first has sent something: the second waits longest */

@@ -63,7 +63,7 @@ static void log_failed(const struct stream_tls *tls, enum tls_failure failure, c
     if (!log_is_on(LOG_INFO))
         return;
     buf_init(&peer, 64);
-    stream_tcp_peer(&tls->stream, &peer);
+    stream_put_peer(&tls->stream, &peer);
     LOG(LOG_INFO, "tls_handshake_failed", log_str("reason", tls_failure_name(failure)), log_str("why", why),
         log_span("address", buf_span(&peer)));
     buf_fini(&peer);
@@ -293,7 +293,7 @@ static bool make_room(struct tls_accept *accept)
     return true;
 }
 
-void tls_accept_begin(struct tls_accept *accept, int fd, const struct tls_use *use)
+void tls_accept_begin(struct tls_accept *accept, int fd, const struct ip_address *named, const struct tls_use *use)
 {
     struct stream_tls *tls;
 
@@ -309,6 +309,8 @@ void tls_accept_begin(struct tls_accept *accept, int fd, const struct tls_use *u
     *handshake = (struct tls_handshake){ .accept = accept, .tls = tls, .use = use, .sections = tls_sections_ref(accept->sections) };
     handshake->timer.fire = handshake_timed_out;
     tls->handshake        = handshake;
+    if (named != NULL)
+        stream_name_peer(&tls->stream, named);
     counter_add(&accept->counters.under_way, 1);
     list_push(&accept->waiting, &handshake->link);
     wheel_arm(&accept->loop->wheel, &handshake->timer, accept->loop->now + accept->limits.handshake_ms);

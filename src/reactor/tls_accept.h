@@ -73,8 +73,9 @@ void tls_accept_fini(struct tls_accept *accept);
 /* New handshakes use these; takes the reference. */
 void tls_accept_set_sections(struct tls_accept *accept, struct tls_sections *sections);
 
-/* Begins a handshake; takes the descriptor in any case. `use` is borrowed until the handshake ends. */
-void tls_accept_begin(struct tls_accept *accept, int fd, const struct tls_use *use);
+/* Begins a handshake; takes the descriptor in any case. `named`: the client's address, as a proxy in front has named it;
+ * NULL: none has. `use` is borrowed until the handshake ends. */
+void tls_accept_begin(struct tls_accept *accept, int fd, const struct ip_address *named, const struct tls_use *use);
 
 /* Does some of the steps that are due. Once a turn, when deliveries have been made. */
 void tls_accept_turn_end(struct tls_accept *accept);

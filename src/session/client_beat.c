@@ -1,7 +1,5 @@
 /* client_beat.c - heartbeats of a client's link: what is agreed, what a beat does, and what happens in silence. The policy
  * is heartbeat.c's. */
-#include <arpa/inet.h>
-
 #include "reactor/log.h"
 #include "session/client.h"
 
@@ -20,17 +18,9 @@ void client_await_beat(struct client *client)
 
 static uint32_t network_of(const struct stream *stream)
 {
-    struct buf text;
-    uint8_t    address[16];
-    size_t     len = 0;
+    struct ip_address address;
 
-    buf_init(&text, INET6_ADDRSTRLEN);
-    if (stream_put_peer(stream, &text)) {
-        buf_putc(&text, '\0');
-        len = inet_pton(AF_INET, text.at, address) == 1 ? 4 : inet_pton(AF_INET6, text.at, address) == 1 ? 16 : 0;
-    }
-    buf_fini(&text);
-    return network_key(address, len);
+    return stream_peer(stream, &address) ? network_key(address.bytes, sizeof address.bytes) : 0;
 }
 
 void client_agree_heartbeat(struct client *client, msec offer_ms)

@@ -358,9 +358,9 @@ static void on_identified(void *owner, const struct identified *answer)
     client_end_connecting(client);
 }
 
-static bool put_sender_of_link(const void *stream, struct buf *address)
+static bool get_sender_of_link(const void *stream, struct ip_address *ret)
 {
-    return stream_put_peer(stream, address);
+    return stream_peer(stream, ret);
 }
 
 /* A client that says who it is, without a token, is believed where everybody is. Elsewhere it stays who it was, or is
@@ -375,7 +375,7 @@ static struct credential credential_of_connect(const struct client *client, cons
     credential.is_link     = true;
     credential.connection  = client->link.key;
     credential.transport   = transport_text((enum transport)client->link.transport);
-    credential.put_address = put_sender_of_link;
+    credential.get_address = get_sender_of_link;
     credential.sender      = client->link.stream;
     if (stream_get_person(client->link.stream, &person)) {
         credential.certified       = person.user;

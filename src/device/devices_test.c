@@ -692,6 +692,30 @@ static void groups_are_followed_from_the_joining(void **state)
     stage_free(stage);
 }
 
+/* Thousands of members have the name of their group in memory once. */
+static void members_share_the_name_of_their_group(void **state)
+{
+    struct stage *stage = stage_new();
+
+    struct channel_name *lobby = name_of(stage, "group:lobby");
+    struct subscription  sub   = { 0 };
+
+    (void)state;
+    subscription_open(&sub, &stage->shards[0].hub, lobby, (struct start){ .kind = START_NOW }, stage);
+    settle(stage);
+    joins(stage, "lobby", 0, true, 1);
+    struct session_open *phone = opens(stage, "phone", 10), *tablet = opens(stage, "tablet", 11);
+    const struct standing_place *first  = standing_place_find(phone->standing, SPAN("group:lobby")),
+                                *second = standing_place_find(tablet->standing, SPAN("group:lobby"));
+    assert_non_null(first);
+    assert_non_null(second);
+    assert_ptr_equal(first->name, lobby);
+    assert_ptr_equal(second->name, lobby);
+    subscription_close(&sub, &stage->shards[0].hub, 0);
+    channel_name_unref(lobby);
+    stage_free(stage);
+}
+
 static void gives_spans(struct stage *stage, const char *group, const struct group_spans *spans, uint64_t generation)
 {
     struct buf key, value;
@@ -1128,6 +1152,7 @@ int main(void)
         cmocka_unit_test(places_never_go_back),
         cmocka_unit_test(kept_channels_are_followed_again),
         cmocka_unit_test(groups_are_followed_from_the_joining),
+        cmocka_unit_test(members_share_the_name_of_their_group),
         cmocka_unit_test(a_device_that_was_away_gets_the_spans),
         cmocka_unit_test(a_user_has_so_many_devices),
         cmocka_unit_test(a_session_runs_out),

@@ -152,7 +152,7 @@ static struct channel_name *name_new(struct devices *devices, struct span first,
                                   CHANNEL_NAME_OK)
         name = NULL;
     buf_fini(&text);
-    return name;
+    return name == NULL ? NULL : writer_share_name(devices->writer, name);
 }
 
 static struct channel_name *user_channel_new(const struct session_open *open)

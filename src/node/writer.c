@@ -49,6 +49,16 @@ bool writer_is_idle(const struct writer *writer)
            writer_store_is_idle(&writer->memory);
 }
 
+struct channel_name *writer_share_name(const struct writer *writer, struct channel_name *take_name)
+{
+    const struct tail *tail = tails_find(&writer->tails, take_name);
+
+    if (tail == NULL || tail->name == take_name)
+        return take_name;
+    channel_name_unref(take_name);
+    return channel_name_ref(tail->name);
+}
+
 void writer_take(struct writer *writer, struct command *command, msec wall)
 {
     must(command->kind->at_writer != NULL);

@@ -192,6 +192,10 @@ void writer_compare_wide(struct writer *writer);
 /* Nothing waits and nothing is under way. */
 bool writer_is_idle(const struct writer *writer);
 
+/* Many followers of one channel name it: the copy of the name that the writer's log has, if it has one, else this one. Takes the
+ * reference, and returns one. */
+struct channel_name *writer_share_name(const struct writer *writer, struct channel_name *take_name);
+
 /* Somebody beside the writer has asked a store where logs end. An answer that is beyond what the writer knows shows that
  * appends were written whose completion has not come yet: loops are told nothing of these logs until the store was asked
  * anew. Else a reader that begins at this head would be told that it is ahead of its log. */

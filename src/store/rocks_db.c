@@ -406,3 +406,14 @@ uint64_t rocks_db_number(struct rocks_db *db, enum family family, const char *pr
         return 0;
     return value;
 }
+
+void rocks_db_write_out(struct rocks_db *db, enum family family)
+{
+    rocksdb_flushoptions_t *how    = rocksdb_flushoptions_create();
+    char                   *status = NULL;
+
+    rocksdb_flushoptions_set_wait(how, 0);
+    rocksdb_flush_cf(db->db, how, db->families[family], &status);
+    rocksdb_flushoptions_destroy(how);
+    rocksdb_free(status);  /* a table that can't be written fails the next write, which asks for repair */
+}

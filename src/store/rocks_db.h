@@ -86,6 +86,9 @@ enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch, char *r
 
 uint64_t rocks_db_number(struct rocks_db *db, enum family family, const char *property);
 
+/* Begins to write the family's write buffer out to a table, which gives its memory back; returns at once. */
+void rocks_db_write_out(struct rocks_db *db, enum family family);
+
 /* Why the iterator is not valid. RC_OK: it is valid, or stands behind the last row. Damage is noted. */
 enum rc rocks_iterator_rc(struct rocks_db *db, const rocksdb_iterator_t *iterator);
 

@@ -15,6 +15,10 @@ enum {
     RETRY_DOUBLINGS = 6,  /* up to 6.4 s */
     WHY_BYTES       = 400,
     CLOCK_SAVE_MS   = 60 * 1000,
+    QUIET_MS        = 1000,
+    QUIET_REST_MS   = 60 * 1000,
+    QUIET_AHEAD     = 10,
+    QUIET_BYTES_MIN = 1024 * 1024,
 };
 
 /* --- the thread ------------------------------------------------------------------------------------------------- */
@@ -221,6 +225,49 @@ static void full_refresh(struct rocks *rocks)
     pthread_mutex_unlock(&commits->lock);
 }
 
+/* --- the write buffers of a quiet store ----------------------------------------------------------------------------
+ *
+ * Rows wait in write buffers until these are full, which on a quiet node is never: the rows of its sessions would stay in memory
+ * twice. So buffers that hold a megabyte are written out once nothing was written for a second. Many small tables make more work for
+ * compaction: so that happens once a minute in the mean, and QUIET_AHEAD times at once. */
+
+static bool store_is_quiet(struct rocks *rocks, msec wall)
+{
+    struct maintenance *maintenance = &rocks->maintenance;
+    uint64_t            sequence    = rocks_db_sequence(&rocks->db);
+
+    if (sequence != maintenance->sequence || wall < maintenance->quiet_since) {
+        maintenance->sequence    = sequence;
+        maintenance->quiet_since = wall;
+    }
+    return wall - maintenance->quiet_since >= QUIET_MS;
+}
+
+static size_t quiet_bytes_min(const struct rocks *rocks)
+{
+    return rocks->options.write_buffer_bytes / 4 < QUIET_BYTES_MIN ? rocks->options.write_buffer_bytes / 4 : QUIET_BYTES_MIN;
+}
+
+static void quiet_write_out(struct rocks *rocks, msec wall)
+{
+    struct maintenance *maintenance    = &rocks->maintenance;
+    bool                is_written_out = false;
+
+    if (!store_is_quiet(rocks, wall) || !rocks_has_room(rocks, 0))
+        return;
+    if (maintenance->quiet_until < wall || maintenance->quiet_until > wall + 2 * QUIET_AHEAD * QUIET_REST_MS)
+        maintenance->quiet_until = wall;  /* also after the clock was set back */
+    if (maintenance->quiet_until >= wall + QUIET_AHEAD * QUIET_REST_MS)
+        return;
+    for (enum family family = 0; family < FAMILY_COUNT; family++) {
+        if (rocks_db_number(&rocks->db, family, "rocksdb.cur-size-active-mem-table") < quiet_bytes_min(rocks))
+            continue;
+        rocks_db_write_out(&rocks->db, family);
+        is_written_out = true;
+    }
+    maintenance->quiet_until += is_written_out ? QUIET_REST_MS : 0;
+}
+
 static void maintenance_step(struct rocks *rocks, msec wall)
 {
     full_refresh(rocks);
@@ -237,6 +284,7 @@ static void maintenance_step(struct rocks *rocks, msec wall)
         if (!rocks->db.is_compaction_off) {
             reclaim_messages(rocks);
             reclaim_expired(rocks, wall);
+            quiet_write_out(rocks, wall);
         }
         stats_measure(rocks);
     }

@@ -291,6 +291,9 @@ struct maintenance {
     msec            expired_at;     /* when expired keys and rows were last compacted away */
     uint32_t        tries;          /* attempts to reopen that failed */
     msec            clock_saved;    /* in the file `clock` */
+    uint64_t        sequence;       /* of the last write, as the last step saw it … */
+    msec            quiet_since;    /* … and when it saw it first */
+    msec            quiet_until;    /* each time that write buffers are written out moves it on by QUIET_REST_MS */
 };
 
 void  maintenance_init(struct maintenance *maintenance);

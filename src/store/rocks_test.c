@@ -1364,6 +1364,31 @@ static void the_space_of_expired_rows_comes_back(void **state)
     expect_row(bench, KIND_SESSION, "a", "none");
 }
 
+static uint64_t buffered_bytes(struct bench *bench)
+{
+    return rocks_db_number(&rocks_of(bench->store)->db, FAMILY_MESSAGES, "rocksdb.cur-size-active-mem-table");
+}
+
+/* Rows of a quiet store don't stay in memory; few of them may. */
+static void a_quiet_store_gives_its_write_buffers_back(void **state)
+{
+    struct bench *bench = *state;
+    time_t        until = time(NULL) + DEADLINE_S;
+
+    publish_run(bench, "topic:many", 1, 500);
+    uint64_t before = buffered_bytes(bench);
+    assert_true(before >= 64 * KIB);
+    while (buffered_bytes(bench) > before / 2) {
+        assert_true(time(NULL) < until);
+        bench->wall += 500;
+        bench->store->ops->tick(bench->store, bench->wall);
+        bench_read(bench, "topic:none", READ_AFTER, 0, 0, 1);
+    }
+    expect_all(bench, "topic:many", 500);
+    reopen(bench);
+    expect_all(bench, "topic:many", 500);
+}
+
 /* --- many threads --- */
 
 enum { RAISERS = 3, RAISES = 60 };
@@ -1569,6 +1594,7 @@ int main(int argc, char **argv)
         DISK_TEST(a_row_that_can_not_be_read_just_now_is_not_taken_for_absent),
         DISK_TEST(a_damaged_row_is_told_and_hides_no_other),
         DISK_TEST(the_space_of_expired_rows_comes_back),
+        DISK_TEST(a_quiet_store_gives_its_write_buffers_back),
         DISK_TEST(no_raise_is_lost_among_many_threads),
         DISK_TEST(a_directory_of_format_1_gets_a_ledger),
         DISK_TEST(a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too),

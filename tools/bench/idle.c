@@ -16,6 +16,14 @@ static void idle_for(struct crowd *crowd, uint64_t length_ns)
         crowd_turn(crowd, until - now);
 }
 
+/* What the server still does with what came before (members that joined groups) is not a connection's. */
+static void rest_for(uint64_t length_ns)
+{
+    struct timespec length = { (time_t)(length_ns / NS_PER_S), (long)(length_ns % NS_PER_S) };
+
+    nanosleep(&length, NULL);
+}
+
 static double bytes_each(uint64_t before, uint64_t after, uint64_t count)
 {
     return ((double)after - (double)before) / (double)count;
@@ -31,6 +39,7 @@ int scenario_idle(const struct options *options)
     struct crowd      crowd;
     struct report     report;
 
+    rest_for(options->settle_ms * NS_PER_MS);
     struct proc_memory before = proc_memory(&server);
     crowd_open(&crowd, &plan);
     idle_for(&crowd, options->settle_ms * NS_PER_MS);

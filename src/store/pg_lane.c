@@ -184,17 +184,26 @@ static void lane_greet(struct pg_lane *lane)
     lane_sync(lane);
 }
 
-/* The database is there: connections that wait for their next attempt make it now, and what comes for them waits for that. Else
- * publishes would be taken and reads refused, for as long as their pause lasts. */
-static void others_try_now(struct pg_lane *greeted)
+/* The database is there: connections that wait for their next attempt make it now, attempts that are under way get their whole
+ * time from now on, and what comes for them waits for that. Else publishes would be taken and reads refused: for as long as the
+ * pause lasts, or when all attempts that the database let wait end at the same time. */
+static void others_try_now(struct pg_lane *answered)
 {
-    for (size_t i = 0; i < greeted->pg->lane_count; i++) {
-        struct pg_lane *other = &greeted->pg->lanes[i];
-        if (!lane_is_down(other))
+    msec now = pg_now();
+
+    answered->pg->was_silent = false;
+    for (size_t i = 0; i < answered->pg->lane_count; i++) {
+        struct pg_lane *other    = &answered->pg->lanes[i];
+        bool            was_down = lane_is_down(other);
+        if (other->state >= LANE_IDLE)
             continue;
         other->failure_count = 0;
-        if (other->state == LANE_AWAY)
-            other->due = pg_now();
+        if (other->state == LANE_CONNECTING)
+            other->due = now + answered->pg->options.connect_ms;
+        else if (other->state != LANE_AWAY)
+            other->due = now + answered->pg->options.answer_ms;
+        else if (was_down)
+            other->due = now;
     }
 }
 
@@ -322,6 +331,8 @@ static void results_drop_empty(struct pg_lane *lane)
 static void lane_step_over(struct pg_lane *lane)
 {
     lane->due = 0;
+    if (lane->pg->was_silent)
+        others_try_now(lane);
     if (lane->state == LANE_SETTING_UP && lane->has_failed)
         lane_lose(lane, NULL);
     else if (lane->state == LANE_SETTING_UP)
@@ -397,6 +408,7 @@ short lane_events(const struct pg_lane *lane)
 /* What waited for its whole time already does not wait for it again; its transaction can't commit any more. */
 static void lane_lose_late(struct pg_lane *lane)
 {
+    lane->pg->was_silent = true;
     lane_lose(lane, lane->state == LANE_WORKING ? "PostgreSQL did not answer in time"
                                                 : "the connection to PostgreSQL took too long");
     if (lane->work != NULL && lane->doubt_until == 0)

@@ -115,6 +115,7 @@ struct pg {
     struct pg_lane          lanes[PG_LANES_COUNT];
     size_t                  lane_count;
     bool                    is_stopping;     /* the thread's copy of is_closing */
+    bool                    was_silent;      /* an answer was late, and none of any connection has come since */
     int32_t                 days[PG_DAYS_COUNT];  /* partitions that are known to exist */
     size_t                  day_count;
     struct pg_known        *known;           /* PG_KNOWN_COUNT places */

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { WHY_BYTES = 600, PAGE_BYTES = 1 << 22, TEXT_MAX = 64, TRIES = 2000000, DAY_MS = 24 * 3600 * 1000 };
+enum { WHY_BYTES = 600, PAGE_BYTES = 1 << 22, TEXT_MAX = 64, TRIES = 2000000, SILENCE_COUNT = 2, DAY_MS = 24 * 3600 * 1000 };
 
 static const struct publish HELLO = { .channel = "topic:a", .payload = "hello" };
 
@@ -617,6 +617,25 @@ static void silence_is_a_lost_connection_threat_40(void **state)
     proxied_end(bench);
 }
 
+/* The connections that read are made by other attempts than those that publish, and some of these began while nothing was
+ * answered. Whenever the first publish is taken, reads are answered, too. */
+static void reads_come_back_with_publishes_threat_40(void **state)
+{
+    struct bench *bench = *state;
+
+    proxied(bench);
+    for (size_t i = 0; i < SILENCE_COUNT; i++) {
+        proxy_set(PROXY_STALL);
+        bench_publish(bench, HELLO);
+        for (size_t at = 0; at <= i; at++)
+            assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).rc, RC_IO);
+        proxy_set(PROXY_PASS);
+        publish_until_done(bench, "after");
+        assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).rc, RC_OK);
+    }
+    proxied_end(bench);
+}
+
 static void lost_connections_are_made_anew(void **state)
 {
     struct bench *bench = *state;
@@ -783,6 +802,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_row_whose_commit_is_cut_is_looked_up_threat_40),
         ENGINE_TEST(an_outcome_that_can_not_be_learnt_is_broken_threat_40),
         ENGINE_TEST(silence_is_a_lost_connection_threat_40),
+        ENGINE_TEST(reads_come_back_with_publishes_threat_40),
         ENGINE_TEST(lost_connections_are_made_anew),
         ENGINE_TEST(a_lock_that_is_held_is_not_waited_for_without_end_threat_41),
         ENGINE_TEST(a_lost_commit_is_noticed),

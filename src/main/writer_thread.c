@@ -48,6 +48,7 @@ static void writer_on_turn_begin(void *ctx)
 {
     struct writer_thread *thread = ctx;
 
+    thread->is_last_mail = atomic_load(&thread->is_stopping);
     backend_host_turn_begin(&thread->backends, thread->loop.now);
     uplink_host_turn_begin(&thread->uplink, thread->loop.now);
     cluster_host_turn_begin(thread->cluster, thread->loop.now, thread->loop.wall);
@@ -64,7 +65,7 @@ static void writer_on_turn_end(void *ctx)
 {
     struct writer_thread *thread = ctx;
 
-    if (counter_get(&thread->is_stopping))
+    if (thread->is_last_mail)
         uplink_host_stop(&thread->uplink);
     backend_host_turn(&thread->backends);
     presence_turn_end(&thread->presence);
@@ -76,7 +77,7 @@ static void writer_on_turn_end(void *ctx)
     backend_host_turn_end(&thread->backends);
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
         mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
-    if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) &&
+    if (thread->is_last_mail && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) &&
         offline_tasks_are_idle(&thread->offline) && occupancies_are_idle(&thread->occupancies) && event_outbox_is_idle(&thread->events) && backend_host_is_idle(&thread->backends) && cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
 }
@@ -165,7 +166,7 @@ void writer_thread_stop(struct writer_thread *thread)
 {
     if (!thread->is_started)
         return;
-    counter_set(&thread->is_stopping, 1);
+    atomic_store(&thread->is_stopping, true);
     mailbox_ring(&thread->loop.mailbox);
     must(pthread_join(thread->thread, NULL) == 0);
     thread->is_started = false;

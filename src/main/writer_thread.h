@@ -10,6 +10,7 @@
 #define MAIN_WRITER_THREAD_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "device/devices.h"
 #include "device/event_outbox.h"
@@ -44,7 +45,8 @@ struct writer_thread {
     struct mailbox *mailboxes[LOOPS_MAX];  /* of the workers' loops; borrowed */
     struct bundle   bundles[LOOPS_MAX];    /* what this turn sends to each of them */
     struct counter  adopted;               /* number of the configuration that the writer goes by */
-    struct counter  is_stopping;
+    atomic_bool     is_stopping;           /* set once nobody sends any more */
+    bool            is_last_mail;          /* it was set before this turn took its mail: no more will come */
     pthread_t       thread;
     bool            is_started;
 };

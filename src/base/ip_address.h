@@ -5,8 +5,8 @@
  *
  * Who asks for the address of a client asks one of these, and none looks at a socket:
  *
- *     stream_peer()           of a connection (reactor/stream.h); what links of sessions ask
- *     http_client()           of a request (http/http.h)
+ *     stream_peer()           of a connection, as the PROXY protocol names it (reactor/stream.h); what links of sessions ask
+ *     http_client()           of a request, as a trusted proxy names it in its head (http/http.h)
  *     http_exchange_client()  the same, when its head is gone
  *
  * A table by address is keyed by ip_customer(), not by the whole value. */

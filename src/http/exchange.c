@@ -29,13 +29,34 @@ void exchange_fini(struct http_exchange *exchange)
     cors_fini(exchange);
 }
 
+/* All zero: no trusted proxy says anything. Heads without such fields cost no look at the peer. */
+static struct forwarded forwarded_of(const struct http_server *server, const struct stream *stream,
+                                     const struct request_head *head)
+{
+    static const struct span names[] = { SPAN("forwarded"), SPAN("x-forwarded-for"), SPAN("x-forwarded-proto") };
+    const struct forwarded   nothing = { .client = IP_UNKNOWN };
+    struct ip_address        peer;
+    bool                     has_any = false;
+
+    if (server->trusted_proxies == NULL || server->trusted_proxies->count == 0)
+        return nothing;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        has_any = has_any || request_field(head, names[i]).at != NULL;
+    if (!has_any || !stream_peer(stream, &peer) || !ip_ranges_have(server->trusted_proxies, &peer))
+        return nothing;
+    return forwarded_read(head, server->trusted_proxies);
+}
+
 void exchange_serve(struct http_exchange *exchange, const struct http_plan *plan, const struct http_request *request,
                     struct http_caller *caller)
 {
-    struct http_server *server = exchange->server;
-    struct http_refusal why;
+    struct http_server  *server = exchange->server;
+    const struct stream *stream = exchange->version->stream(exchange);
+    struct http_refusal  why;
 
     must(!exchange->is_answered && loop_is_here(server->loop));
+    if (stream != NULL)
+        exchange->forwarded = forwarded_of(server, stream, request->head);
     exchange->caller = *caller;
     *caller          = (struct http_caller){ .identity = NULL };
     counter_add(&server->counters.requests, 1);
@@ -92,9 +113,20 @@ void http_identified(struct http_conn *conn, const struct http_caller *caller)
     conn->version->identified(conn, caller);
 }
 
-bool http_client(const struct http_conn *conn, struct ip_address *ret)
+static bool client_of(const struct forwarded *forwarded, const struct stream *stream, struct ip_address *ret)
 {
-    return conn->stream != NULL && stream_peer(conn->stream, ret);
+    if (!ip_is_known(&forwarded->client))
+        return stream_peer(stream, ret);
+    *ret = forwarded->client;
+    return true;
+}
+
+bool http_client(const struct http_conn *conn, const struct request_head *head, struct ip_address *ret)
+{
+    if (conn->stream == NULL)
+        return false;
+    const struct forwarded forwarded = forwarded_of(conn->server, conn->stream, head);
+    return client_of(&forwarded, conn->stream, ret);
 }
 
 bool http_get_person(const struct http_conn *conn, struct stream_person *ret)
@@ -105,6 +137,9 @@ bool http_get_person(const struct http_conn *conn, struct stream_person *ret)
 bool http_exchange_is_secret(const struct http_exchange *exchange)
 {
     const struct stream *stream = exchange->version->stream(exchange);
+
+    if (exchange->forwarded.proto != FORWARDED_PROTO_UNKNOWN)
+        return exchange->forwarded.proto == FORWARDED_PROTO_SECRET;
     return stream != NULL && stream_is_secret(stream);
 }
 
@@ -170,26 +205,38 @@ void http_problem(struct http_server *server, struct http_exchange *exchange, un
     buf_fini(&body);
 }
 
+/* The stream is that of one client from now on: whom a proxy has named in the head. */
+static struct stream *named_stream(struct stream *stream, const struct ip_address *client)
+{
+    if (ip_is_known(client))
+        stream_name_peer(stream, client);
+    return stream;
+}
+
 struct stream *http_open_stream(struct http_server *server, struct http_exchange *exchange,
                                 const struct http_answer *head, struct buf *first, bool *ret_is_chunked)
 {
+    const struct ip_address client = exchange->forwarded.client;
+
     must(head->body.len == 0);
     exchange_end(server, exchange);
-    return exchange->version->open_stream(exchange, head, first, ret_is_chunked);
+    return named_stream(exchange->version->open_stream(exchange, head, first, ret_is_chunked), &client);
 }
 
 struct stream *http_open_websocket(struct http_server *server, struct http_exchange *exchange,
                                    const struct ws_handshake *shake, struct span protocol, struct buf *first,
                                    struct buf *unread)
 {
+    const struct ip_address client = exchange->forwarded.client;
+
     exchange_end(server, exchange);
-    return exchange->version->open_websocket(exchange, shake, protocol, first, unread);
+    return named_stream(exchange->version->open_websocket(exchange, shake, protocol, first, unread), &client);
 }
 
 bool http_exchange_client(const struct http_exchange *exchange, struct ip_address *ret)
 {
     const struct stream *stream = exchange->version->stream(exchange);
-    return stream != NULL && stream_peer(stream, ret);
+    return stream != NULL && client_of(&exchange->forwarded, stream, ret);
 }
 
 void http_promise(struct http_exchange *exchange, size_t answer_bytes)

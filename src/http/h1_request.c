@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "codec/proxy/proxy.h"
 #include "codec/url/url.h"
 #include "http/h1_conn.h"
 #include "http/h1_write.h"
@@ -302,6 +303,12 @@ bool h1_conn_must_wait(const struct h1_conn *conn)
     return h1_conn_is_identifying(conn) || (conn->pending != NULL && h1_conn_is_in_front(conn, &conn->pending->plan));
 }
 
+/* A proxy that is not expected to send a PROXY header has to hear that, and not that its request line is bad. */
+static const char *h1_conn_fault(const struct h1_conn *conn, struct span input)
+{
+    return proxy_is_begun(input) ? "a PROXY header came from an address that is not in proxy_protocol" : conn->h1.fault_reason;
+}
+
 /* Takes one event of the parser from `input`; *ret_used bytes are done with. False: nothing more can be taken now. */
 static bool h1_conn_take_event(struct h1_conn *conn, struct span input, size_t *ret_used)
 {
@@ -326,7 +333,7 @@ static bool h1_conn_take_event(struct h1_conn *conn, struct span input, size_t *
         h1_conn_serve_pending(conn);
         return true;
     case H1_FAULT:
-        h1_conn_refuse(conn, input, conn->h1.fault_status, conn->h1.fault_reason);
+        h1_conn_refuse(conn, input, conn->h1.fault_status, h1_conn_fault(conn, input));
         return false;
     }
     return false;

@@ -14,6 +14,7 @@
 #define HTTP_HTTP_H
 
 #include "base/buf.h"
+#include "codec/forwarded/forwarded.h"
 #include "codec/h1/h1.h"
 #include "reactor/loop.h"
 
@@ -154,6 +155,7 @@ struct http_exchange {
     msec                       retry_ms;     /* how long an EventSource shall wait if it is answered 503; 0: as the service
                                               * says (event_retry) */
     bool                       is_answered;
+    struct forwarded           forwarded;    /* what a trusted proxy says of the client; all zero: nothing */
 };
 
 struct http_answer {
@@ -179,6 +181,7 @@ struct http_server {
     struct http_limits         limits;
     const struct http_service *service;
     void                      *ctx;
+    const struct ip_ranges    *trusted_proxies;  /* whose word about their clients counts; borrowed. NULL: nobody's */
     struct list                arrivals; /* on their way in (accept.h) */
     struct list                conns;    /* all, for stopping */
     struct list                dirty;    /* connections with work for the end of the turn */
@@ -214,19 +217,20 @@ bool http_server_is_idle(const struct http_server *server);
  * only pipeline_max bounds answers that are still to come. */
 void http_promise(struct http_exchange *exchange, size_t answer_bytes);
 
-/* The address of who sent it. False: it is not known, or the client has gone. */
+/* The address of who sent it, as http_client(). False: it is not known, or the client has gone. */
 bool http_exchange_client(const struct http_exchange *exchange, struct ip_address *ret);
 
 /* Ends the identification that service->identify() began for this connection; takes the caller's reference. */
 void http_identified(struct http_conn *conn, const struct http_caller *caller);
 
-/* The address of the client. False: it is not known. Costs a system call mostly. */
-bool http_client(const struct http_conn *conn, struct ip_address *ret);
+/* The address of the client who sent this head: as a trusted proxy names it there, else as stream_peer() says. False: it is
+ * not known. Costs a system call mostly. */
+bool http_client(const struct http_conn *conn, const struct request_head *head, struct ip_address *ret);
 
 /* Whom the client's certificate names, as stream_get_person() does. */
 bool http_get_person(const struct http_conn *conn, struct stream_person *ret);
 
-/* Did it come encrypted? */
+/* Did it come encrypted, as far as the client's side goes? A trusted proxy in front may say so. */
 bool http_exchange_is_secret(const struct http_exchange *exchange);
 
 /* Answers that the caller of this exchange is not known: caller.status and reason, with the way to do better. */

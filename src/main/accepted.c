@@ -2,13 +2,11 @@
 
 #include <unistd.h>
 
+#include "main/proxy_accept.h"
 #include "main/tls_host.h"
 #include "main/worker_priv.h"
 #include "reactor/log.h"
 #include "reactor/stream_tcp.h"
-
-/* Takes the descriptor. `named`: the client's address, if a proxy has said it; else NULL. */
-typedef void accepted_by(struct worker *worker, int fd, const struct ip_address *named);
 
 static struct stream *accept_plain(struct worker *worker, int fd, const struct ip_address *named)
 {
@@ -24,26 +22,38 @@ static struct stream *accept_plain(struct worker *worker, int fd, const struct i
     return stream;
 }
 
-static void accept_http(struct worker *worker, int fd, const struct ip_address *named)
+static void accept_http(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
 {
-    struct stream *stream = accept_plain(worker, fd, named);
+    struct stream *stream = accept_plain(worker, fd, is_named ? client : NULL);
 
     if (stream != NULL)
         http_server_open(&worker->http, stream);
 }
 
-static void accept_native(struct worker *worker, int fd, const struct ip_address *named)
+static void accept_native(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
 {
-    struct stream *stream = accept_plain(worker, fd, named);
+    struct stream *stream = accept_plain(worker, fd, is_named ? client : NULL);
 
     if (stream != NULL)
         worker_open_native(worker, stream);
 }
 
+static void accept_https(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
+{
+    tls_host_accepted(worker, fd, is_named ? client : NULL);
+}
+
+static void accept_tcps(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
+{
+    tls_host_accepted_native(worker, fd, is_named ? client : NULL);
+}
+
 static void accepted_begin(struct worker *worker, int fd, const struct ip_address *peer, accepted_by *by)
 {
-    (void)peer;
-    by(worker, fd, NULL);
+    if (proxy_accept_expects(worker, peer))
+        proxy_accept_begin(worker, fd, peer, by);
+    else
+        by(worker, fd, peer, false);
 }
 
 static void http_came(void *ctx, int fd, const struct ip_address *peer)
@@ -58,12 +68,12 @@ static void native_came(void *ctx, int fd, const struct ip_address *peer)
 
 static void https_came(void *ctx, int fd, const struct ip_address *peer)
 {
-    accepted_begin(ctx, fd, peer, tls_host_accepted);
+    accepted_begin(ctx, fd, peer, accept_https);
 }
 
 static void tcps_came(void *ctx, int fd, const struct ip_address *peer)
 {
-    accepted_begin(ctx, fd, peer, tls_host_accepted_native);
+    accepted_begin(ctx, fd, peer, accept_tcps);
 }
 
 void (*const accepted_by_kind[2][2])(void *ctx, int fd, const struct ip_address *peer) = {

@@ -241,6 +241,16 @@ static void put_http(struct buf *out, const struct server *server)
             SUM(server, http.counters.faults));
 }
 
+static void put_proxies(struct buf *out, const struct server *server)
+{
+    static const char named[] = "longwire_proxy_headers_total";
+
+    put_metric_head(out, named, "counter", "Connections of proxies that began with a PROXY header, by what became of it.");
+    buf_putf(out, "%s{result=\"named\"} %llu\n", named, (unsigned long long)SUM(server, proxies.named));
+    buf_putf(out, "%s{result=\"local\"} %llu\n", named, (unsigned long long)SUM(server, proxies.local));
+    buf_putf(out, "%s{result=\"refused\"} %llu\n", named, (unsigned long long)SUM(server, proxies.refused));
+}
+
 static void put_tls(struct buf *out, const struct server *server)
 {
     static const char done[] = "longwire_tls_handshakes_total", failed[] = "longwire_tls_handshakes_failed_total";
@@ -386,6 +396,7 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_process(out, server);
     put_config(out, server);
     put_http(out, server);
+    put_proxies(out, server);
     put_tls(out, server);
     put_sessions(out, server);
     put_devices(out, server);

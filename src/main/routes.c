@@ -82,9 +82,17 @@ static void worker_identified(void *owner, const struct identified *answer)
     http_identified(owner, &caller);
 }
 
-static bool get_sender(const void *conn, struct ip_address *ret)
+/* Where a head came from. */
+struct head_sender {
+    const struct http_conn    *conn;
+    const struct request_head *head;
+};
+
+static bool get_sender(const void *sender, struct ip_address *ret)
 {
-    return http_client(conn, ret);
+    const struct head_sender *from = sender;
+
+    return http_client(from->conn, from->head, ret);
 }
 
 static void show_certificate(const struct http_conn *conn, struct credential *credential)
@@ -142,6 +150,7 @@ static void *worker_identify(void *ctx, struct http_conn *conn, const struct htt
                              struct http_caller *ret)
 {
     struct worker            *worker = ctx;
+    const struct head_sender  sender = { conn, request->head };
     struct identified         answer;
     struct credential_scratch scratch;
     struct credential_field   fields[CREDENTIAL_FIELDS_MAX];
@@ -151,7 +160,7 @@ static void *worker_identify(void *ctx, struct http_conn *conn, const struct htt
                                                               request->query, &scratch);
     if (conn != NULL) {
         credential.get_address = get_sender;
-        credential.sender      = conn;
+        credential.sender      = &sender;
         show_certificate(conn, &credential);
     }
     if (worker->callers.all.has_hook)

@@ -151,8 +151,10 @@ static void worker_init_modules(struct worker *worker)
     const struct http_limits  http     = http_limits_of(settings);
     const struct shard_limits shard    = shard_limits_of(settings);
 
+    proxy_accept_init(&worker->proxies);
     tls_host_open(worker);
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
+    worker->http.trusted_proxies = &settings->trusted_proxy_ranges;
     shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
     worker->shard.engines = stores_engines(&worker->server->stores);
     worker->shard.connection_keys = &worker->server->connection_keys;
@@ -222,6 +224,7 @@ void worker_close(struct worker *worker)
         return;
     worker_stop_listening(worker);
     wheel_disarm(&worker->loop.wheel, &worker->tick);
+    proxy_accept_close_all(worker);
     session_worker_close_all(&worker->sessions);
     http_server_fini(&worker->http);
     session_worker_fini(&worker->sessions);

@@ -20,6 +20,7 @@
 #include "main/clock_watch.h"
 #include "main/control.h"
 #include "main/snapshot.h"
+#include "main/proxy_accept.h"
 #include "main/store_watch.h"
 #include "main/tls_host.h"
 #include "reactor/listener.h"
@@ -36,6 +37,7 @@ struct worker {
     pthread_t             thread;
     bool                  is_started;
     struct loop           loop;
+    struct proxy_accept   proxies;
     struct tls_accept     tls;
     struct tls_use        tls_http, tls_native;  /* of its listeners */
     struct http_server    http;

@@ -25,6 +25,7 @@ void worker_adopt(struct command *command, struct shard *shard)
     snapshot_unref(before);
     worker->sessions.asks_links = settings->hook.is_there;
     worker->http.limits     = http_limits_of(settings);
+    worker->http.trusted_proxies = &settings->trusted_proxy_ranges;
     worker->shard.limits    = shard_limits_of(settings);
     worker->sessions.limits = session_limits_of(settings, worker->server->worker_count);
     worker->api.limits      = api_limits_of(settings);
@@ -40,6 +41,7 @@ static void worker_begin_to_leave(struct worker *worker)
     must(worker->leave_by == 0);
     worker->leave_by = worker->loop.now + worker->snapshot->settings.stop_timeout_s * 1000 + 1;
     worker_stop_listening(worker);
+    proxy_accept_close_all(worker);
     tls_accept_close_all(&worker->tls);
     http_server_stop(&worker->http);
     session_worker_stop(&worker->sessions);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/buf.h"
+#include "base/ip_range.h"
 #include "message/event_kind.h"
 #include "message/jwt_algorithm.h"
 #include "message/key_right.h"
@@ -209,6 +210,7 @@ struct settings {
     size_t                native_tls_listen_count;
     char                  origin_list[ORIGINS_MAX][ORIGIN_BYTES_MAX + 1];
     size_t                origin_count;
+    struct ip_ranges      proxy_protocol_ranges, trusted_proxy_ranges;  /* of `proxy_protocol` and `trusted_proxies` */
     enum store_kind       store_kind;     /* of `store`; its URLs are read by url_list_next() */
     enum cluster_kind     cluster_kind;   /* of `cluster`; its URLs are read by who opens it */
     unsigned              role_bits;      /* of `roles`: enum node_role (route/node_record.h) */

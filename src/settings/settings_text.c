@@ -210,6 +210,28 @@ static bool origins_read(struct settings *settings, struct span text, struct buf
     return true;
 }
 
+/* --- proxies ------------------------------------------------------------------------------------------------- */
+
+static bool ranges_read(struct ip_ranges *ranges, struct span text, struct buf *why)
+{
+    struct ip_ranges list = { .count = 0 };
+    struct span      entry;
+
+    while (list_next(&text, &entry)) {
+        if (list.count == IP_RANGES_MAX) {
+            buf_putf(why, "must be at most %d ranges of addresses", IP_RANGES_MAX);
+            return false;
+        }
+        if (!ip_range_read(entry, &list.at[list.count])) {
+            buf_put_lit(why, "must be numeric ADDRESS/BITS or ADDRESS with commas between, like 10.0.0.0/8, 192.0.2.7, fd00::/8");
+            return false;
+        }
+        list.count++;
+    }
+    *ranges = list;
+    return true;
+}
+
 /* --- names --------------------------------------------------------------------------------------------------- */
 
 static bool congestion_is_valid(struct span name)
@@ -344,6 +366,10 @@ bool setting_text_accept(struct settings *settings, enum setting setting, struct
         return listens_read(settings, text, why);
     if (setting == SETTING_origins)
         return origins_read(settings, text, why);
+    if (setting == SETTING_proxy_protocol)
+        return ranges_read(&settings->proxy_protocol_ranges, text, why);
+    if (setting == SETTING_trusted_proxies)
+        return ranges_read(&settings->trusted_proxy_ranges, text, why);
     if (setting == SETTING_tcp)
         return native_listens_read(settings, text, why);
     if (setting == SETTING_https)

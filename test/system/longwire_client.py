@@ -248,13 +248,15 @@ def follow_poll(place):
 class WebSocket:
     """A WebSocket on a socket of its own, frame by frame."""
 
-    def __init__(self, url, headers=None, path="/v1/ws", hold=lambda sock: None, receive_buffer=None):
-        self.sock = socket.socket()
+    def __init__(self, url, headers=None, path="/v1/ws", hold=lambda sock: None, receive_buffer=None, link=None):
+        """`link`: a socket that is connected already, by whatever way."""
+        self.sock = link or socket.socket()
         self.sock.settimeout(SECONDS)
         hold(self.sock)
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.sock.connect(host_and_port(url))
+        if link is None:
+            self.sock.connect(host_and_port(url))
         if url.startswith("https:"):
             self.sock = tls_context.wrap_socket(self.sock, server_hostname=host_and_port(url)[0])
             hold(self.sock)

@@ -254,8 +254,9 @@ class Aliases:
 class NativeClient:
     """A link of its own. `frames` are all that came, aliases left out and messages made whole; `raw` the bytes."""
 
-    def __init__(self, port, connect=True, tls=None, **members):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+    def __init__(self, port, connect=True, tls=None, link=None, **members):
+        """`link`: a socket that is connected already."""
+        self.socket = link or socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.aliases = Aliases()

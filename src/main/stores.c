@@ -162,6 +162,15 @@ enum rc stores_init(const struct settings *settings, char *why, size_t why_size)
     return rc;
 }
 
+/* A row lies in the slot of the name that it begins with. Those of nobody lie beside `sys:control`, so that a revocation
+ * is one commit. */
+static unsigned slot_of_ledger_key(const struct ledger_key *key)
+{
+    bool is_of_nobody = key->kind == ROW_REVOCATION || key->kind == ROW_SECRET;
+
+    return is_of_nobody ? slot_of_channel(SPAN("sys:control")) : slot_of_row(key->bytes);
+}
+
 /* --- the copy ------------------------------------------------------------------------------------------------- */
 
 /* On a terminal, and once in a while elsewhere. */
@@ -180,27 +189,28 @@ static void copy_told(void *ctx, const struct store_copied *copied)
 enum rc stores_copy(struct settings *settings, char *why, size_t why_size)
 {
     const struct hash_key hash_key = { random_u64(), random_u64() };
-    struct span           rest = span_str(settings->store), url;
-    char                  text[STORE_URL_BYTES_MAX + 1], what[URL_WHY_BYTES] = "";
+    struct databases      databases;
+    const char           *urls[STORE_URLS_MAX];
     struct store_copied   copied;
     uint64_t              told = 0;
 
-    if (settings->store_kind != STORE_POSTGRES || !url_list_next(&rest, &url) || rest.len > 0) {
-        snprintf(why, why_size, "--copy fills one PostgreSQL database: --store must be one URL postgres://…");
+    if (settings->store_kind != STORE_POSTGRES) {
+        snprintf(why, why_size, "--copy fills PostgreSQL databases: --store must be postgres://…");
         return RC_BAD;
     }
     if (access(settings->data, F_OK) != 0) {
         snprintf(why, why_size, "there is no data directory %s to copy", settings->data);
         return RC_GONE;
     }
-    snprintf(text, sizeof text, "%.*s", SPAN_ARG(url));
+    databases_init(&databases, settings);
+    for (size_t i = 0; i < databases.count; i++)
+        urls[i] = databases.urls[i];
     const struct store_copy_options options = {
-        .from = rocks_options_of(settings, &settings->namespaces, hash_key), .to = text, .wall = clock_wall(), .told = copy_told,
-        .ctx  = &told,
+        .from = rocks_options_of(settings, &settings->namespaces, hash_key), .to = urls, .to_count = databases.count,
+        .slot_of = slot_of_ledger_key, .wall = clock_wall(), .told = copy_told, .ctx = &told,
     };
-    const enum rc rc = store_copy(&options, &copied, what, sizeof what);
-    explicit_bzero(text, sizeof text);
-    snprintf(why, why_size, "%s", what);
+    const enum rc rc = store_copy(&options, &copied, why, why_size);
+    databases_fini(&databases);
     if (rc == RC_OK)
         snprintf(why, why_size, "copied and compared: %llu channels, %llu messages, %llu keys, %llu rows",
                  (unsigned long long)copied.channels, (unsigned long long)copied.messages, (unsigned long long)copied.keys,
@@ -209,15 +219,6 @@ enum rc stores_copy(struct settings *settings, char *why, size_t why_size)
 }
 
 /* --- several databases ---------------------------------------------------------------------------------------- */
-
-/* A row lies in the slot of the name that it begins with. Those of nobody lie beside `sys:control`, so that a revocation
- * is one commit. */
-static unsigned slot_of_ledger_key(const struct ledger_key *key)
-{
-    bool is_of_nobody = key->kind == ROW_REVOCATION || key->kind == ROW_SECRET;
-
-    return is_of_nobody ? slot_of_channel(SPAN("sys:control")) : slot_of_row(key->bytes);
-}
 
 /* Opens them one after the other; those that are open already are closed if one can't be. */
 static enum rc databases_open_each(const struct databases *databases, struct pg_store_options *options,

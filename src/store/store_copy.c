@@ -1,60 +1,15 @@
 #include "store/store_copy.h"
 
-#include <libpq-fe.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "store/pg_args.h"
-#include "store/pg_sql.h"
 #include "store/rocks_commit.h"
+#include "store/shards.h"
+#include "store/store_copy_priv.h"
 
-enum { PAGE_ENTRIES = 500, PAGE_BYTES = 4 << 20, LISTED = 200, STATEMENT_NAME_BYTES = 16, SQL_TEXT_BYTES = 400, DAY_MS = 24 * 3600 * 1000 };
-
-enum copy_statement { COPY_BEGIN, COPY_COMMIT, COPY_CHANNEL, COPY_DAY, COPY_MESSAGES, COPY_KEYS, COPY_ROWS, COPY_NOTE, COPY_STATE,
-                      COPY_STATEMENT_COUNT };
-
-static const char *const copy_texts[COPY_STATEMENT_COUNT] = {
-    [COPY_BEGIN]   = "begin",
-    [COPY_COMMIT]  = "commit",
-    [COPY_CHANNEL] = "insert into longwire.channel (name, head, floor, cleared, bytes) values ($1::bytea, $2::bigint, $3::bigint, $3::bigint,"
-                     " $4::bigint) on conflict (name) do nothing",
-    [COPY_DAY]     = "select longwire.make_day($1::bigint::int)",
-    [COPY_MESSAGES] =
-        "insert into longwire.message (channel, seq, day, id, kind, time, expires_at, target, payload, media, sender, event, collapse)"
-        " select c.id, u.seq, u.day::int, u.id, u.kind::smallint, u.time, u.expires_at, u.target, u.payload, u.media, u.sender, u.event,"
-        " u.collapse from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],"
-        " $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[])"
-        " u(seq, day, id, kind, time, expires_at, target, payload, media, sender, event, collapse)"
-        " join longwire.channel c on c.name = $1::bytea",
-    [COPY_KEYS] = "insert into longwire.used_key select c.id, u.publisher, u.key, u.digest, u.epoch, u.seq, u.id, u.time, u.forget_at"
-                  " from unnest($2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],"
-                  " $9::bigint[]) u(publisher, key, digest, epoch, seq, id, time, forget_at)"
-                  " join longwire.channel c on c.name = $1::bytea on conflict do nothing",
-    [COPY_ROWS] = "insert into longwire.ledger select $1::bigint::smallint, u.key, u.generation, u.expires_at, u.value"
-                  " from unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[]) u(key, generation, expires_at, value)",
-    /* How far it has come: channels up to `done` are there, of the one behind it the messages up to `seq`; rows of kinds below
-     * `kind`, and of `kind` up to `done`. */
-    [COPY_NOTE] = "update longwire.copy_state set kind = $1::bigint, done = $2::bytea, seq = $3::bigint, channels = $4::bigint,"
-                  " messages = $5::bigint, keys = $6::bigint, rows = $7::bigint, last_id = greatest(last_id, $8::bigint)",
-    [COPY_STATE] = "select kind, done, seq, channels, messages, keys, rows, last_id from longwire.copy_state",
-};
-
-/* Where a copy stands. */
-struct copy {
-    const struct store_copy_options *options;
-    struct store                    *from;
-    PGconn                          *to;
-    struct pg_args                   args;
-    struct store_copied              copied;
-    uint64_t                         epoch, last_id, seq;
-    unsigned                         kind;   /* 0: channels; 1 … 255: rows of the ledger; 256: all is there */
-    struct buf                       done;
-    int32_t                          day;    /* the last one that was made sure of */
-    char                            *why;
-    size_t                           why_size;
-};
+enum { PAGE_ENTRIES = 500, PAGE_BYTES = 4 << 20, LISTED = 200, WHY_BYTES = 600, DAY_MS = 24 * 3600 * 1000 };
 
 /* --- the source, one request at a time -------------------------------------------------------------------------------------- */
 
@@ -97,75 +52,6 @@ static void on_copy_listing(struct store_listing *listing)
 static void on_copy_rows(struct ledger_read *rows)
 {
     page_done(container_of(rows, struct copy_page, rows));
-}
-
-/* --- the target ------------------------------------------------------------------------------------------------------------ */
-
-static enum rc copy_say(struct copy *copy, enum rc rc, const char *what)
-{
-    snprintf(copy->why, copy->why_size, "%s", what);
-    copy->why[strcspn(copy->why, "\n")] = '\0';
-    return rc;
-}
-
-static enum rc target_run(struct copy *copy, const char *sql, int64_t *ret)
-{
-    PGresult *result = PQexecParams(copy->to, sql, 0, NULL, NULL, NULL, NULL, 1);
-    bool      is_ok  = PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK;
-
-    if (!is_ok)
-        copy_say(copy, RC_IO, PQresultErrorMessage(result));
-    else if (ret != NULL)
-        *ret = PQntuples(result) > 0 ? pg_i64(result, 0, 0) : 0;
-    PQclear(result);
-    return is_ok ? RC_OK : RC_IO;
-}
-
-/* With the args; *ret_result is the caller's to clear, NULL: it is not needed. */
-static enum rc target_send(struct copy *copy, enum copy_statement statement, PGresult **ret_result)
-{
-    char      name[STATEMENT_NAME_BYTES];
-    PGresult *result, *last = NULL;
-
-    snprintf(name, sizeof name, "c%d", (int)statement);
-    pg_args_send(&copy->args, copy->to, name);
-    while ((result = PQgetResult(copy->to)) != NULL) {
-        PQclear(last);
-        last = result;
-    }
-    bool is_ok = PQresultStatus(last) == PGRES_TUPLES_OK || PQresultStatus(last) == PGRES_COMMAND_OK;
-    if (!is_ok)
-        copy_say(copy, RC_IO, last == NULL ? PQerrorMessage(copy->to) : PQresultErrorMessage(last));
-    if (is_ok && ret_result != NULL)
-        *ret_result = last;
-    else
-        PQclear(last);
-    return is_ok ? RC_OK : RC_IO;
-}
-
-static enum rc target_plain(struct copy *copy, enum copy_statement statement)
-{
-    pg_args_clear(&copy->args);
-    return target_send(copy, statement, NULL);
-}
-
-/* Notes how far it has come, and commits. */
-static enum rc copy_commit(struct copy *copy)
-{
-    const int64_t numbers[] = { (int64_t)copy->seq, (int64_t)copy->copied.channels, (int64_t)copy->copied.messages,
-                                (int64_t)copy->copied.keys, (int64_t)copy->copied.rows, (int64_t)copy->last_id };
-
-    pg_args_clear(&copy->args);
-    pg_args_i64(&copy->args, copy->kind);
-    pg_args_bytes(&copy->args, buf_span(&copy->done));
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        pg_args_i64(&copy->args, numbers[i]);
-    enum rc rc = target_send(copy, COPY_NOTE, NULL);
-    if (rc == RC_OK)
-        rc = target_plain(copy, COPY_COMMIT);
-    if (rc == RC_OK && copy->options->told != NULL)
-        copy->options->told(copy->options->ctx, &copy->copied);
-    return rc;
 }
 
 /* --- messages -------------------------------------------------------------------------------------------------------------- */
@@ -329,6 +215,11 @@ static enum rc keys_copy(struct copy *copy, struct channel_name *name)
 
 /* --- channels ------------------------------------------------------------------------------------------------------------------ */
 
+static bool has_slot(const struct copy *copy, unsigned slot)
+{
+    return slot >= copy->place.first_slot && slot <= copy->place.last_slot;
+}
+
 /* The channel is over: the next one begins at its first message. */
 static enum rc channel_end(struct copy *copy, struct channel_name *name)
 {
@@ -369,7 +260,8 @@ static enum rc channels_copy(struct copy *copy)
         page_wait(&page);
         rc = page.listing.rc == RC_OK ? RC_OK : copy_say(copy, page.listing.rc, "the channels of the source can't be listed");
         for (size_t i = 0; i < page.listing.count && rc == RC_OK; i++)
-            rc = channel_copy(copy, &page.listing.channels[i]);
+            if (has_slot(copy, slot_of_channel(channel_name_span(page.listing.channels[i].name))))
+                rc = channel_copy(copy, &page.listing.channels[i]);
         is_last = page.listing.reached.len == 0;
         if (!is_last && rc == RC_OK) {
             buf_clear(&copy->done);
@@ -385,20 +277,24 @@ static enum rc channels_copy(struct copy *copy)
 
 static enum rc rows_put(struct copy *copy, const struct ledger_read *rows)
 {
-    enum rc rc = target_plain(copy, COPY_BEGIN);
+    enum rc rc    = target_plain(copy, COPY_BEGIN);
+    size_t  count = 0;
 
     pg_args_clear(&copy->args);
     pg_args_i64(&copy->args, copy->kind);
     pg_args_arrays(&copy->args, "biib");
     for (size_t i = 0; i < rows->row_count; i++) {
+        if (!has_slot(copy, copy->options->slot_of(&(struct ledger_key){ (uint8_t)copy->kind, rows->rows[i].key })))
+            continue;
+        count++;
         pg_push_bytes(&copy->args, 1, rows->rows[i].key);
         pg_push_i64(&copy->args, 2, (int64_t)rows->rows[i].generation);
         pg_push_i64(&copy->args, 3, rows->rows[i].expires_at);
         pg_push_bytes(&copy->args, 4, rows->rows[i].value);
     }
-    if (rc == RC_OK && rows->row_count > 0)
+    if (rc == RC_OK && count > 0)
         rc = target_send(copy, COPY_ROWS, NULL);
-    copy->copied.rows += rows->row_count;
+    copy->copied.rows += count;
     buf_clear(&copy->done);
     buf_put(&copy->done, rows->next);
     copy->kind += rows->next.len == 0;
@@ -427,174 +323,237 @@ static enum rc rows_copy(struct copy *copy)
 
 /* --- beginning and end --------------------------------------------------------------------------------------------------------------- */
 
-/* The epoch of the source names it. */
-static enum rc epoch_ask(struct copy *copy)
+static enum rc copy_fill(struct copy *copy)
 {
-    struct channel_name *name = NULL;
+    enum rc rc = copy->kind == 0 ? channels_copy(copy) : RC_OK;
 
-    must(channel_name_new(copy->options->from.spaces, &copy->options->from.hash_key, SPAN("topic:x"), &name) == CHANNEL_NAME_OK);
-    struct copy_page page = { .read = { .channel = name, .wall = copy->options->wall, .done = on_copy_read } };
-    copy->from->ops->read(copy->from, &page.read);
+    if (rc == RC_OK && copy->kind == 0) {
+        copy->kind = 1;
+        buf_clear(&copy->done);
+    }
+    return rc == RC_OK ? rows_copy(copy) : rc;
+}
+
+static enum rc copy_note(struct copy *copy)
+{
+    enum rc rc = target_plain(copy, COPY_BEGIN);
+
+    return rc == RC_OK ? copy_commit(copy) : rc;
+}
+
+/* --- all databases of the target --------------------------------------------------------------------------------------------------- */
+
+enum { NO_DATABASE = SHARDS_MAX };
+
+struct copies {
+    const struct store_copy_options *options;
+    struct store                    *from;
+    struct copy                      at[SHARDS_MAX];
+    size_t                           failed;  /* the database that the reason is about; NO_DATABASE: none of them */
+    char                            *why;
+    size_t                           why_size;
+};
+
+/* The epoch of the source names it. */
+static enum rc epoch_ask(struct copies *copies, uint64_t *ret_epoch)
+{
+    const struct rocks_store_options *from = &copies->options->from;
+    struct channel_name              *name = NULL;
+
+    must(channel_name_new(from->spaces, &from->hash_key, SPAN("topic:x"), &name) == CHANNEL_NAME_OK);
+    struct copy_page page = { .read = { .channel = name, .wall = copies->options->wall, .done = on_copy_read } };
+    copies->from->ops->read(copies->from, &page.read);
     page_wait(&page);
-    copy->epoch = page.read.epoch;
-    enum rc rc  = page.read.rc == RC_OK ? RC_OK : copy_say(copy, page.read.rc, "the source can't be read");
+    enum rc rc = page.read.rc;
+    *ret_epoch = page.read.epoch;
+    if (rc != RC_OK)
+        snprintf(copies->why, copies->why_size, "the source can't be read");
     store_read_fini(&page.read);
     channel_name_unref(name);
     return rc;
 }
 
-/* A target that is empty becomes one that is being filled. */
-static enum rc target_begin(struct copy *copy)
+static void copies_init(struct copies *copies, uint64_t epoch)
 {
-    char    sql[SQL_TEXT_BYTES];
-    int64_t used = 0;
-    enum rc rc   = target_run(copy, "select (select count(*) from longwire.channel) + (select count(*) from longwire.ledger)", &used);
+    for (size_t i = 0; i < copies->options->to_count; i++) {
+        struct copy *copy = &copies->at[i];
+        *copy = (struct copy){ .options = copies->options, .from = copies->from, .epoch = epoch, .why = copies->why,
+                               .why_size = copies->why_size };
+        pg_args_init(&copy->args);
+        buf_init(&copy->done, LEDGER_KEY_BYTES_MAX + LISTING_TEXT_MAX);
+    }
+}
 
-    if (rc == RC_OK && used != 0)
-        return copy_say(copy, RC_BAD, "the target is not empty: copy into a database that was made by --init and never used");
-    snprintf(sql, sizeof sql, "update longwire.shard set version = -version, epoch = %lld, incarnation = longwire.incarnation_now()",
-             (long long)copy->epoch);
-    static const char *const make = "create table longwire.copy_state as select 0::bigint as kind, ''::bytea as done, 0::bigint as seq,"
-                                    " 0::bigint as channels, 0::bigint as messages, 0::bigint as keys, 0::bigint as rows,"
-                                    " 0::bigint as last_id";
-    const char *const texts[] = { "begin", make, sql, "commit" };
-    for (size_t i = 0; i < 4 && rc == RC_OK; i++)
-        rc = target_run(copy, texts[i], NULL);
+static void copies_fini(struct copies *copies)
+{
+    for (size_t i = 0; i < copies->options->to_count && copies->at[i].options != NULL; i++) {
+        PQfinish(copies->at[i].to);
+        pg_args_fini(&copies->at[i].args);
+        buf_fini(&copies->at[i].done);
+    }
+    if (copies->from != NULL)
+        copies->from->ops->close(copies->from);
+}
+
+typedef enum rc copy_step(struct copy *copy);
+
+/* Those that an earlier run has finished are left out. */
+static enum rc each_unfinished(struct copies *copies, copy_step *step)
+{
+    enum rc rc = RC_OK;
+
+    for (size_t i = 0; i < copies->options->to_count && rc == RC_OK; i++) {
+        copies->failed = i;
+        if (copies->at[i].state != TARGET_FULL)
+            rc = step(&copies->at[i]);
+    }
     return rc;
 }
 
-static enum rc target_resume(struct copy *copy)
+static enum rc copies_open(struct copies *copies)
 {
-    PGresult *state = NULL;
-    int64_t   epoch = 0;
-    enum rc   rc    = target_run(copy, "select epoch from longwire.shard", &epoch);
+    enum rc rc = RC_OK;
 
-    if (rc == RC_OK && (uint64_t)epoch != copy->epoch)
-        return copy_say(copy, RC_BAD, "the target is being filled from another source: drop its schema, and begin again with --init");
-    pg_args_clear(&copy->args);
+    for (size_t i = 0; i < copies->options->to_count && rc == RC_OK; i++) {
+        copies->failed = i;
+        rc             = target_open(&copies->at[i], copies->options->to[i]);
+    }
+    return rc;
+}
+
+/* A database is released once all are filled. So one that holds something belongs to this copy only if another one is still to be
+ * released, and all that is being filled has come to its end. */
+static enum rc copies_judge(struct copies *copies)
+{
+    bool is_ending = false;
+
+    for (size_t i = 0; i < copies->options->to_count; i++)
+        is_ending |= copies->at[i].state == TARGET_BEGUN && copies->at[i].kind == COPY_KIND_END;
+    for (size_t i = 0; i < copies->options->to_count; i++) {
+        copies->failed = i;
+        if (copies->at[i].state == TARGET_FULL && !is_ending)
+            return target_refuse_full(&copies->at[i]);
+    }
+    return RC_OK;
+}
+
+static enum rc copies_compare_places(struct copies *copies)
+{
+    struct shard_place places[SHARDS_MAX];
+    uint8_t            shard_of_slot[SLOT_COUNT];
+
+    for (size_t i = 0; i < copies->options->to_count; i++)
+        places[i] = copies->at[i].place;
+    copies->failed = NO_DATABASE;
+    return shard_table_make(places, copies->options->to_count, shard_of_slot, copies->why, copies->why_size) ? RC_OK : RC_BAD;
+}
+
+/* No database gives an id that another one has got from the source. Each notes the largest, because those that are released forget
+ * what they have got. */
+static enum rc copies_note_last_id(struct copies *copies)
+{
+    uint64_t last_id = 0;
+
+    for (size_t i = 0; i < copies->options->to_count; i++)
+        if (copies->at[i].last_id > last_id)
+            last_id = copies->at[i].last_id;
+    for (size_t i = 0; i < copies->options->to_count; i++)
+        copies->at[i].last_id = last_id;
+    return each_unfinished(copies, copy_note);
+}
+
+/* They are numbered by their slots, whatever the order of the list. */
+static size_t part_of(const struct copies *copies, const struct copy *copy)
+{
+    size_t part = 0;
+
+    for (size_t i = 0; i < copies->options->to_count; i++)
+        part += copies->at[i].place.first_slot < copy->place.first_slot;
+    return part;
+}
+
+static enum rc copies_finish(struct copies *copies)
+{
+    enum rc rc = copies_note_last_id(copies);
+
+    for (size_t i = 0; i < copies->options->to_count && rc == RC_OK; i++) {
+        copies->failed = i;
+        if (copies->at[i].state == TARGET_BEGUN)
+            rc = target_finish(&copies->at[i], part_of(copies, &copies->at[i]), copies->options->to_count);
+    }
+    return rc;
+}
+
+static void copied_add(struct store_copied *sum, const struct store_copied *more)
+{
+    sum->channels += more->channels;
+    sum->messages += more->messages;
+    sum->keys += more->keys;
+    sum->rows += more->rows;
+}
+
+static enum rc copies_fill(struct copies *copies, struct store_copied *ret)
+{
+    struct store_copied sum = { 0 };
+    enum rc             rc  = RC_OK;
+
+    for (size_t i = 0; i < copies->options->to_count && rc == RC_OK; i++) {
+        struct copy *copy = &copies->at[i];
+        copies->failed    = i;
+        copy->before      = sum;
+        rc                = copy->state == TARGET_FULL ? target_count(copy, &copy->copied) : copy_fill(copy);
+        copied_add(&sum, &copy->copied);
+    }
+    *ret = sum;
+    return rc;
+}
+
+static enum rc copies_run(struct copies *copies, struct store_copied *ret)
+{
+    uint64_t epoch = 0;
+    enum rc  rc    = rocks_store_open(&copies->options->from, &copies->from, copies->why, copies->why_size);
+
     if (rc == RC_OK)
-        rc = target_send(copy, COPY_STATE, &state);
+        rc = epoch_ask(copies, &epoch);
     if (rc != RC_OK)
         return rc;
-    copy->kind = (unsigned)pg_i64(state, 0, 0);
-    buf_put(&copy->done, pg_bytes(state, 0, 1));
-    copy->seq     = (uint64_t)pg_i64(state, 0, 2);
-    copy->copied  = (struct store_copied){ (uint64_t)pg_i64(state, 0, 3), (uint64_t)pg_i64(state, 0, 4), (uint64_t)pg_i64(state, 0, 5),
-                                           (uint64_t)pg_i64(state, 0, 6) };
-    copy->last_id = (uint64_t)pg_i64(state, 0, 7);
-    PQclear(state);
-    return RC_OK;
+    copies_init(copies, epoch);
+    rc = copies_open(copies);
+    if (rc == RC_OK)
+        rc = copies_compare_places(copies);
+    if (rc == RC_OK)
+        rc = copies_judge(copies);
+    if (rc == RC_OK)
+        rc = each_unfinished(copies, target_go_on);
+    if (rc == RC_OK)
+        rc = copies_fill(copies, ret);
+    return rc == RC_OK ? copies_finish(copies) : rc;
 }
 
-static enum rc target_prepare(struct copy *copy)
+/* "database 2 of the list: …", where there are several. */
+static void copies_name_failed(const struct copies *copies, const char *what)
 {
-    for (int i = 0; i < COPY_STATEMENT_COUNT; i++) {
-        char name[STATEMENT_NAME_BYTES];
-        snprintf(name, sizeof name, "c%d", i);
-        PGresult *result = PQprepare(copy->to, name, copy_texts[i], 0, NULL);
-        bool      is_ok  = PQresultStatus(result) == PGRES_COMMAND_OK;
-        if (!is_ok)
-            copy_say(copy, RC_IO, PQresultErrorMessage(result));
-        PQclear(result);
-        if (!is_ok)
-            return RC_IO;
-    }
-    return RC_OK;
-}
-
-static enum rc target_open(struct copy *copy)
-{
-    int64_t version = 0, is_alone = 0;
-
-    copy->to = PQconnectdb(copy->options->to);
-    if (PQstatus(copy->to) != CONNECTION_OK)
-        return copy_say(copy, RC_IO, PQerrorMessage(copy->to));
-    enum rc rc = target_run(copy, "set client_min_messages = error", NULL);
-    if (rc == RC_OK)
-        rc = target_run(copy, "select (to_regclass('longwire.shard') is not null)::int::bigint", &version);
-    if (rc == RC_OK && version != 0)
-        rc = target_run(copy, "select version from longwire.shard", &version);
-    if (rc == RC_OK && version != PG_SCHEMA_VERSION && version != -PG_SCHEMA_VERSION)
-        return copy_say(copy, RC_BAD, "the target has no schema of this version: run longwired --store URL --init first");
-    if (rc == RC_OK)
-        rc = target_run(copy, "select pg_try_advisory_lock(1281053266, -5)::int::bigint", &is_alone);
-    if (rc == RC_OK && is_alone == 0)
-        return copy_say(copy, RC_BUSY, "another copy into this database is running");
-    if (rc == RC_OK && version > 0)
-        rc = target_begin(copy);
-    if (rc == RC_OK)
-        rc = target_prepare(copy);
-    return rc == RC_OK ? target_resume(copy) : rc;
-}
-
-/* What was counted on the way is what is there. */
-static enum rc target_compare(struct copy *copy)
-{
-    static const char *const counts[] = { "select count(*) from longwire.channel", "select count(*) from longwire.message",
-                                          "select count(*) from longwire.used_key", "select count(*) from longwire.ledger" };
-    const uint64_t           wanted[] = { copy->copied.channels, copy->copied.messages, copy->copied.keys, copy->copied.rows };
-
-    for (size_t i = 0; i < 4; i++) {
-        int64_t found = 0;
-        enum rc rc    = target_run(copy, counts[i], &found);
-        if (rc != RC_OK)
-            return rc;
-        if ((uint64_t)found != wanted[i]) {
-            snprintf(copy->why, copy->why_size, "the target lacks something: %s gives %lld and %llu were copied", counts[i],
-                     (long long)found, (unsigned long long)wanted[i]);
-            return RC_CORRUPT;
-        }
-    }
-    return RC_OK;
-}
-
-/* New ids are above all that were given. From now on it is a store like any other. */
-static enum rc target_finish(struct copy *copy)
-{
-    char    sql[SQL_TEXT_BYTES];
-    enum rc rc = target_compare(copy);
-
-    snprintf(sql, sizeof sql, "select setval(s::regclass, (%llu::bigint / 32 + 32768) * 32 + 1, false) from unnest(array["
-             "'longwire.id_0', 'longwire.id_1', 'longwire.id_2', 'longwire.id_3']) s", (unsigned long long)copy->last_id);
-    const char *const texts[] = { "begin", sql, "drop table longwire.copy_state",
-                                  "update longwire.shard set version = -version", "commit", "analyze longwire.channel" };
-    for (size_t i = 0; i < 6 && rc == RC_OK; i++)
-        rc = target_run(copy, texts[i], NULL);
-    return rc;
-}
-
-static enum rc copy_run(struct copy *copy)
-{
-    enum rc rc = rocks_store_open(&copy->options->from, &copy->from, copy->why, copy->why_size);
-
-    if (rc == RC_OK)
-        rc = epoch_ask(copy);
-    if (rc == RC_OK)
-        rc = target_open(copy);
-    if (rc == RC_OK && copy->kind == 0)
-        rc = channels_copy(copy);
-    if (rc == RC_OK && copy->kind == 0) {
-        copy->kind = 1;
-        buf_clear(&copy->done);
-    }
-    if (rc == RC_OK)
-        rc = rows_copy(copy);
-    return rc == RC_OK ? target_finish(copy) : rc;
+    if (copies->options->to_count > 1 && copies->failed != NO_DATABASE)
+        snprintf(copies->why, copies->why_size, "database %zu of the list: %s", copies->failed + 1, what);
+    else
+        snprintf(copies->why, copies->why_size, "%s", what);
 }
 
 enum rc store_copy(const struct store_copy_options *options, struct store_copied *ret, char *ret_why, size_t why_size)
 {
-    struct copy copy = { .options = options, .why = ret_why, .why_size = why_size };
+    char           what[WHY_BYTES] = "";
+    struct copies *copies          = calloc(1, sizeof *copies);
 
-    pg_args_init(&copy.args);
-    buf_init(&copy.done, LEDGER_KEY_BYTES_MAX + LISTING_TEXT_MAX);
-    enum rc rc = copy_run(&copy);
-    if (copy.from != NULL)
-        copy.from->ops->close(copy.from);
-    PQfinish(copy.to);
-    pg_args_fini(&copy.args);
-    buf_fini(&copy.done);
-    if (rc == RC_OK)
-        *ret = copy.copied;
+    must(copies != NULL && options->to_count > 0 && options->to_count <= SHARDS_MAX);
+    copies->options  = options;
+    copies->failed   = NO_DATABASE;
+    copies->why      = what;
+    copies->why_size = sizeof what;
+    enum rc rc       = copies_run(copies, ret);
+    copies_fini(copies);
+    copies->why      = ret_why;
+    copies->why_size = why_size;
+    copies_name_failed(copies, what);
+    free(copies);
     return rc;
 }

@@ -1,4 +1,4 @@
-"""`longwired --copy`: an embedded store becomes one in PostgreSQL. Numbers, epochs, keys and sessions are kept, and a copy that is
+"""`longwired --copy`: an embedded store becomes one in PostgreSQL, in one database or several. Numbers, epochs, keys and sessions are kept, and a copy that is
 killed goes on (threats 1, 40)."""
 import contextlib
 import signal
@@ -64,7 +64,7 @@ create function hold() returns trigger language plpgsql as $$begin
     if {row} then perform pg_advisory_lock(1); end if;
     return new;
 end$$;
-create trigger hold before insert on longwire.{table} for each row execute function hold()"""
+create trigger hold before insert or update on longwire.{table} for each row execute function hold()"""
 
 
 @contextlib.contextmanager
@@ -83,7 +83,11 @@ def held_at(postgres, database, table, row):
 
 
 def kill_at(postgres, database, place, arguments):
-    with held_at(postgres, database, *PLACES[place]), subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    kill_held(postgres, database, PLACES[place], arguments)
+
+
+def kill_held(postgres, database, place, arguments):
+    with held_at(postgres, database, *place), subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         wait_until(lambda: process.poll() is not None or postgres.psql("select count(*) from pg_locks where not granted") == "1",
                    lambda: place)
         process.kill()
@@ -128,6 +132,70 @@ def test_everything_is_copied_over_kills(postgres):
             phone.cut()
         server.stop()
         again = copy(server, store)
+        assert again.returncode == 1 and "the target is not empty" in again.stderr, again.stderr
+
+
+def slots_of(postgres, database):
+    return range(*map(int, postgres.psql("select first_slot, last_slot + 1 from longwire.shard", database).split("|")))
+
+
+def of_slots(postgres, database, names):
+    """The first of the channels' names that lies in one of the database's slots."""
+    slots = slots_of(postgres, database)
+    return next(name for name in names if int(postgres.psql(f"select longwire.slot('{name}')", database)) in slots)
+
+
+def start_refused(urls):
+    return subprocess.run([str(LONGWIRED), "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--store", ",".join(urls)],
+                          capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def test_several_databases_are_filled_by_slot_over_kills(postgres):
+    urls = [postgres.create(f"part{number}") for number in range(3)]
+    postgres.init(",".join(urls))
+    listed = [urls[2], urls[0], urls[1]]  # a node believes what the databases say, not the order of its list
+    user = of_slots(postgres, "part1", [f"user:u{number}" for number in range(100)]).split(":")[1]
+    channel = of_slots(postgres, "part2", CHANNELS[8:20])
+    # Which database, and where. The last place lies behind the first database's release.
+    places = [("part2", ("message", f"new.seq = 11 and new.channel = (select id from longwire.channel where name = '{channel}')")),
+              ("part1", ("ledger", "true")),
+              ("part0", ("shard", "new.version > 0"))]
+    with Server() as server:
+        with contextlib.closing(Api(server.url)) as api:
+            fill(api)
+            assert api.call("PUT", f"/v1/groups/crew/members/{user}").status == 200
+            phone = Device(server, user, "phone", Ws)
+            phone.connect()
+            sent(server, "group:crew")
+            phone.ws.frame("message")
+            phone.cut()
+            before, members = told(api), api.get("/v1/groups/crew/members").json
+            first = api.publish("topic:key", b"paid", key="order-1")
+        server.stop()
+        target = ",".join(listed)
+        for database, place in places:
+            kill_held(postgres, database, place, command(server, target))
+            done = start_refused(listed)
+            assert done.returncode == 1 and "is being copied into this database" in done.stderr, (place, done.stderr)
+        assert postgres.psql("select version > 0 from longwire.shard", "part2") == "t"
+        alone = copy(server, urls[1])
+        assert alone.returncode == 1 and "no database of the list has the slots" in alone.stderr, alone.stderr
+        done = copy(server, target)
+        assert done.returncode == 0 and "copied and compared: " in done.stdout, done.stderr + done.stdout
+        assert all(postgres.psql("select count(*) > 3 from longwire.channel", f"part{number}") == "t" for number in range(3))
+        server.flags += ["--store", target]
+        server.start()
+        with contextlib.closing(Api(server.url)) as api:
+            assert told(api) == before and api.get("/v1/groups/crew/members").json == members
+            again = api.publish("topic:key", b"paid", key="order-1")
+            assert again.status == 200 and again.body == first.body
+            ids = [api.publish(channel, b"next").json["id"] for channel in CHANNELS if channel.startswith("topic:")]
+            assert len(set(ids)) == len(ids) and min(ids) > first.json["id"]
+            phone.server = server
+            assert phone.connect()["resumed"] is True
+            phone.cut()
+        server.stop()
+        again = copy(server, target)
         assert again.returncode == 1 and "the target is not empty" in again.stderr, again.stderr
 
 

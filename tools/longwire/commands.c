@@ -680,8 +680,9 @@ static const struct tool_command token = {
 
 static const struct tool_command store = {
     .name = "store", .usage = "copy FROM TO", .run = command_store, .is_local = true,
-    .summary = "copy a server's data directory into a PostgreSQL database",
-    .about = "FROM is the data directory of a server that is stopped, TO the URL of a database that `longwired --init` has just prepared. "
+    .summary = "copy a server's data directory into PostgreSQL",
+    .about = "FROM is the data directory of a server that is stopped, TO the URL of a database that `longwired --init` has just prepared, "
+             "or, with commas between, the URLs of all databases of a cluster. "
              "Numbers, epochs, keys and sessions are kept, so clients go on from where they are. A copy that was ended goes on when "
              "it is begun again. `longwired --copy` does the work, on this machine; name namespaces of your own in "
              "`LONGWIRE_CONFIG`.",

@@ -73,7 +73,10 @@ static void proxied_go_on(struct proxied *proxied, const struct proxy_header *he
     const bool        is_named = ip_is_known(&header->client);
     struct ip_address client   = is_named ? header->client : proxied->peer;
 
-    must(recv(fd, worker->loop.input, header->len, 0) == (ssize_t)header->len);
+    if (recv(fd, worker->loop.input, header->len, 0) != (ssize_t)header->len) {
+        proxied_refuse(proxied, "the connection broke behind the header");
+        return;
+    }
     counter_add(is_named ? &worker->proxies.named : &worker->proxies.local, 1);
     loop_unwatch(&worker->loop, fd);
     proxied_free(proxied);

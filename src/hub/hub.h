@@ -26,6 +26,7 @@
 
 struct hub;
 struct subscription;
+struct subscription_more;  /* in subscription.c */
 
 /* What the hub asks of the server. None of these may call back into the hub before it returns. */
 struct hub_port {
@@ -84,13 +85,8 @@ struct subscription {
     struct list     in_channel;
     struct channel *channel;      /* NULL: not open */
     void           *owner;        /* the session's; the hub hands it back and never looks at it */
-    void           *ticket;       /* of a read under way, else NULL */
-    union {
-        struct hub_page *page;        /* what was read and not yet dealt out, else NULL */
-        uint64_t     claimed;     /* SUB_AHEAD: what the reader said it had */
-    };
+    struct subscription_more *more;  /* what few have at any time: a read, a page …; NULL: none of it */
     uint64_t        next;         /* cursor + 1: the seq to deliver next. Before the channel answers: start.seq + 1 */
-    uint64_t        epoch;        /* the life of the log that the cursor stands in; before: start.epoch */
     uint8_t         state      : 4;  /* enum subscription_state, in hub_priv.h */
     uint8_t         start_kind : 2;
     uint8_t         is_named   : 1;  /* of a session's: the client named its place, which is to be acknowledged */
@@ -112,7 +108,7 @@ struct subscription {
     uint32_t        told_alias;
 };
 
-_Static_assert(sizeof(struct subscription) == 72, "each channel of every idle connection pays for one");
+_Static_assert(sizeof(struct subscription) == 56, "each channel of every idle connection pays for one");
 
 enum look_result {
     LOOK_ENTRY,   /* *ret_entry is next: deliver it, then subscription_step() */
@@ -190,10 +186,7 @@ static inline uint64_t subscription_seen(const struct subscription *sub)
 {
     return sub->next - 1;
 }
-static inline uint64_t subscription_seen_epoch(const struct subscription *sub)
-{
-    return sub->epoch;
-}
+uint64_t subscription_seen_epoch(const struct subscription *sub);
 
 /* --- what comes in --- */
 

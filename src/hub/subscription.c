@@ -11,6 +11,15 @@ struct hub_page {
     struct entry entries[];
 };
 
+/* What a subscription has that does not simply stand at its place in the life of the log that its channel is in. A subscription
+ * that waits for news has none. */
+struct subscription_more {
+    void            *ticket;   /* of a read under way, else NULL */
+    struct hub_page *page;     /* what was read and not yet dealt out, else NULL */
+    uint64_t         claimed;  /* SUB_AHEAD: what the reader said it had */
+    uint64_t         epoch;    /* SUB_EPOCH: the life of the log that the cursor stands in; SUB_JOINING: start.epoch; else 0 */
+};
+
 static void page_free(struct hub_page *page)
 {
     if (page == NULL)
@@ -18,6 +27,67 @@ static void page_free(struct hub_page *page)
     for (size_t i = page->at; i < page->count; i++)
         message_unref(page->entries[i].message);
     free(page);
+}
+
+static struct subscription_more *subscription_need_more(struct subscription *sub)
+{
+    if (sub->more != NULL)
+        return sub->more;
+    sub->more = calloc(1, sizeof *sub->more);
+    must(sub->more != NULL);
+    return sub->more;
+}
+
+static void subscription_drop_more_if_empty(struct subscription *sub)
+{
+    const struct subscription_more *more = sub->more;
+
+    if (more == NULL || more->ticket != NULL || more->page != NULL || more->claimed != 0 || more->epoch != 0)
+        return;
+    free(sub->more);
+    sub->more = NULL;
+}
+
+static struct hub_page *subscription_page(const struct subscription *sub)
+{
+    return sub->more == NULL ? NULL : sub->more->page;
+}
+
+/* Only two states stand in another life of the log than the channel. */
+static bool subscription_has_epoch(enum subscription_state state)
+{
+    return state == SUB_JOINING || state == SUB_EPOCH;
+}
+
+uint64_t subscription_seen_epoch(const struct subscription *sub)
+{
+    if (!subscription_has_epoch((enum subscription_state)sub->state))
+        return sub->channel->epoch;
+    return sub->more == NULL ? 0 : sub->more->epoch;
+}
+
+/* In SUB_EPOCH or SUB_JOINING. */
+static void subscription_set_epoch(struct subscription *sub, uint64_t epoch)
+{
+    if (epoch == 0 && sub->more == NULL)
+        return;
+    subscription_need_more(sub)->epoch = epoch;
+    subscription_drop_more_if_empty(sub);
+}
+
+static void subscription_set_page(struct subscription *sub, struct hub_page *page)
+{
+    if (page == NULL && sub->more == NULL)
+        return;
+    page_free(subscription_need_more(sub)->page);
+    sub->more->page = page;
+    subscription_drop_more_if_empty(sub);
+}
+
+static void subscription_claim(struct subscription *sub, uint64_t claimed)
+{
+    subscription_need_more(sub)->claimed = claimed;
+    subscription_drop_more_if_empty(sub);
 }
 
 void subscription_say_ready(struct subscription *sub, struct hub *hub)
@@ -35,9 +105,10 @@ void subscription_say_ready(struct subscription *sub, struct hub *hub)
 static bool subscription_is_doubtful(const struct subscription *sub)
 {
     const struct channel *channel = sub->channel;
+    uint64_t              epoch   = subscription_seen_epoch(sub);
 
     return sub->start_kind == START_AFTER &&
-           ((sub->epoch != 0 && sub->epoch != channel->epoch) || sub->next - 1 > channel->head);
+           ((epoch != 0 && epoch != channel->epoch) || sub->next - 1 > channel->head);
 }
 
 /* The channel has answered: where does the reader stand? */
@@ -45,6 +116,7 @@ static void subscription_place(struct subscription *sub)
 {
     const struct channel *channel = sub->channel;
     uint64_t              seq     = sub->next - 1;
+    uint64_t              epoch   = subscription_seen_epoch(sub);
 
     sub->state = SUB_PLACED;
     switch ((enum start_kind)sub->start_kind) {
@@ -58,15 +130,15 @@ static void subscription_place(struct subscription *sub)
         sub->state = SUB_FIRST;
         break;
     case START_AFTER:
-        if (sub->epoch != 0 && sub->epoch != channel->epoch) {
+        if (epoch != 0 && epoch != channel->epoch) {
             sub->state = SUB_EPOCH;
             return;  /* cursor and epoch stay what they were until it is told */
         }
         if (seq > channel->head) {
-            sub->state   = SUB_AHEAD;
-            sub->claimed = seq;
-            sub->next    = channel->head + 1;
-        } else if (seq == 0 && sub->epoch == 0) {
+            sub->state = SUB_AHEAD;
+            sub->next  = channel->head + 1;
+            subscription_claim(sub, seq);
+        } else if (seq == 0 && epoch == 0) {
             sub->next  = channel->first;
             sub->state = SUB_FIRST;
         } else {
@@ -74,7 +146,7 @@ static void subscription_place(struct subscription *sub)
         }
         break;
     }
-    sub->epoch = channel->epoch;
+    subscription_set_epoch(sub, 0);
 }
 
 /* The head is known. Places the subscription, unless what its reader says can only be judged by an answer that was
@@ -101,8 +173,8 @@ void subscription_open(struct subscription *sub, struct hub *hub, struct channel
     sub->owner      = owner;
     sub->start_kind = (uint8_t)start.kind;
     sub->next       = start.seq + 1;
-    sub->epoch      = start.epoch;
     sub->state      = SUB_JOINING;
+    subscription_set_epoch(sub, start.epoch);
     sub->answers    = sub->channel->is_asked ? 2 : 1;
     list_push(&sub->channel->subs, &sub->in_channel);
     sub->channel->sub_count++;
@@ -115,27 +187,29 @@ void subscription_open(struct subscription *sub, struct hub *hub, struct channel
     }
 }
 
-/* To another state. Pages stand where the claim of SUB_AHEAD stood. */
+/* To another state, which keeps the life of the log that it stood in if it has one of its own. */
 void subscription_leave(struct subscription *sub, enum subscription_state state)
 {
+    uint64_t epoch = subscription_has_epoch(state) ? subscription_seen_epoch(sub) : 0;
+
     if (sub->state == SUB_AHEAD)
-        sub->page = NULL;
+        subscription_claim(sub, 0);
     sub->state = (uint8_t)state;
+    subscription_set_epoch(sub, epoch);
 }
 
 void subscription_let_go(struct subscription *sub)
 {
-    if (sub->state == SUB_AHEAD)
-        return;  /* nothing is read before the reader is told of it */
-    page_free(sub->page);
-    sub->page = NULL;
+    subscription_set_page(sub, NULL);
 }
 
 static void subscription_cancel(struct subscription *sub, struct hub *hub)
 {
-    if (sub->ticket != NULL)
-        hub->port->cancel(hub->ctx, sub->ticket);
-    sub->ticket = NULL;
+    if (!subscription_is_reading(sub))
+        return;
+    hub->port->cancel(hub->ctx, sub->more->ticket);
+    sub->more->ticket = NULL;
+    subscription_drop_more_if_empty(sub);
 }
 
 void subscription_purge(struct subscription *sub, struct hub *hub, uint64_t head)
@@ -155,6 +229,8 @@ void subscription_close(struct subscription *sub, struct hub *hub, msec now)
         return;
     subscription_cancel(sub, hub);
     subscription_let_go(sub);
+    free(sub->more);
+    sub->more = NULL;
     list_take(&sub->in_channel);
     sub->channel = NULL;
     hub->subscription_count--;
@@ -204,7 +280,7 @@ uint64_t subscription_first_head(const struct subscription *sub)
 
 uint64_t subscription_first_epoch(const struct subscription *sub)
 {
-    return subscription_begins_before_epoch(sub) ? sub->epoch : sub->channel->epoch;
+    return subscription_begins_before_epoch(sub) ? subscription_seen_epoch(sub) : sub->channel->epoch;
 }
 
 bool subscription_is_settled(const struct subscription *sub)
@@ -240,11 +316,6 @@ bool subscription_is_behind(const struct subscription *sub)
 }
 
 /* --- what is next --------------------------------------------------------------------------------------------- */
-
-static struct hub_page *subscription_page(const struct subscription *sub)
-{
-    return sub->state == SUB_AHEAD ? NULL : sub->page;
-}
 
 bool subscription_is_lean(const struct subscription *sub)
 {
@@ -326,7 +397,7 @@ static enum look_result subscription_look_told_first(const struct subscription *
     struct gap            gap;
 
     if (sub->state == SUB_AHEAD)
-        gap = (struct gap){ sub->next, sub->claimed, GAP_AHEAD };
+        gap = (struct gap){ sub->next, sub->more->claimed, GAP_AHEAD };
     else
         /* What stands in the new log before its first kept message can't be delivered. Often that is nothing. */
         gap = (struct gap){ 1, channel->first == 0 ? 0 : channel->first - 1, GAP_EPOCH };
@@ -394,20 +465,20 @@ enum look_result subscription_look_head(struct subscription *sub, struct entry *
 
 bool subscription_is_reading(const struct subscription *sub)
 {
-    return sub->ticket != NULL;
+    return sub->more != NULL && sub->more->ticket != NULL;
 }
 
 void subscription_read(struct subscription *sub, struct hub *hub)
 {
     must(!subscription_is_reading(sub));
     subscription_let_go(sub);
-    hub->port->read(hub->ctx, sub, sub->next - 1, &sub->ticket);
+    hub->port->read(hub->ctx, sub, sub->next - 1, &subscription_need_more(sub)->ticket);
 }
 
 /* Frees the entries before the cursor. */
 static void subscription_trim_page(struct subscription *sub)
 {
-    struct hub_page *page = sub->page;
+    struct hub_page *page = subscription_page(sub);
 
     while (page != NULL && page->at < page->count && entry_last(&page->entries[page->at]) < sub->next)
         message_unref(page->entries[page->at++].message);
@@ -422,7 +493,6 @@ void subscription_step(struct subscription *sub, const struct entry *entry)
     else
         sub->next = entry_last(entry) + 1;
     subscription_leave(sub, SUB_PLACED);
-    sub->epoch = sub->channel->epoch;
     subscription_trim_page(sub);
 }
 
@@ -431,8 +501,8 @@ struct subscription_mark subscription_mark(const struct subscription *sub)
     must(sub->state != SUB_JOINING);
     return (struct subscription_mark){
         .next    = sub->next,
-        .epoch   = sub->epoch,
-        .claimed = sub->state == SUB_AHEAD ? sub->claimed : 0,
+        .epoch   = subscription_seen_epoch(sub),
+        .claimed = sub->state == SUB_AHEAD ? sub->more->claimed : 0,
         .state   = sub->state,
     };
 }
@@ -440,20 +510,22 @@ struct subscription_mark subscription_mark(const struct subscription *sub)
 void subscription_rewind(struct subscription *sub, const struct subscription_mark *mark)
 {
     must(mark->state == SUB_EPOCH || mark->next <= sub->next);
-    sub->next  = mark->next;
-    sub->epoch = mark->epoch;
-    if (sub->state == SUB_EPOCH)
+    sub->next = mark->next;
+    if (sub->state == SUB_EPOCH || mark->state == SUB_EPOCH || mark->epoch != sub->channel->epoch) {
+        subscription_leave(sub, SUB_EPOCH);
+        subscription_set_epoch(sub, mark->epoch);
         return;
+    }
     if (mark->state == SUB_AHEAD && sub->state != SUB_AHEAD) {
-        subscription_let_go(sub);  /* `claimed` shares its memory with the page */
-        sub->claimed = mark->claimed;
+        subscription_let_go(sub);  /* nothing is read before the reader is told of it */
+        subscription_claim(sub, mark->claimed);
     }
     sub->state = mark->state;
 }
 
 bool subscription_is_plain(const struct subscription *sub)
 {
-    return sub->state == SUB_PLACED && sub->page == NULL && sub->ticket == NULL;
+    return sub->state == SUB_PLACED && sub->more == NULL;
 }
 
 void subscription_skip(struct subscription *sub, uint64_t next)
@@ -481,8 +553,9 @@ void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t 
     struct hub_page    *page    = entry_count == 0 ? NULL : page_new(*entries, entry_count);
 
     free(*entries);
-    *entries    = NULL;
-    sub->ticket = NULL;
+    *entries           = NULL;
+    sub->more->ticket = NULL;
+    subscription_drop_more_if_empty(sub);
     if (page == NULL)
         hub_ask_soon(hub, channel);
     if (epoch != 0 && epoch != channel->epoch) {
@@ -493,12 +566,11 @@ void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t 
     if (page == NULL)
         return;
     if (sub->state == SUB_AHEAD) {
-        /* It was rewound to before a gap that must be told first, and the gap's claim stands where a page would. */
+        /* It was rewound to before a gap that must be told first. */
         page_free(page);
         return;
     }
-    subscription_let_go(sub);
-    sub->page = page;
+    subscription_set_page(sub, page);
     subscription_trim_page(sub);
     /* The page shows a newer head than ours. Don't take it over: those messages are already in our mailbox; if the head
      * moved first they would be dropped as old and every reader here would fetch them from the log. Should they be

@@ -399,7 +399,7 @@ void readers_check_end(struct readers *readers)
         promise(readers->world, reader->epoch == log.epoch && reader->seq == log.head,
                 "calm after healing: reader %u has %" PRIu64 "/%" PRIu64 " of %s, the log %" PRIu64 "/%" PRIu64, i,
                 reader->epoch, reader->seq, channel_text(reader), log.epoch, log.head);
-        promise(readers->world, subscription_is_lean(&reader->sub) && reader->sub.ticket == NULL,
+        promise(readers->world, subscription_is_lean(&reader->sub) && !subscription_is_reading(&reader->sub),
                 "nothing is held for reader %u", i);
     }
 }

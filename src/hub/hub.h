@@ -154,6 +154,10 @@ void subscription_rewind(struct subscription *sub, const struct subscription_mar
 bool subscription_is_plain(const struct subscription *sub);
 void subscription_skip(struct subscription *sub, uint64_t next);
 
+/* The owner's: the one behind it in a line of subscriptions. Kept only for those that stand in one. NULL: none. */
+struct subscription *subscription_line(const struct subscription *sub);
+void                 subscription_set_line(struct subscription *sub, struct subscription *behind);
+
 /* Frees the page that was read and not delivered, so that a slow reader costs only a cursor. The page is read again
  * when it is needed. */
 void subscription_let_go(struct subscription *sub);

@@ -14,10 +14,11 @@ struct hub_page {
 /* What a subscription has that does not simply stand at its place in the life of the log that its channel is in. A subscription
  * that waits for news has none. */
 struct subscription_more {
-    void            *ticket;   /* of a read under way, else NULL */
-    struct hub_page *page;     /* what was read and not yet dealt out, else NULL */
-    uint64_t         claimed;  /* SUB_AHEAD: what the reader said it had */
-    uint64_t         epoch;    /* SUB_EPOCH: the life of the log that the cursor stands in; SUB_JOINING: start.epoch; else 0 */
+    void                *ticket;   /* of a read under way, else NULL */
+    struct hub_page     *page;     /* what was read and not yet dealt out, else NULL */
+    uint64_t             claimed;  /* SUB_AHEAD: what the reader said it had */
+    uint64_t             epoch;    /* SUB_EPOCH: the life of the log that the cursor stands in; SUB_JOINING: start.epoch; else 0 */
+    struct subscription *line;     /* the owner's, see subscription_line() */
 };
 
 static void page_free(struct hub_page *page)
@@ -42,10 +43,24 @@ static void subscription_drop_more_if_empty(struct subscription *sub)
 {
     const struct subscription_more *more = sub->more;
 
-    if (more == NULL || more->ticket != NULL || more->page != NULL || more->claimed != 0 || more->epoch != 0)
+    if (more == NULL || more->ticket != NULL || more->page != NULL || more->claimed != 0 || more->epoch != 0 ||
+        more->line != NULL)
         return;
     free(sub->more);
     sub->more = NULL;
+}
+
+struct subscription *subscription_line(const struct subscription *sub)
+{
+    return sub->more == NULL ? NULL : sub->more->line;
+}
+
+void subscription_set_line(struct subscription *sub, struct subscription *behind)
+{
+    if (behind == NULL && sub->more == NULL)
+        return;
+    subscription_need_more(sub)->line = behind;
+    subscription_drop_more_if_empty(sub);
 }
 
 static struct hub_page *subscription_page(const struct subscription *sub)
@@ -525,7 +540,7 @@ void subscription_rewind(struct subscription *sub, const struct subscription_mar
 
 bool subscription_is_plain(const struct subscription *sub)
 {
-    return sub->state == SUB_PLACED && sub->more == NULL;
+    return sub->state == SUB_PLACED && subscription_is_lean(sub) && !subscription_is_reading(sub);
 }
 
 void subscription_skip(struct subscription *sub, uint64_t next)

@@ -205,7 +205,7 @@ void link_tell_all_placed(struct link *link)
     if (sub == NULL || reader->unplaced_count == 0 || link->is_over)
         return;
     do {
-        sub = sub->next_ready;
+        sub = reader_sub_line(sub);
         link_tell_placed(link, sub);
     } while (!link->is_over && reader->unplaced_count > 0 && sub != reader->ready);
 }

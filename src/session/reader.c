@@ -41,22 +41,25 @@ static void reader_list(struct reader *reader, struct reader_sub *sub)
     if (sub->sub.is_listed)
         return;
     sub->sub.is_listed = true;
-    if (reader->ready == NULL)
+    if (reader->ready == NULL) {
         reader->ready = sub;
-    else
-        sub->next_ready = reader->ready->next_ready;
-    reader->ready->next_ready = sub;
+        return;
+    }
+    subscription_set_line(&sub->sub, &reader_sub_line(reader->ready)->sub);
+    subscription_set_line(&reader->ready->sub, &sub->sub);
 }
 
 static void reader_unlist_next(struct reader *reader, struct reader_sub *before)
 {
-    struct reader_sub *sub = before->next_ready;
+    struct reader_sub *sub = reader_sub_line(before), *behind = reader_sub_line(sub);
 
     must(sub->sub.is_listed);
-    before->next_ready = sub->next_ready;
+    subscription_set_line(&sub->sub, NULL);
     if (sub == before)
         reader->ready = NULL;
-    else if (sub == reader->ready)
+    else
+        subscription_set_line(&before->sub, behind == before ? NULL : &behind->sub);
+    if (sub == reader->ready)
         reader->ready = before;
     sub->sub.is_listed = sub->sub.is_in_line = false;
 }
@@ -67,15 +70,15 @@ static void reader_unlist(struct reader *reader, struct reader_sub *sub)
 
     if (!sub->sub.is_listed)
         return;
-    while (before->next_ready != sub)
-        before = before->next_ready;
+    while (reader_sub_line(before) != sub)
+        before = reader_sub_line(before);
     reader_unlist_next(reader, before);
 }
 
 /* The first becomes the last. */
 static void reader_stand_in_line(struct reader *reader)
 {
-    reader->ready                 = reader->ready->next_ready;
+    reader->ready                 = reader_sub_line(reader->ready);
     reader->ready->sub.is_in_line = true;
 }
 

@@ -37,7 +37,6 @@ struct reader_sub {
                                       * is_noted: link_note_subscribed() has told it;
                                       * is_heard: its link shows what it draws to instruction_note() */
     struct reader_sub  *next;        /* in reader.subs */
-    struct reader_sub  *next_ready;  /* in reader.ready */
 };
 
 struct reader {
@@ -89,10 +88,17 @@ struct reader_sub *reader_look(struct reader *reader, struct reader_shared *shar
 enum look_result reader_look_at(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec wall,
                                 struct entry *ret_entry);
 
+/* Of a subscription in reader.ready: the one behind it, which is itself if it is alone. */
+static inline struct reader_sub *reader_sub_line(const struct reader_sub *sub)
+{
+    struct subscription *behind = subscription_line(&sub->sub);
+    return behind == NULL ? (struct reader_sub *)(uintptr_t)sub : container_of(behind, struct reader_sub, sub);
+}
+
 /* The subscription that would be looked at first; NULL: none. */
 static inline struct reader_sub *reader_first(const struct reader *reader)
 {
-    return reader->ready == NULL ? NULL : reader->ready->next_ready;
+    return reader->ready == NULL ? NULL : reader_sub_line(reader->ready);
 }
 /* The first one was sent all before `next` (see subscription_skip()) and has nothing more to say. */
 void reader_skip_first(struct reader *reader, uint64_t next);

@@ -173,7 +173,7 @@ struct stream *h1_open_websocket(struct http_exchange *http, const struct ws_han
 
     ws_accept(shake->key, accept);
     h1_put_switch(first, h1_exchange_of(http), span_of(accept, sizeof accept),
-                  shake->is_protocol_found ? protocol : SPAN(""));
+                  shake->is_protocol_found ? protocol : SPAN(""), ws_extensions(shake->window));
     return h1_exchange_take_stream(h1_exchange_of(http), unread);
 }
 

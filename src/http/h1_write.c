@@ -96,7 +96,8 @@ void h1_put_stream_head(struct buf *buf, const struct h1_exchange *exchange, con
     buf_put_lit(buf, "\r\n");
 }
 
-void h1_put_switch(struct buf *buf, const struct h1_exchange *exchange, struct span accept, struct span protocol)
+void h1_put_switch(struct buf *buf, const struct h1_exchange *exchange, struct span accept, struct span protocol,
+                   struct span extensions)
 {
     put_status(buf, 101);
     put_field(buf, SPAN("Upgrade"), SPAN("websocket"));
@@ -105,6 +106,8 @@ void h1_put_switch(struct buf *buf, const struct h1_exchange *exchange, struct s
     put_field(buf, SPAN("Sec-WebSocket-Accept"), accept);
     if (protocol.len > 0)
         put_field(buf, SPAN("Sec-WebSocket-Protocol"), protocol);
+    if (extensions.len > 0)
+        put_field(buf, SPAN("Sec-WebSocket-Extensions"), extensions);
     struct http_field fields[CORS_FIELDS_MAX];
     put_fields(buf, fields, cors_fields(&exchange->http, fields));
     buf_put_lit(buf, "\r\n");

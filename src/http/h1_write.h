@@ -10,7 +10,8 @@ void h1_put_answer(struct buf *buf, const struct h1_exchange *exchange, const st
 void h1_put_stream_head(struct buf *buf, const struct h1_exchange *exchange, const struct http_answer *head,
                         bool is_chunked);
 /* 101: the connection becomes a WebSocket (RFC 6455 4.2.2). `protocol` empty: none was agreed on. */
-void h1_put_switch(struct buf *buf, const struct h1_exchange *exchange, struct span accept, struct span protocol);
+void h1_put_switch(struct buf *buf, const struct h1_exchange *exchange, struct span accept, struct span protocol,
+                   struct span extensions);
 void h1_put_continue(struct buf *buf);
 /* An answer to a connection that has sent no request and will be closed. */
 void h1_put_refusal(struct buf *buf, struct http_server *server, const struct http_refusal *refusal);

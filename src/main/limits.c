@@ -147,6 +147,7 @@ struct session_limits session_limits_of(const struct settings *settings, unsigne
         .echo_silence_ms        = settings->slow_reader_timeout_s * 1000,
         .connection_key_header  = settings->connection_key_header,
         .has_echo               = settings->diagnostic_echo,
+        .has_compression        = settings->websocket_compression == WEBSOCKET_COMPRESSION_ON,
         .presence_lease_ms      = settings->presence_lease_s * 1000,
         .ticket_ttl_ms          = settings->ticket_ttl_s * 1000,
     };

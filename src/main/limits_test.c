@@ -31,6 +31,7 @@ static const struct { const char *name; size_t offset, size; } fields[] = {
     FIELD(session.close_timeout_ms), FIELD(session.channels_max),
     FIELD(session.frame_bytes_max), FIELD(session.gathered_bytes_max), FIELD(session.gather_timeout_ms),
     FIELD(session.waiting_publishes_max), FIELD(session.echo_bytes_max), FIELD(session.has_echo),
+    FIELD(session.has_compression),
     FIELD(api.payload_bytes_max), FIELD(api.batch_bytes_max), FIELD(api.batch_messages_max),
     FIELD(api.history_limit_max), FIELD(api.history_bytes_max), FIELD(shard.hub.linger_ms),
     FIELD(shard.page_count_max), FIELD(shard.page_bytes_max), FIELD(shard.publish_count_max),

@@ -116,6 +116,16 @@ static void put_sessions(struct buf *out, const struct server *server)
                      offsetof(struct worker, sessions.counters.bytes));
     put_one(out, "longwire_sends_total", "counter", "System calls that sent frames.",
             SUM(server, sessions.counters.writes));
+    put_one(out, "longwire_compressed_messages_total", "counter",
+            "Messages that were compressed for WebSockets, each once for all its receivers.",
+            SUM(server, sessions.frames.compressed.messages));
+    put_one(out, "longwire_compressed_bytes_before_total", "counter", "Their bytes before that …",
+            SUM(server, sessions.frames.compressed.bytes_before));
+    put_one(out, "longwire_compressed_bytes_after_total", "counter", "… and after it.",
+            SUM(server, sessions.frames.compressed.bytes_after));
+    put_one(out, "longwire_uncompressed_messages_total", "counter",
+            "Messages for WebSockets with compression that stayed as they were: too short, compressed already, or not shorter afterwards.",
+            SUM(server, sessions.frames.compressed.left_plain));
     put_one(out, "longwire_gaps_total", "counter", "Gaps told to subscribers.", SUM(server, sessions.counters.gaps));
     put_one(out, "longwire_notifies_total", "counter", "Heads told to subscribers in mode notify.",
             SUM(server, sessions.counters.notifies));

@@ -233,7 +233,7 @@ struct frame *client_encode(struct link *link, struct reader_sub *sub, const str
 
     if (entry->message != NULL && subscription_is_alone(&sub->sub))
         return frames_make_alone(&link->worker->frames, entry->message, (enum encoding)link->encoding, &sub->sub.told_alias);
-    if (entry->message != NULL && (link->encoding == ENCODING_BIN || link->encoding == ENCODING_WS_BIN))
+    if (entry->message != NULL && encoding_is_binary(link->encoding))
         return frames_get_told(&link->worker->frames, entry->message, (enum encoding)link->encoding,
                                &sub->sub.told_alias);
     if (entry->message != NULL)

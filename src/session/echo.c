@@ -17,6 +17,7 @@ struct echo {
     struct list    link;      /* in worker.echoes */
     struct timer   timer;     /* ends an echo that is silent; after our Close: ends the wait for the client's */
     struct ws      ws;
+    enum ws_window window;
     struct buf     in;        /* read and not yet given to the codec: the beginning of a control frame that was cut */
     struct buf     message;   /* what has come of the message under way */
     struct buf     out;
@@ -44,16 +45,34 @@ static void echo_close(struct echo *echo, uint16_t code, struct span reason)
     ws_put_close(&echo->out, code, reason);
 }
 
+/* All of a message. A compressed one goes back compressed, if that pays: so a client can try both ways. */
+static void echo_on_message(struct echo *echo, const struct ws_piece *last)
+{
+    struct span      message  = buf_span(&echo->message);
+    enum ws_inflated inflated = WS_INFLATED;
+    struct buf       deflated;
+
+    if (last->is_deflated)
+        inflated = ws_inflate(&echo->worker->inflater, last->opcode, message, echo->ws.message_bytes_max, &message);
+    buf_init(&deflated, SIZE_MAX / 2);
+    if (inflated != WS_INFLATED)
+        echo_close(echo, ws_inflated_code(inflated), span_str(ws_inflated_reason(inflated)));
+    else if (last->is_deflated && ws_deflate(&echo->worker->frames.deflater, echo->window, message, &deflated))
+        ws_put_frame(&echo->out, last->opcode | WS_DEFLATED, buf_span(&deflated));
+    else
+        ws_put_frame(&echo->out, last->opcode, message);
+    buf_fini(&deflated);
+    buf_fini(&echo->message);
+}
+
 static void echo_on_piece(struct echo *echo, enum ws_event event, const struct ws_piece *piece)
 {
     if (event == WS_FAULT) {
         echo_close(echo, piece->code, piece->bytes);
     } else if (event == WS_DATA) {
         buf_put(&echo->message, piece->bytes);
-        if (piece->is_last) {
-            ws_put_frame(&echo->out, piece->opcode, buf_span(&echo->message));
-            buf_fini(&echo->message);
-        }
+        if (piece->is_last)
+            echo_on_message(echo, piece);
     } else if (piece->opcode == WS_PING) {
         ws_put_frame(&echo->out, WS_PONG, piece->bytes);
     } else if (piece->opcode == WS_CLOSE) {
@@ -151,7 +170,10 @@ static void echo_open(struct session_worker *worker, struct http_exchange *excha
     echo->timer.fire = echo_on_timer;
     ws_init(&echo->ws, worker->limits.echo_bytes_max, ECHO_FRAGMENTS_MAX);
     buf_init(&echo->in, SIZE_MAX / 2);
-    buf_init(&echo->message, worker->limits.echo_bytes_max);
+    echo->window = shake->window;
+    if (shake->window != WS_WINDOW_NONE)
+        ws_allow_deflate(&echo->ws);
+    buf_init(&echo->message, 2 * (size_t)worker->limits.echo_bytes_max);
     buf_init(&echo->out, SIZE_MAX / 2);
     echo->stream = http_open_websocket(worker->server, exchange, shake, SPAN(""), &echo->out, &echo->in);
     stream_hand_over(echo->stream, &echo_events, echo);
@@ -189,8 +211,11 @@ void session_serve_echo(struct session_worker *worker, struct http_exchange *exc
         return;
     }
     if (request->head->is_websocket) {
-        if (ws_handshake_or_refuse(worker->server, exchange, request, NULL, 0, &shake))
-            echo_open(worker, exchange, &shake);
+        if (!ws_handshake_or_refuse(worker->server, exchange, request, NULL, 0, &shake))
+            return;
+        if (!worker->limits.has_compression)
+            shake.window = WS_WINDOW_NONE;
+        echo_open(worker, exchange, &shake);
         return;
     }
     /* An answer is as long as its body: while many wait for clients to read them, none is added. */

@@ -14,6 +14,7 @@ void frames_init(struct frames *frames)
     memset(frames, 0, sizeof *frames);
     buf_init(&frames->scratch, UINT32_MAX / 2);
     buf_init(&frames->token, TOKEN_TEXT_BYTES_MAX);
+    buf_init(&frames->deflated, UINT32_MAX / 2);
     alias_table_init(&frames->aliases, BIN_ALIAS_COUNT);
 }
 
@@ -33,6 +34,7 @@ void frames_empty(struct frames *frames)
     for (size_t i = 0; i < FRAMES_CACHED_MAX; i++)
         frames_drop(frames, i);
     buf_fini(&frames->scratch);
+    buf_fini(&frames->deflated);
 }
 
 void frames_tick(struct frames *frames)
@@ -52,6 +54,7 @@ void frames_fini(struct frames *frames)
     frames_empty(frames);
     buf_fini(&frames->token);
     alias_table_fini(&frames->aliases);
+    ws_deflater_fini(&frames->deflater);
 }
 
 static struct frame *frame_alloc(size_t len)
@@ -112,20 +115,65 @@ static struct span token_of(struct frames *frames, const struct message *message
     return buf_span(&frames->token);
 }
 
-/* Each frame as a WebSocket message, without its length: the message has an end of its own. */
-static struct frame *frame_new_websocket(struct span frames)
+/* --- WebSocket messages --- */
+
+static bool frames_try_deflate(struct frames *frames, const struct message *message, struct span payload, enum ws_window window)
+{
+    buf_clear(&frames->deflated);
+    if (payload.len < FRAMES_DEFLATE_BYTES_MIN || ws_media_is_compressed(message_media(message)) ||
+        !ws_deflate(&frames->deflater, window, payload, &frames->deflated)) {
+        counter_add(&frames->compressed.left_plain, 1);
+        return false;
+    }
+    counter_add(&frames->compressed.messages, 1);
+    counter_add(&frames->compressed.bytes_before, payload.len);
+    counter_add(&frames->compressed.bytes_after, frames->deflated.len);
+    return true;
+}
+
+/* What is sent for this payload: itself or, if it could be made shorter, that; *ret_head is the frame's head. */
+static struct span frames_pack(struct frames *frames, const struct message *message, unsigned opcode, struct span payload,
+                               enum ws_window window, char head[static WS_HEAD_BYTES_MAX], size_t *ret_head_len)
+{
+    if (window != WS_WINDOW_NONE && frames_try_deflate(frames, message, payload, window)) {
+        payload = buf_span(&frames->deflated);
+        opcode |= WS_DEFLATED;
+    }
+    *ret_head_len = ws_put_head(head, opcode, payload.len);
+    return payload;
+}
+
+static struct frame *frames_make_text(struct frames *frames, const struct message *message, enum ws_window window)
+{
+    char        head[WS_HEAD_BYTES_MAX];
+    size_t      head_len;
+
+    json_put_message(&frames->scratch, message);
+    struct span   payload = frames_pack(frames, message, WS_TEXT, buf_span(&frames->scratch), window, head, &head_len);
+    struct frame *frame   = frame_alloc(head_len + payload.len);
+    memcpy(frame->bytes, head, head_len);
+    memcpy(frame->bytes + head_len, payload.at, payload.len);
+    return frame;
+}
+
+/* Each frame as a WebSocket message, without its length: the message has an end of its own. An announcement is short, and stays
+ * plain. */
+static struct frame *frames_wrap_binary(struct frames *frames, const struct message *message, struct span bare,
+                                        enum ws_window window)
 {
     struct buf       wrapped;
     struct span      inside;
     struct bin_fault fault;
-    size_t           used;
+    size_t           used, head_len;
 
     buf_init(&wrapped, UINT32_MAX / 2);
-    for (; frames.len > 0; frames = span_skip(frames, used)) {
-        must(bin_split(frames, UINT32_MAX, &inside, &used, &fault) == BIN_SPLIT_FRAME);
-        char head[WS_HEAD_BYTES_MAX];
-        buf_put(&wrapped, span_of(head, ws_put_head(head, WS_BINARY, inside.len)));
-        buf_put(&wrapped, inside);
+    for (; bare.len > 0; bare = span_skip(bare, used)) {
+        must(bin_split(bare, UINT32_MAX, &inside, &used, &fault) == BIN_SPLIT_FRAME);
+        char        head[WS_HEAD_BYTES_MAX];
+        bool        is_last = used == bare.len;
+        struct span payload = frames_pack(frames, message, WS_BINARY, inside, is_last ? window : WS_WINDOW_NONE, head, &head_len);
+        buf_put(&wrapped, span_of(head, head_len));
+        buf_put(&wrapped, payload);
     }
     struct frame *frame = frame_new(buf_span(&wrapped));
     buf_fini(&wrapped);
@@ -133,7 +181,7 @@ static struct frame *frame_new_websocket(struct span frames)
 }
 
 static struct frame *frames_make_bin(struct frames *frames, const struct alias *alias, const struct message *message,
-                                     bool is_told, bool is_ws)
+                                     bool is_told, bool is_ws, enum ws_window window)
 {
     struct buf *scratch = &frames->scratch;
 
@@ -141,7 +189,7 @@ static struct frame *frames_make_bin(struct frames *frames, const struct alias *
     if (is_told && alias != NULL)
         alias_put_announcement(scratch, alias);
     alias_put_message(scratch, alias, message);
-    struct frame *frame = is_ws ? frame_new_websocket(buf_span(scratch)) : frame_new(buf_span(scratch));
+    struct frame *frame = is_ws ? frames_wrap_binary(frames, message, buf_span(scratch), window) : frame_new(buf_span(scratch));
     if (alias != NULL) {
         frame->alias        = alias->number;
         frame->announcement = alias->announcement;
@@ -149,21 +197,31 @@ static struct frame *frames_make_bin(struct frames *frames, const struct alias *
     return frame;
 }
 
+static bool encoding_is_told(enum encoding encoding)
+{
+    return encoding_plain(encoding) == ENCODING_BIN_TOLD || encoding_plain(encoding) == ENCODING_WS_BIN_TOLD;
+}
+
+static bool encoding_is_ws_bin(enum encoding encoding)
+{
+    return encoding_plain(encoding) == ENCODING_WS_BIN || encoding_plain(encoding) == ENCODING_WS_BIN_TOLD;
+}
+
+/* The same with the announcement in front. */
+static enum encoding encoding_told(enum encoding encoding)
+{
+    return encoding_with(encoding_plain(encoding) == ENCODING_BIN ? ENCODING_BIN_TOLD : ENCODING_WS_BIN_TOLD,
+                         encoding_window(encoding));
+}
+
 static struct frame *frames_make(struct frames *frames, const struct message *message, enum encoding encoding)
 {
     struct buf *scratch = &frames->scratch;
 
     buf_clear(scratch);
-    switch (encoding) {
-    case ENCODING_WS_JSON: {
-        char head[WS_HEAD_BYTES_MAX];
-        json_put_message(scratch, message);
-        size_t        head_len = ws_put_head(head, WS_TEXT, scratch->len);
-        struct frame *frame    = frame_alloc(head_len + scratch->len);
-        memcpy(frame->bytes, head, head_len);
-        memcpy(frame->bytes + head_len, scratch->at, scratch->len);
-        return frame;
-    }
+    switch (encoding_plain(encoding)) {
+    case ENCODING_WS_JSON:
+        return frames_make_text(frames, message, encoding_window(encoding));
     case ENCODING_SSE:
         sse_put_message(scratch, message, token_of(frames, message));
         return frame_new_chunk(buf_span(scratch));
@@ -182,8 +240,7 @@ static struct frame *frames_make(struct frames *frames, const struct message *me
     case ENCODING_WS_BIN:
     case ENCODING_WS_BIN_TOLD:
         return frames_make_bin(frames, alias_table_get(&frames->aliases, message), message,
-                               encoding == ENCODING_BIN_TOLD || encoding == ENCODING_WS_BIN_TOLD,
-                               encoding == ENCODING_WS_BIN || encoding == ENCODING_WS_BIN_TOLD);
+                               encoding_is_told(encoding), encoding_is_ws_bin(encoding), encoding_window(encoding));
     case ENCODING_PRIVATE:
         must(!"private frames are made by their session");
         break;
@@ -229,11 +286,11 @@ struct frame *frames_get_told(struct frames *frames, struct message *message, en
 {
     struct frame *frame = frames_get(frames, message, encoding);
 
-    must(encoding == ENCODING_BIN || encoding == ENCODING_WS_BIN);
+    must(encoding_is_binary(encoding));
     if (frame->announcement == 0 || frame->announcement == *told_alias)
         return frame;
     frame_unref(frame);
-    frame       = frames_get(frames, message, encoding == ENCODING_BIN ? ENCODING_BIN_TOLD : ENCODING_WS_BIN_TOLD);
+    frame       = frames_get(frames, message, encoding_told(encoding));
     *told_alias = frame->announcement;
     return frame;
 }
@@ -241,12 +298,12 @@ struct frame *frames_get_told(struct frames *frames, struct message *message, en
 struct frame *frames_make_alone(struct frames *frames, const struct message *message, enum encoding encoding,
                                 uint32_t *told_alias)
 {
-    if (encoding != ENCODING_BIN && encoding != ENCODING_WS_BIN)
+    if (!encoding_is_binary(encoding))
         return frames_make(frames, message, encoding);
 
     const struct alias *alias = alias_table_get(&frames->aliases, message);
     bool is_news = alias != NULL && alias->announcement != *told_alias;
     if (is_news)
         *told_alias = alias->announcement;
-    return frames_make_bin(frames, alias, message, is_news, encoding == ENCODING_WS_BIN);
+    return frames_make_bin(frames, alias, message, is_news, encoding_is_ws_bin(encoding), encoding_window(encoding));
 }

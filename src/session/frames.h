@@ -7,6 +7,8 @@
 #define SESSION_FRAMES_H
 
 #include "base/buf.h"
+#include "base/counter.h"
+#include "codec/ws/ws_deflate.h"
 #include "message/message.h"
 #include "session/alias_table.h"
 
@@ -21,6 +23,41 @@ enum encoding {
     ENCODING_WS_BIN,        /* a WebSocket binary message */
     ENCODING_WS_BIN_TOLD,   /* two: the announcement and the message */
     ENCODING_PRIVATE,  /* differs from link to link, and is not made here */
+};
+
+/* An encoding of WebSocket messages that are compressed, if that pays, is the plain one and the window that was agreed: one encoding
+ * more, so that a message is compressed once for all links that agreed on the same. Links of other encodings have no window. */
+enum { ENCODING_WINDOW_SHIFT = 4 };
+
+static inline enum encoding encoding_with(enum encoding plain, enum ws_window window)
+{
+    return (enum encoding)((unsigned)plain | (unsigned)(window == WS_WINDOW_ANY ? WS_WINDOW_15 : window) << ENCODING_WINDOW_SHIFT);
+}
+
+static inline enum encoding encoding_plain(unsigned encoding)
+{
+    return (enum encoding)(encoding & ((1u << ENCODING_WINDOW_SHIFT) - 1));
+}
+
+static inline enum ws_window encoding_window(unsigned encoding)
+{
+    return (enum ws_window)(encoding >> ENCODING_WINDOW_SHIFT);
+}
+
+/* Frames that use aliases. */
+static inline bool encoding_is_binary(unsigned encoding)
+{
+    return encoding_plain(encoding) == ENCODING_BIN || encoding_plain(encoding) == ENCODING_WS_BIN;
+}
+
+/* Shorter ones are not compressed: docs/decisions/0122-a-message-is-compressed-once.md. */
+enum { FRAMES_DEFLATE_BYTES_MIN = 256 };
+
+/* Of messages with a window. */
+struct deflate_counters {
+    struct counter messages;      /* that were compressed, each counted once however many links it has */
+    struct counter bytes_before, bytes_after;
+    struct counter left_plain;    /* too short, of a media type that is compressed already, or not shorter afterwards */
 };
 
 enum { FRAMES_CACHED_MAX = 512, FRAMES_CACHED_BYTES_MAX = 8 * 1024 * 1024 };
@@ -49,7 +86,10 @@ struct frames {
     size_t     bytes;
     struct buf scratch;   /* where frames are put together */
     struct buf token;
+    struct buf deflated;
     struct alias_table aliases;
+    struct ws_deflater deflater;
+    struct deflate_counters compressed;
 };
 
 void frames_init(struct frames *frames);
@@ -59,7 +99,7 @@ void frames_fini(struct frames *frames);
  * go of other frames. One frame alone may be longer than all may be together, until frames_trim(). */
 struct frame *frames_get(struct frames *frames, struct message *message, enum encoding encoding);
 
-/* The same for a binary encoding (ENCODING_BIN or ENCODING_WS_BIN) and a subscription whose link was told *told_alias last:
+/* The same for a binary encoding (ENCODING_BIN or ENCODING_WS_BIN, with or without a window) and a subscription whose link was told *told_alias last:
  * the announcement comes before the frame if that is needed, and *told_alias becomes what the link knows then. */
 struct frame *frames_get_told(struct frames *frames, struct message *message, enum encoding encoding,
                               uint32_t *told_alias);

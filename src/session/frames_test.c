@@ -153,6 +153,91 @@ static void a_frame_for_one_link_stays_out_of_the_cache(void **state)
     setting_free(setting);
 }
 
+/* RFC 7692 6: the first byte of a compressed message has RSV1. */
+static bool is_deflated(const struct frame *frame)
+{
+    return (frame->bytes[0] & WS_DEFLATED) != 0;
+}
+
+static void a_message_is_compressed_once_a_window(void **state)
+{
+    (void)state;
+    struct setting *setting = setting_new();
+    struct frames  *frames  = &setting->frames;
+    struct message *message = message_of(setting, 1, 3000);
+    uint64_t        count   = 0;
+
+    for (enum encoding plain = ENCODING_WS_JSON; plain <= ENCODING_WS_BIN; plain += ENCODING_WS_BIN - ENCODING_WS_JSON)
+        for (enum ws_window window = WS_WINDOW_9; window <= WS_WINDOW_15; window++) {
+            struct frame *first = frames_get(frames, message, encoding_with(plain, window));
+            struct frame *again = frames_get(frames, message, encoding_with(plain, window));
+            assert_ptr_equal(first, again);
+            assert_true(is_deflated(first) && first->len < 300);
+            assert_int_equal(counter_get(&frames->compressed.messages), ++count);
+            frame_unref(first);
+            frame_unref(again);
+        }
+    assert_int_equal(encoding_with(ENCODING_WS_JSON, WS_WINDOW_ANY), encoding_with(ENCODING_WS_JSON, WS_WINDOW_15));
+    struct frame *plain = frames_get(frames, message, ENCODING_WS_JSON);
+    assert_true(!is_deflated(plain) && plain->len > 3000);
+    frame_unref(plain);
+    message_unref(message);
+    setting_free(setting);
+}
+
+/* An announcement and the message behind it: only the message is compressed. */
+static void an_announcement_stays_plain(void **state)
+{
+    (void)state;
+    struct setting *setting = setting_new();
+    struct frames  *frames  = &setting->frames;
+    enum encoding   packed  = encoding_with(ENCODING_WS_BIN, WS_WINDOW_15);
+
+    for (uint64_t seq = 1; seq <= 4; seq++) {  /* an alias is given to a channel that comes again */
+        struct message *message = message_of(setting, seq, 3000);
+        uint32_t        told = 0, told_again = 0;
+        struct frame   *frame = frames_get_told(frames, message, packed, &told);
+        struct frame   *alone = frames_make_alone(frames, message, packed, &told_again);
+        assert_true(is_deflated(frame) == (told == 0) && frame->len < 400);
+        assert_int_equal(told, told_again);
+        assert_true(span_eq(frame_span(frame, false), frame_span(alone, false)));
+        if (told != 0)
+            assert_true((frame->bytes[2 + (uint8_t)frame->bytes[1]] & WS_DEFLATED) != 0);
+        frame_unref(frame);
+        frame_unref(alone);
+        message_unref(message);
+    }
+    setting_free(setting);
+}
+
+static void what_does_not_pay_is_not_compressed(void **state)
+{
+    (void)state;
+    static const struct { const char *name; size_t len; bool is_noise; struct span media; } rows[] = {
+        { "short", 40, false, SPAN("text/plain") },
+        { "a picture", 3000, false, SPAN("image/png") },
+        { "noise", 3000, true, SPAN("text/plain") },
+    };
+    struct setting *setting = setting_new();
+    struct frames  *frames  = &setting->frames;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct message *message = message_new(setting->name, MESSAGE_PLAIN, NULL, (uint32_t)rows[i].len, rows[i].media, SPAN(""));
+        uint32_t        noise   = 1;
+        for (size_t at = 0; at < rows[i].len; at++)
+            message->bytes[at] = rows[i].is_noise ? (char)((noise = noise * 1664525 + 1013904223) >> 24) : 'x';
+        message->seq = message->id = i + 1;
+        struct frame *frame = frames_get(frames, message, encoding_with(ENCODING_WS_BIN, WS_WINDOW_15));
+        if (is_deflated(frame) || frame->len < rows[i].len)
+            fail_msg("%s", rows[i].name);
+        assert_int_equal(counter_get(&frames->compressed.left_plain), i + 1);
+        frame_unref(frame);
+        message_unref(message);
+    }
+    assert_int_equal(counter_get(&frames->compressed.messages), 0);
+    setting_free(setting);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +245,9 @@ int main(void)
         cmocka_unit_test(a_frame_for_one_link_stays_out_of_the_cache),
         cmocka_unit_test(a_chunk_says_its_size),
         cmocka_unit_test(the_cache_stays_below_its_maximum),
+        cmocka_unit_test(a_message_is_compressed_once_a_window),
+        cmocka_unit_test(an_announcement_stays_plain),
+        cmocka_unit_test(what_does_not_pay_is_not_compressed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,7 @@ struct session_limits {
     msec     ticket_ttl_ms;           /* how long a ticket is good, if the token does not end before */
     msec     member_check_ms;         /* member_check.h; 0: never, as on a node alone */
     bool     has_echo;
+    bool     has_compression;         /* permessage-deflate for WebSockets that are opened from now on */
 };
 
 #endif

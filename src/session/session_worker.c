@@ -35,6 +35,7 @@ void session_worker_init(struct session_worker *worker)
     presence_follows_init(&worker->presence, worker->shard->loop);
     worker->index = (struct link_index){ 0 };
     frames_init(&worker->frames);
+    ws_inflater_init(&worker->inflater);
     frame_batch_init(&worker->batch);
     cut_frames_init(&worker->cuts, worker->hash_key, link_let_cut_go);
     dialect_scratch_init(&worker->dialect_scratch);
@@ -54,6 +55,7 @@ void session_worker_fini(struct session_worker *worker)
     presence_follows_fini(&worker->presence);
     frame_batch_fini(&worker->batch);
     frames_fini(&worker->frames);
+    ws_inflater_fini(&worker->inflater);
     dialect_scratch_fini(&worker->dialect_scratch);
     networks_fini(&worker->networks);
     free(worker->places);
@@ -132,6 +134,7 @@ void session_worker_tick(struct session_worker *worker)
     member_check_tick(worker);
     link_index_tick(&worker->index, worker->loop->now);
     frames_tick(&worker->frames);
+    ws_inflater_trim(&worker->inflater);
     dialect_scratch_trim(&worker->dialect_scratch);
     counter_set(&worker->counters.networks, worker->networks.count);
 }

@@ -71,6 +71,7 @@ struct session_worker {
     struct list                dirty;            /* links with something to draw this turn */
     struct list                instructions;     /* of back ends, which links have drawn this turn: instruction.h */
     struct frames              frames;
+    struct ws_inflater         inflater;         /* of what clients have compressed; one message at a time */
     struct frame_batch         batch;
     struct cut_frames          cuts;
     struct dialect_scratch     dialect_scratch;

@@ -4,12 +4,14 @@
 #include "base/must.h"
 #include "session/ws_session.h"
 
+enum { WS_BLOATED_BYTES_MIN = 64 * 1024, WS_BLOATED_FACTOR = 100, WS_BLOATED_COUNTS = 10 };
+
 _Static_assert((int)WS_CONTROL_BYTES_MAX <= (int)CLIENT_REST_BYTES_MAX,
                "ws_feed() leaves the beginning of a control frame");
 
 static bool ws_session_is_binary(const struct ws_session *session)
 {
-    return session->client.link.encoding == ENCODING_WS_BIN;
+    return encoding_plain(session->client.link.encoding) == ENCODING_WS_BIN;
 }
 
 /* False: its subprotocol has no such messages, and the session closes. */
@@ -26,13 +28,69 @@ static bool ws_session_check_opcode(struct ws_session *session, enum ws_opcode o
 }
 
 /* Does it bring nothing? A binary ping or pong is its type alone. */
-static bool ws_piece_is_idle(const struct ws_session *session, const struct ws_piece *piece)
+static bool ws_message_is_idle(const struct ws_session *session, struct span message)
 {
-    return piece->is_first && piece->is_last && piece->bytes.len <= (ws_session_is_binary(session) ? 1 : 0);
+    return message.len <= (ws_session_is_binary(session) ? 1 : 0);
 }
 
-static void ws_session_take_message(struct ws_session *session, struct span message)
+/* The client broke the protocol. */
+static void ws_session_fail(struct ws_session *session, uint16_t code, const char *reason)
 {
+    ws_session_close(session, code, reason);
+    session->client.link.is_faulted = true;
+}
+
+static void ws_session_say_too_long(struct ws_session *session)
+{
+    char reason[160];
+
+    snprintf(reason, sizeof reason, "the message is longer than %u bytes (frame_bytes_max); it was not read",
+             session->ws.message_bytes_max);
+    client_say_error(&session->client, 413, reason, SPAN(""));
+}
+
+/* A message that brings nothing, or is mostly the same byte: it costs us far more than its client. False: the link has been ended. */
+static bool ws_session_count_idle(struct ws_session *session, unsigned count)
+{
+    while (count-- > 0)
+        if (!client_count_idle_frame(&session->client))
+            return false;
+    return true;
+}
+
+/* False: there is no message, and that has been told. */
+static bool ws_session_inflate(struct ws_session *session, enum ws_opcode opcode, struct span payload, struct span *ret_message)
+{
+    struct session_worker *worker = session->client.link.worker;
+    enum ws_inflated       inflated =
+        ws_inflate(&worker->inflater, opcode, payload, session->ws.message_bytes_max, ret_message);
+
+    if (inflated == WS_INFLATED)
+        return true;
+    if (inflated != WS_INFLATED_TOO_LONG)
+        ws_session_fail(session, ws_inflated_code(inflated), ws_inflated_reason(inflated));
+    else if (ws_session_count_idle(session, WS_BLOATED_COUNTS))
+        ws_session_say_too_long(session);
+    return false;
+}
+
+static bool ws_session_count_inflated(struct ws_session *session, struct span payload, struct span message)
+{
+    if (ws_message_is_idle(session, message))
+        return ws_session_count_idle(session, 1);
+    if (message.len > WS_BLOATED_BYTES_MIN && message.len / WS_BLOATED_FACTOR > payload.len)
+        return ws_session_count_idle(session, WS_BLOATED_COUNTS);
+    return true;
+}
+
+/* All of a message's payload. */
+static void ws_session_take_message(struct ws_session *session, const struct ws_piece *last, struct span payload)
+{
+    struct span message = payload;
+
+    if (last->is_deflated && (!ws_session_inflate(session, last->opcode, payload, &message) ||
+                              !ws_session_count_inflated(session, payload, message)))
+        return;
     if (message.len > 0 || !ws_session_is_binary(session))
         client_take(&session->client, message);
 }
@@ -41,12 +99,13 @@ static void ws_session_on_data(struct ws_session *session, const struct ws_piece
 {
     struct client *client = &session->client;
 
-    if (ws_piece_is_idle(session, piece) && !client_count_idle_frame(client))
+    if (piece->is_first && piece->is_last && !piece->is_deflated && ws_message_is_idle(session, piece->bytes) &&
+        !client_count_idle_frame(client))
         return;
     if (!ws_session_check_opcode(session, piece->opcode))
         return;
     if (piece->is_first && piece->is_last) {
-        ws_session_take_message(session, piece->bytes);
+        ws_session_take_message(session, piece, piece->bytes);
         return;
     }
     if (!client_gather(client, piece->bytes)) {
@@ -55,7 +114,7 @@ static void ws_session_on_data(struct ws_session *session, const struct ws_piece
         return;
     }
     if (piece->is_last) {
-        ws_session_take_message(session, client_gathered(client));
+        ws_session_take_message(session, piece, client_gathered(client));
         client_drop_gathered(client);
     }
 }
@@ -64,15 +123,11 @@ static void ws_session_on_data(struct ws_session *session, const struct ws_piece
 static void ws_session_on_too_long(struct ws_session *session, enum ws_opcode opcode)
 {
     struct client *client = &session->client;
-    char           reason[160];
 
     if (client->work != NULL)
         client_drop_gathered(client);
-    if (!ws_session_check_opcode(session, opcode))
-        return;
-    snprintf(reason, sizeof reason, "the message is longer than %u bytes (frame_bytes_max); it was not read",
-             session->ws.message_bytes_max);
-    client_say_error(client, 413, reason, SPAN(""));
+    if (ws_session_check_opcode(session, opcode))
+        ws_session_say_too_long(session);
 }
 
 static void ws_session_on_control(struct ws_session *session, const struct ws_piece *piece)
@@ -131,8 +186,7 @@ void ws_session_take(struct ws_session *session, char *bytes, size_t len)
             ws_session_on_control(session, &piece);
             break;
         case WS_FAULT:
-            ws_session_close(session, piece.code, piece.bytes.at);
-            link->is_faulted = true;
+            ws_session_fail(session, piece.code, piece.bytes.at);
             break;
         }
         total += used;

@@ -251,6 +251,9 @@ static void ws_session_open(struct session_worker *worker, struct http_exchange 
                 exchange->caller.connection);
     ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
     ws_skip_long(&session->ws);
+    if (shake->window != WS_WINDOW_NONE)
+        ws_allow_deflate(&session->ws);
+    session->client.link.encoding = (uint8_t)encoding_with((enum encoding)session->client.link.encoding, shake->window);
     session->client.timer.fire = ws_on_timer;
     ws_session_start(session, exchange, shake, head, requests);
 }
@@ -268,6 +271,8 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
     }
     if (!ws_handshake_or_refuse(worker->server, exchange, request, our_protocols, WS_PROTOCOLS, &shake))
         return;
+    if (!worker->limits.has_compression)
+        shake.window = WS_WINDOW_NONE;
     if (exchange->caller.identity == NULL) {
         http_refuse_caller(worker->server, exchange);
         return;

@@ -20,6 +20,8 @@
 #include "base/log_level.h"
 
 enum store_kind { STORE_ROCKS, STORE_MEMORY, STORE_POSTGRES };
+enum websocket_compression { WEBSOCKET_COMPRESSION_OFF, WEBSOCKET_COMPRESSION_ON };
+
 enum cluster_kind { CLUSTER_NONE, CLUSTER_REDIS, CLUSTER_POSTGRES };
 
 enum {

@@ -1,7 +1,7 @@
 /* ws_transcript.h - what the codec makes of some bytes, as one line of text. For the unit test, the fuzzer and the
  * program of the differential test; never part of the server.
  *
- *   text(hi) ping() binary(%00%ff) long(text) close(1000,bye) fault(1002)
+ *   text(hi) ping() binary(%00%ff) long(text) close(1000,bye) fault(1002) deflated-text(%f2%48…)
  *
  * Pieces of data are joined; a message that a fault or the end of the bytes cuts off is left out. The transcript also
  * checks what ws.h promises for every input. */
@@ -18,6 +18,7 @@ struct ws_transcript_limits {
     uint64_t message_bytes_max;
     uint32_t fragments_max;
     bool     skips_long;
+    bool     may_deflate;
 };
 
 struct ws_transcript {
@@ -57,8 +58,9 @@ static inline void ws_transcript_data(struct ws_transcript *run, const struct ws
     if (!piece->is_last)
         return;
     must(!buf_is_over(&run->message));
-    must(piece->opcode == WS_BINARY || utf8_is_valid(buf_span(&run->message)));
-    ws_transcript_say(transcript, piece->opcode == WS_TEXT ? "text(" : "binary(", buf_span(&run->message));
+    must(piece->opcode == WS_BINARY || piece->is_deflated || utf8_is_valid(buf_span(&run->message)));
+    ws_transcript_say(transcript, piece->opcode == WS_TEXT ? (piece->is_deflated ? "deflated-text(" : "text(") :
+                                  piece->is_deflated ? "deflated-binary(" : "binary(", buf_span(&run->message));
     buf_clear(&run->message);
 }
 
@@ -130,6 +132,8 @@ static inline void ws_transcript(struct cuts *cuts, void *context, struct buf *t
     ws_init(&run.ws, limits->message_bytes_max, limits->fragments_max);
     if (limits->skips_long)
         ws_skip_long(&run.ws);
+    if (limits->may_deflate)
+        ws_allow_deflate(&run.ws);
     buf_init(&run.message, WS_TRANSCRIPT_MESSAGE_BYTES_MAX);
     while (cuts_next(cuts, input.len, &input))
         ws_transcript_feed(&run, &input, transcript);

@@ -502,14 +502,16 @@ class Ws(Reader):
     protocol = "longwire.json.v1"
     path = "/v1/ws"
 
-    def __init__(self, server, query="", receive_bytes=None, seconds=SECONDS, protocol=protocol, path=path, **fields):
-        self.protocol, self.path = protocol, path
+    def __init__(self, server, query="", receive_bytes=None, seconds=SECONDS, protocol=protocol, path=path, extensions=None,
+                 **fields):
+        self.protocol, self.path, self.extensions = protocol, path, extensions
         super().__init__(server, query, receive_bytes, seconds=seconds, **fields)
 
     def open(self):
         address = f"ws://localhost:{self.server.port}{self.path}" + ("?" + self.query if self.query else "")
         self.peer = websockets.client.ClientConnection(
-            websockets.uri.parse_uri(address), subprotocols=[self.protocol] if self.protocol else None, max_size=None)
+            websockets.uri.parse_uri(address), subprotocols=[self.protocol] if self.protocol else None,
+            extensions=self.extensions, max_size=None)
         shake = self.peer.connect()
         for name, value in self.fields.items():
             name = name.replace("_", "-")

@@ -35,6 +35,11 @@ void ws_skip_long(struct ws *ws)
     ws->may_skip = true;
 }
 
+void ws_allow_deflate(struct ws *ws)
+{
+    ws->may_deflate = true;
+}
+
 static enum ws_event ws_fault(struct ws *ws, struct ws_piece *ret_piece, uint16_t code, const char *reason)
 {
     ws->step   = STEP_OVER;
@@ -56,14 +61,22 @@ static void next_step(struct ws *ws, enum step step, uint8_t to_come)
     ws->to_come = to_come;
 }
 
-static enum ws_event start_message(struct ws *ws, struct ws_piece *ret_piece)
+/* Deflate makes what it can't compress a little longer, so a message that is just short enough may come as more bytes. */
+static uint32_t deflated_bytes_max(uint32_t message_bytes_max)
+{
+    uint64_t bytes = (uint64_t)message_bytes_max + message_bytes_max / 16 + 64;
+    return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+}
+
+static enum ws_event start_message(struct ws *ws, bool is_deflated, struct ws_piece *ret_piece)
 {
     /* 5.4: fragments of one message are not interleaved with another's. */
     if (ws->message != 0)
         return ws_fault(ws, ret_piece, WS_CLOSE_PROTOCOL, "new message inside a fragmented one");
     ws->message        = ws->opcode & 3;
     ws->is_first       = true;
-    ws->message_room   = ws->message_bytes_max;
+    ws->is_deflated    = is_deflated;
+    ws->message_room   = is_deflated ? deflated_bytes_max(ws->message_bytes_max) : ws->message_bytes_max;
     ws->fragments_left = ws->fragments_max - 1;
     return WS_MORE;
 }
@@ -80,20 +93,27 @@ static enum ws_event continue_message(struct ws *ws, struct ws_piece *ret_piece)
     return WS_MORE;
 }
 
+/* 5.2: a reserved bit means only what an extension says. RFC 7692 6: RSV1 stands on the first frame of a compressed message, and
+ * neither on a control frame nor on a continuation. */
+static bool has_unknown_bit(const struct ws *ws, uint8_t byte)
+{
+    bool may_deflate = ws->may_deflate && (ws->opcode == WS_TEXT || ws->opcode == WS_BINARY);
+    return (byte & 0x70 & ~(may_deflate ? WS_DEFLATED : 0)) != 0;
+}
+
 static enum ws_event take_opcode(struct ws *ws, uint8_t byte, struct ws_piece *ret_piece)
 {
     ws->is_fin = byte >> 7;
     ws->opcode = byte & 0x0f;
     next_step(ws, STEP_LENGTH, 0);
 
-    /* 5.2: no extension was agreed on, so no reserved bit means anything. */
-    if ((byte & 0x70) != 0)
+    if (has_unknown_bit(ws, byte))
         return ws_fault(ws, ret_piece, WS_CLOSE_PROTOCOL, "reserved bit set");
 
     switch (ws->opcode) {
     case WS_TEXT:
     case WS_BINARY:
-        return start_message(ws, ret_piece);
+        return start_message(ws, (byte & WS_DEFLATED) != 0, ret_piece);
     case WS_CONT:
         return continue_message(ws, ret_piece);
     case WS_CLOSE:
@@ -255,14 +275,14 @@ static enum ws_event take_data(struct ws *ws, char *input, size_t len, size_t *r
 
     /* 5.6, 8.1: text is UTF-8 over the whole message; a fragment may end inside a character. */
     struct span bytes = span_of(input, count);
-    if (ws->message == WS_TEXT &&
+    if (ws->message == WS_TEXT && !ws->is_deflated &&
         (!utf8_feed(&ws->utf8, bytes) || (is_message_end && !utf8_is_whole(&ws->utf8))))
         return ws_fault(ws, ret_piece, WS_CLOSE_BAD_DATA, "text is not UTF-8");
 
     if (count == 0 && !is_message_end)
         return WS_MORE;
     *ret_piece   = (struct ws_piece){ .opcode = ws->message, .is_first = ws->is_first, .is_last = is_message_end,
-                                      .bytes = bytes };
+                                      .is_deflated = ws->is_deflated, .bytes = bytes };
     ws->is_first = false;
     if (is_message_end)
         ws->message = 0;
@@ -347,7 +367,7 @@ enum ws_event ws_feed(struct ws *ws, char *input, size_t len, size_t *ret_used, 
 
 /* --- what the server sends --- */
 
-size_t ws_put_head(char head[static WS_HEAD_BYTES_MAX], enum ws_opcode opcode, uint64_t len)
+size_t ws_put_head(char head[static WS_HEAD_BYTES_MAX], unsigned opcode, uint64_t len)
 {
     size_t long_bytes = len < LENGTH_IN_16 ? 0 : len <= UINT16_MAX ? 2 : 8;
 
@@ -358,7 +378,7 @@ size_t ws_put_head(char head[static WS_HEAD_BYTES_MAX], enum ws_opcode opcode, u
     return 2 + long_bytes;
 }
 
-void ws_put_frame(struct buf *buf, enum ws_opcode opcode, struct span payload)
+void ws_put_frame(struct buf *buf, unsigned opcode, struct span payload)
 {
     char head[WS_HEAD_BYTES_MAX];
 

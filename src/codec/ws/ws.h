@@ -1,7 +1,8 @@
 /* ws.h - the server's side of WebSocket (RFC 6455): bytes in, events out; frames and handshake answers back.
  *
  * Holds no socket, allocates nothing and keeps no copy of payload: it unmasks payload in place and hands it on as
- * spans into the caller's bytes. It offers no extension, so every reserved bit is a fault. Silent clients, floods of
+ * spans into the caller's bytes. Its one extension is permessage-deflate (RFC 7692): ws_deflate.h compresses and inflates; here
+ * a reserved bit is a fault unless that was agreed. Silent clients, floods of
  * pings and the time to close are the session's concern. One `struct ws` is 32 bytes. */
 #ifndef CODEC_WS_WS_H
 #define CODEC_WS_WS_H
@@ -60,6 +61,8 @@ struct ws {
     uint8_t     is_first : 1;    /* no piece of this message was handed out yet */
     uint8_t     may_skip : 1;    /* a message that is too long is skipped */
     uint8_t     is_skipped : 1;  /* the message under way is */
+    uint8_t     may_deflate : 1; /* permessage-deflate was agreed */
+    uint8_t     is_deflated : 1; /* the message under way is */
 };
 
 /* `message_bytes_max` (below 4 GiB): payload of one data message over all its frames; above it, 1009.
@@ -69,6 +72,10 @@ void ws_init(struct ws *ws, uint64_t message_bytes_max, uint32_t fragments_max);
 /* From now on a message above message_bytes_max is no fault: it is told by WS_TOO_LONG, and its rest is skipped. One of
  * which more than WS_SKIPPED_BYTES_MAX would have to be skipped is 1009. */
 void ws_skip_long(struct ws *ws);
+
+/* From now on the client may compress messages (RFC 7692 6). The pieces of such a message are handed out as they came: whoever has
+ * all of them gives them to ws_inflate(), which holds the inflated message against message_bytes_max and checks its text. */
+void ws_allow_deflate(struct ws *ws);
 
 enum ws_event {
     WS_MORE,     /* no event before more bytes come */
@@ -82,6 +89,7 @@ struct ws_piece {
     enum ws_opcode opcode;    /* TEXT, BINARY; PING, PONG, CLOSE; CLOSE for a fault, being what to send */
     bool           is_first;  /* of its message: both are true for one that came in one piece */
     bool           is_last;
+    bool           is_deflated;  /* of a compressed message */
     uint16_t       code;      /* CLOSE: the client's code, WS_CLOSE_NONE if it gave none. Fault: ours */
     struct span    bytes;     /* payload; the reason for CLOSE; a static text for a fault */
 };
@@ -93,18 +101,21 @@ struct ws_piece {
  * been changed. The caller keeps the rest and feeds it again together with the bytes that follow. So no link needs a
  * buffer of its own for a cut control frame. A piece of data is empty only if it is the last of its message.
  *
- * Text is checked as it comes. A piece may end inside a character, but no piece holds a byte after which the message
+ * Text that is not compressed is checked as it comes. A piece may end inside a character, but no piece holds a byte after which the message
  * can't be UTF-8, and a piece with is_last ends with a whole character. A fault is reported at the first byte that
  * shows it. After a close or a fault, further input is consumed and ignored (RFC 6455 1.4, 7.1.7). */
 enum ws_event ws_feed(struct ws *ws, char *input, size_t len, size_t *ret_used, struct ws_piece *ret_piece);
 
 /* --- what the server sends: never masked (5.1), never fragmented --- */
 
+/* Added to the opcode of a message that ws_deflate() has compressed (RFC 7692 6: RSV1). */
+enum { WS_DEFLATED = 0x40 };
+
 /* Writes a frame's head for `len` payload bytes; returns its length, 2 to WS_HEAD_BYTES_MAX. */
-size_t ws_put_head(char head[static WS_HEAD_BYTES_MAX], enum ws_opcode opcode, uint64_t len);
+size_t ws_put_head(char head[static WS_HEAD_BYTES_MAX], unsigned opcode, uint64_t len);
 
 /* Control frames: at most WS_CONTROL_BYTES_MAX of payload. */
-void ws_put_frame(struct buf *buf, enum ws_opcode opcode, struct span payload);
+void ws_put_frame(struct buf *buf, unsigned opcode, struct span payload);
 
 /* `reason` must be UTF-8; it is cut at WS_REASON_BYTES_MAX, between two characters. WS_CLOSE_NONE gives a close without
  * code and reason, so that a client's close can always be answered with the client's own code (5.5.1). */
@@ -118,6 +129,19 @@ bool ws_key_is_valid(struct span key);
 /* The value of Sec-WebSocket-Accept for this key. */
 void ws_accept(struct span key, char ret_accept[static WS_ACCEPT_BYTES]);
 
+/* How far back the messages that we compress may refer: what was agreed about permessage-deflate (RFC 7692 7.1). No context is
+ * taken over, on either side. A client may use any window. */
+enum ws_window {
+    WS_WINDOW_NONE,  /* it was not agreed */
+    WS_WINDOW_9,     /* 2^9 bytes; the client asked for at most 2^9 to 2^11 */
+    WS_WINDOW_12,    /* … 2^12 to 2^14 */
+    WS_WINDOW_15,    /* … 2^15, … */
+    WS_WINDOW_ANY,   /* … or nothing: 2^15, and the answer does not name it */
+};
+
+/* The value of Sec-WebSocket-Extensions in the answer: a static text, empty for WS_WINDOW_NONE. */
+struct span ws_extensions(enum ws_window window);
+
 /* What a request's header lines say about an upgrade. Zero it, call ws_handshake_see() for each line, then
  * ws_check_handshake(). The spans are borrowed from the request. */
 struct ws_handshake {
@@ -130,6 +154,9 @@ struct ws_handshake {
     bool        is_protocol_asked;
     bool        is_protocol_found;
     size_t      protocol;       /* if found: its place in the list of ours */
+    enum ws_window window;      /* of the first offer of permessage-deflate that can be kept. A server that does not want it sets
+                                 * WS_WINDOW_NONE before it answers */
+    bool        is_extension_bad;  /* an offer is no list of extensions */
 };
 
 enum ws_offer {

@@ -48,7 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     if (len == 0 || len > 1500)
         return 0;
     check_sending(span_of(bytes + 1, len - 1));
-    struct ws_transcript_limits limits = { message_maxima[bytes[0] & 3], fragment_maxima[bytes[0] >> 2 & 3] };
+    struct ws_transcript_limits limits = { message_maxima[bytes[0] & 3], fragment_maxima[bytes[0] >> 2 & 3],
+                                           .may_deflate = bytes[0] >> 4 & 1 };
     bool is_held = laws_hold(span_of(bytes + 1, len - 1), ws_transcript, &limits, 4, &transcript);
     if (!is_held)
         fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&transcript)));

@@ -1,5 +1,6 @@
 /* The opening handshake, RFC 6455 4.2. */
 #include "codec/ws/ws.h"
+#include "codec/ws/ws_extension.h"
 
 /* OpenSSL 3 deprecates its plain SHA-1. The function that it recommends looks the algorithm up by name at every
  * call, and that costs several times the hash. */
@@ -97,6 +98,8 @@ void ws_handshake_see(struct ws_handshake *shake, struct span name, struct span 
     } else if (span_eq_nocase(name, SPAN("Sec-WebSocket-Protocol"))) {
         /* 11.3.4: the field may stand on several lines, which mean the same as one long line. */
         see_protocols(shake, value, ours, ours_count);
+    } else if (span_eq_nocase(name, SPAN("Sec-WebSocket-Extensions"))) {
+        shake->is_extension_bad |= !ws_see_extensions(value, &shake->window);
     }
 }
 
@@ -125,6 +128,10 @@ enum ws_offer ws_check_handshake(const struct ws_handshake *shake, size_t ours_c
         return handshake_refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must stand there once", ret_reason);
     if (!ws_key_is_valid(shake->key))
         return handshake_refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must be 16 bytes in base64", ret_reason);
+
+    /* 9.1: what is no list of extensions ends the handshake. */
+    if (shake->is_extension_bad)
+        return handshake_refuse(WS_OFFER_BAD, "Sec-WebSocket-Extensions is not a list of extensions", ret_reason);
 
     /* 4.2.2 leaves the answer to the server. A client that insists on a protocol that we don't speak is told so. */
     if (ours_count > 0 && shake->is_protocol_asked && !shake->is_protocol_found)

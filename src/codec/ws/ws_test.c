@@ -129,6 +129,23 @@ static void every_first_byte_is_known_or_a_fault(void **state)
     }
 }
 
+/* RFC 7692 6: RSV1 on the first frame of a message, and nowhere else. */
+static void rsv1_stands_on_first_frames_where_it_was_agreed(void **state)
+{
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        struct ws ws;
+        uint16_t  code;
+        bool      is_data = (byte & 0x0f) == WS_TEXT || (byte & 0x0f) == WS_BINARY;
+        char      first   = (char)byte;
+        ws_init(&ws, 1000, FRAGMENTS_MAX);
+        ws_allow_deflate(&ws);
+        feed_until_fault(&ws, span_of(&first, 1), &code);
+        if (code != (is_first_byte_allowed(is_data ? byte & ~(unsigned)WS_DEFLATED : byte) ? 0 : WS_CLOSE_PROTOCOL))
+            fail_msg("first byte %02x: %d", byte, code);
+    }
+}
+
 /* --- whole transcripts --- */
 
 struct frame {
@@ -244,6 +261,53 @@ static void transcripts_are_the_same_for_every_cut(void **state)
 }
 
 /* Sections 1 and 9 (threat 72): the sizes at which the head changes its form, through our own encoder. */
+static void compressed_messages_are_handed_on_as_they_came(void **state)
+{
+    (void)state;
+    static const struct { const char *name; struct frame frames[3]; size_t count; struct span want; } rows[] = {
+        { "whole", { { 0xc1, SPAN("\xff\x00") } }, 1, SPAN("deflated-text(%ff%00)") },
+        { "binary", { { 0xc2, SPAN("ab") } }, 1, SPAN("deflated-binary(ab)") },
+        { "empty", { { 0xc1, SPAN("") } }, 1, SPAN("deflated-text()") },
+        { "fragments", { { 0x41, SPAN("\xff") }, { 0x89, SPAN("x") }, { 0x80, SPAN("\xfe") } }, 3,
+          SPAN("ping(x) deflated-text(%ff%fe)") },
+        { "the next one is plain", { { 0xc1, SPAN("\xff") }, { 0x81, SPAN("hi") } }, 2, SPAN("deflated-text(%ff) text(hi)") },
+        { "plain text is still checked", { { 0xc1, SPAN("\xff") }, { 0x81, SPAN("\xff") } }, 2,
+          SPAN("deflated-text(%ff) fault(1007)") },
+        { "RSV1 on a continuation", { { 0x41, SPAN("a") }, { 0xc0, SPAN("b") } }, 2, SPAN("fault(1002)") },
+        { "RSV1 on a close", { { 0xc8, SPAN("") } }, 1, SPAN("fault(1002)") },
+    };
+    struct ws_transcript_limits limits = { MESSAGE_BYTES_MAX, FRAGMENTS_MAX, .may_deflate = true };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct buf wire;
+        buf_init(&wire, WIRE_BYTES_MAX);
+        for (size_t f = 0; f < rows[i].count; f++)
+            client_put(&wire, rows[i].frames[f].first, rows[i].frames[f].payload, 0x12345678);
+        expect_for_every_cut(rows[i].name, buf_span(&wire), limits, rows[i].want);
+        buf_fini(&wire);
+    }
+}
+
+/* What can't be compressed becomes a little longer, and still is within the limit on messages. */
+static void a_compressed_message_may_come_as_a_few_bytes_more(void **state)
+{
+    (void)state;
+    static const struct { size_t len; uint16_t want; } rows[] = { { 1000, 0 }, { 1126, 0 }, { 1127, WS_CLOSE_TOO_BIG } };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct ws  ws;
+        struct buf wire;
+        uint16_t   code;
+        char       payload[2000] = { 0 };
+        buf_init(&wire, WIRE_BYTES_MAX);
+        client_put(&wire, 0xc2, span_of(payload, rows[i].len), 1);
+        ws_init(&ws, 1000, FRAGMENTS_MAX);
+        ws_allow_deflate(&ws);
+        feed_until_fault(&ws, buf_span(&wire), &code);
+        assert_int_equal(code, rows[i].want);
+        buf_fini(&wire);
+    }
+}
+
 static void every_form_of_length_comes_through(void **state)
 {
     (void)state;
@@ -764,6 +828,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_head_that_breaks_a_rule_is_a_fault_at_that_byte),
         cmocka_unit_test(every_first_byte_is_known_or_a_fault),
+        cmocka_unit_test(rsv1_stands_on_first_frames_where_it_was_agreed),
+        cmocka_unit_test(compressed_messages_are_handed_on_as_they_came),
+        cmocka_unit_test(a_compressed_message_may_come_as_a_few_bytes_more),
         cmocka_unit_test(transcripts_are_the_same_for_every_cut),
         cmocka_unit_test(every_form_of_length_comes_through),
         cmocka_unit_test(a_message_is_too_big_by_its_head),

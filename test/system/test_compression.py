@@ -10,7 +10,9 @@ import wsproto
 import wsproto.events
 import wsproto.extensions
 
+from browser import needs_chromium, open_chromium
 from longwire_server import Server
+from waiting import wait_until
 from wire import (BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, Ws, fresh, handshake_bytes, metric, publish,
                   wait_for_subscribers, ws_frame)
 
@@ -221,6 +223,51 @@ def test_with_python3_wsproto(server, bits):
         assert [json.loads(said)["data"] for said in texts if '"message"' in said] == [PROSE.decode()]
 
 
+FOLLOW = """
+const [url, channel, protocol, done] = arguments;
+const socket = new WebSocket(url, protocol);
+socket.binaryType = 'arraybuffer';
+window.socket = socket;
+window.seen = [];
+socket.onmessage = ({ data }) => {
+    if (typeof data !== 'string') { seen.push(data.byteLength); return; }
+    const frame = JSON.parse(data);
+    if (frame.type === 'message' || frame.type === 'published') seen.push(frame);
+};
+socket.onopen = () => done(socket.extensions);
+socket.onerror = () => done('refused');
+"""
+
+
+def origin_of(host, server):
+    return f"http://{host}:{server.port}"
+
+
+@needs_chromium
+def test_in_chromium(server):
+    """A browser offers it by itself. Its page on another origin is not let in (threat 76)."""
+    channel = fresh()
+    path = f"/v1/ws?channel={channel}&after=0"
+    with open_chromium("--host-resolver-rules=MAP evil.example 127.0.0.1") as chromium:
+        chromium.get(server.url + "/")
+        before = metric(server, "longwire_compressed_messages_total")
+        assert chromium.execute_async_script(FOLLOW, path, channel, "longwire.json.v1").startswith("permessage-deflate")
+        publish(server, channel, PROSE, media="text/plain")
+        seen = lambda count: wait_until(lambda: len(chromium.execute_script("return seen")) >= count)
+        seen(1)
+        chromium.execute_script("socket.send(JSON.stringify({type: 'publish', channel: arguments[0], data: seen[0].data}))", channel)
+        seen(3)
+        frames = chromium.execute_script("return seen")
+        assert [frame["data"] for frame in frames if frame["type"] == "message"] == [PROSE.decode()] * 2
+        assert metric(server, "longwire_compressed_messages_total") - before == 2
+        chromium.get(server.url + "/")
+        chromium.execute_async_script(FOLLOW, path, channel, "longwire.bin.v1")
+        seen(4)
+        assert sum(size > len(PROSE) for size in chromium.execute_script("return seen")) == 2
+        chromium.get(origin_of("evil.example", server) + "/")
+        assert chromium.execute_async_script(FOLLOW, f"ws://127.0.0.1:{server.port}" + path, channel, "longwire.json.v1") == "refused"
+
+
 # --- Autobahn's section 12 (sizes) and 13 (parameters): what goes in comes back ---------------------------------------
 
 SIZES = [0, 1, 16, 64, 255, 256, 257, 1024, 4096, 8192, 16384, 32768, 65536, 131072]
@@ -323,6 +370,16 @@ def test_a_message_that_is_too_long_is_answered(server):
         said = json.dumps({"type": "publish", "channel": channel, "data": "x" * 2**20}).encode()
         link.send(ws_frame(RSV1 | TEXT, squeeze(said)))
         assert link.frame("published")["seq"] == 1
+
+
+def test_leaving_at_any_byte_of_a_compressed_message(server):  # threats 71, 77
+    said = json.dumps({"type": "publish", "channel": fresh(), "data": "x" * 300}).encode()
+    wire = fragments(RSV1 | TEXT, squeeze(said), 20)
+    for cut in range(len(wire) + 1):
+        link = Link(server, "/v1/ws")
+        link.send(wire[:cut])
+        link.reset() if cut % 2 else link.close()
+    wait_until(lambda: metric(server, "longwire_sessions") == 0)
 
 
 def resident_kb(server):

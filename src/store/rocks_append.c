@@ -442,6 +442,7 @@ void *rocks_committer(void *context)
     enum rocks_health health = ROCKS_HEALTHY;
 
     rocks_thread = ROCKS_COMMITTER;
+    rocks_db_count_nothing();
     list_init(&commit.batches);
     list_init(&commit.ledger_batches);
     map_init(&commit.keys);

@@ -298,6 +298,7 @@ void *rocks_maintain(void *context)
     bool          needs_repair = false;
 
     rocks_thread = ROCKS_MAINTENANCE;
+    rocks_db_count_nothing();
     while (maintenance_wait(&rocks->maintenance, &wall, &needs_repair)) {
         if (needs_repair) {
             database_repair(rocks);

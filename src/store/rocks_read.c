@@ -278,6 +278,7 @@ void *rocks_reader(void *context)
     enum read_job job   = READ_JOB_PAGE;
 
     rocks_thread = ROCKS_READER;
+    rocks_db_count_nothing();
     for (struct list *link; (link = read_take(&rocks->reads, &job)) != NULL;) {
         switch (job) {
         case READ_JOB_PAGE: read_do_page(rocks, container_of(link, struct store_read, link)); break;

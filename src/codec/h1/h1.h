@@ -101,6 +101,10 @@ uint64_t h1_announced(const struct h1 *h1);
  * sender's page may read. */
 void h1_read_sender(struct span input, struct request_head *ret);
 
+/* What other versions read in the same way. */
+enum http_method h1_method_of(struct span text);     /* HTTP_OTHER: none that we know */
+bool             h1_is_authority(struct span text);  /* RFC 9110 7.2: a host, and perhaps a port */
+
 /* "Not Found" (RFC 9110 15, RFC 6585); "Unknown" for codes that Longwire never sends. */
 const char *h1_status_text(unsigned status);
 

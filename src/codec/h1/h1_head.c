@@ -15,7 +15,7 @@ static bool h1_refuse(struct h1 *h1, unsigned status, const char *reason)
 
 /* --- request line: RFC 9112 3 ---------------------------------------------------------------------------------- */
 
-static enum http_method method_of(struct span text)
+enum http_method h1_method_of(struct span text)
 {
     static const struct { struct span text; enum http_method method; } rows[] = {
         { SPAN("GET"), HTTP_GET }, { SPAN("POST"), HTTP_POST },     { SPAN("HEAD"), HTTP_HEAD },
@@ -39,7 +39,7 @@ static bool parse_method(struct h1 *h1, struct span text, struct h1_head *head)
     if (span_eq(text, SPAN("CONNECT")))
         return h1_refuse(h1, 501, "CONNECT is for proxies");
     head->request.method_text = text;
-    head->request.method      = method_of(text);
+    head->request.method      = h1_method_of(text);
     return true;
 }
 
@@ -90,7 +90,7 @@ static bool is_ipv6_text(struct span text)
 }
 
 /* RFC 9110 7.2: uri-host [ ":" port ]. Empty names no http server (RFC 9110 4.2.1). */
-static bool is_authority(struct span text)
+bool h1_is_authority(struct span text)
 {
     size_t host_len;
 
@@ -114,7 +114,7 @@ static bool take_host(struct h1 *h1, struct span value, struct meaning *meaning,
     /* RFC 9112 3.2: more than one Host, or an invalid one, is 400. */
     if (meaning->has_host)
         return h1_refuse(h1, 400, "Host repeated");
-    if (!is_authority(value))
+    if (!h1_is_authority(value))
         return h1_refuse(h1, 400, "Host is not a host and port");
     meaning->has_host = true;
     head->request.host        = value;
@@ -141,11 +141,11 @@ static bool absolute_authority(struct span target, struct span *ret_authority)
 }
 
 /* RFC 9112 3.2.2 lets an absolute-form target overrule Host. Two names for one request serve smuggling, so here they
- * must agree. RFC 9110 4.2.4: user information in the target is an error; is_authority() does not accept `@`. */
+ * must agree. RFC 9110 4.2.4: user information in the target is an error; h1_is_authority() does not accept `@`. */
 static bool check_absolute_form(struct h1 *h1, struct span authority, const struct meaning *meaning,
                                 struct h1_head *head)
 {
-    if (!is_authority(authority))
+    if (!h1_is_authority(authority))
         return h1_refuse(h1, 400, "target's authority is not a host and port");
     if (meaning->has_host && !span_eq_nocase(authority, head->request.host))
         return h1_refuse(h1, 400, "target and Host name different servers");
@@ -379,7 +379,7 @@ void h1_read_sender(struct span input, struct request_head *ret)
             host_count++;
         }
     }
-    if (host_count != 1 || !is_authority(ret->host))
+    if (host_count != 1 || !h1_is_authority(ret->host))
         ret->host = SPAN("");
     if (origin_count == 1)
         ret->fields[ret->field_count++] = (struct http_field){ SPAN("Origin"), origin };

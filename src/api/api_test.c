@@ -149,11 +149,11 @@ static struct http_plan plan(void *ctx, const struct http_request *request)
                                .needs_caller   = api_needs_caller(request) };
 }
 
-static void *on_identify(void *ctx, struct http_conn *conn, const struct http_request *request, struct http_caller *ret)
+static void *on_identify(void *ctx, struct http_sender *from, const struct http_request *request, struct http_caller *ret)
 {
     struct stage *stage = ctx;
 
-    (void)conn, (void)request;
+    (void)from, (void)request;
     if (stage->who != NULL)
         ret->identity = identity_ref(stage->who);
     else

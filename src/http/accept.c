@@ -3,7 +3,9 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "http/h1_conn.h"
 #include "http/h1_write.h"
+#include "http/h2_conn.h"
 
 /* --- the stages ---------------------------------------------------------------------------------------------- */
 
@@ -38,6 +40,7 @@ static enum accept_verdict admit(struct arrival *arrival)
 static enum accept_verdict choose_protocol(struct arrival *arrival)
 {
     static const struct { struct span name; const struct http_version *version; } rows[] = {
+        { SPAN("h2"), &http_version_2 },
         { SPAN("http/1.1"), &http_version_1 },
     };
     const struct span agreed = stream_protocol(arrival->stream);
@@ -86,7 +89,7 @@ static void arrival_open(struct arrival *arrival)
     must(version != NULL);
     counter_add(&server->counters.accepted, 1);
     arrival_free(arrival);
-    version->open(server, stream, is_brief);
+    version->open(server, stream, SPAN(""), is_brief);
 }
 
 static void arrival_close(struct arrival *arrival)

@@ -1,4 +1,6 @@
 /* answer_fields.c - the fields of an answer that every version of HTTP sends. */
+#include <time.h>
+
 #include "base/must.h"
 #include "http/cors.h"
 
@@ -25,4 +27,31 @@ size_t answer_fields(const struct http_exchange *exchange, const struct http_ans
     for (size_t i = 0; i < answer->fields.count; i++)
         ret[count++] = answer->fields.at[i];
     return count;
+}
+
+bool field_is_one_line(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] == '\r' || text.at[i] == '\n')
+            return false;
+    return true;
+}
+
+struct span http_date(struct http_server *server)
+{
+    msec second = server->loop->wall / 1000;
+
+    if (second != server->date_at || server->date[0] == '\0') {
+        time_t    at = (time_t)second;
+        struct tm parts;
+        gmtime_r(&at, &parts);
+        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+        server->date_at = second;
+    }
+    return span_str(server->date);
+}
+
+bool http_status_has_body(unsigned status)
+{
+    return status != 204 && status != 304;  /* RFC 9110 6.4.1 */
 }

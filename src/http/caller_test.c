@@ -25,7 +25,7 @@ struct stand {
     int                clients[CLIENTS];
     struct identity    ann;
     bool               is_slow;
-    struct http_conn  *asked[ASKED_MAX];  /* identifications under way; NULL: ended */
+    struct http_sender *asked[ASKED_MAX];  /* identifications under way; NULL: ended */
     size_t             asked_count, cancelled_count, served_count;
 };
 
@@ -37,7 +37,7 @@ static struct http_plan stand_plan(void *ctx, const struct http_request *request
     return (struct http_plan){ .body_bytes_max = 100000, .needs_caller = span_starts(request->path, SPAN("/who")) };
 }
 
-static void *stand_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
+static void *stand_identify(void *ctx, struct http_sender *sender, const struct http_request *request,
                             struct http_caller *ret)
 {
     struct stand *stand = ctx;
@@ -45,7 +45,7 @@ static void *stand_identify(void *ctx, struct http_conn *conn, const struct http
     (void)request;
     if (stand->is_slow) {
         assert_true(stand->asked_count < ASKED_MAX);
-        stand->asked[stand->asked_count] = conn;
+        stand->asked[stand->asked_count] = sender;
         return &stand->asked[stand->asked_count++];
     }
     stand->ann.refs++;
@@ -56,7 +56,7 @@ static void *stand_identify(void *ctx, struct http_conn *conn, const struct http
 static void stand_cancel(void *ctx, void *identification)
 {
     struct stand      *stand = ctx;
-    struct http_conn **asked = identification;
+    struct http_sender **asked = identification;
 
     assert_non_null(*asked);
     *asked = NULL;
@@ -206,21 +206,21 @@ static void expect(struct stand *stand, int client, const char *want)
 
 static void tell_ann(struct stand *stand, size_t at)
 {
-    struct http_conn *conn = stand->asked[at];
+    struct http_sender *sender = stand->asked[at];
 
-    assert_non_null(conn);
+    assert_non_null(sender);
     stand->asked[at] = NULL;
     stand->ann.refs++;
-    http_identified(conn, &(struct http_caller){ .identity = &stand->ann });
+    http_identified(sender, &(struct http_caller){ .identity = &stand->ann });
     stand_turns(stand);
 }
 
 static void tell_refused(struct stand *stand, size_t at, unsigned status)
 {
-    struct http_conn *conn = stand->asked[at];
+    struct http_sender *sender = stand->asked[at];
 
     stand->asked[at] = NULL;
-    http_identified(conn, &(struct http_caller){ .status = status, .reason = "no" });
+    http_identified(sender, &(struct http_caller){ .status = status, .reason = "no" });
     stand_turns(stand);
 }
 
@@ -327,7 +327,7 @@ static void it_holds_little_while_it_waits(void **state)
         assert_int_equal(send(stand->clients[0], early, sizeof early, MSG_NOSIGNAL), sizeof early);
         stand_turns(stand);
     }
-    struct h1_conn *conn = container_of(stand->asked[0], struct h1_conn, http);
+    struct h1_conn *conn = container_of(stand->asked[0], struct h1_conn, sender);
     assert_true(conn->in.len <= HEAD_BYTES_MAX + LOOP_INPUT_BYTES);
     assert_int_equal(conn->pending->body.len, 0);
     tell_ann(stand, 0);

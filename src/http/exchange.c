@@ -1,4 +1,6 @@
 /* exchange.c - one request and its answer, in any version of HTTP. */
+#include <stdio.h>
+
 #include "base/must.h"
 #include "codec/json/json.h"
 #include "http/cors.h"
@@ -70,6 +72,17 @@ void exchange_serve(struct http_exchange *exchange, const struct http_plan *plan
     }
 }
 
+void http_say_long_body(const struct http_plan *plan, char ret_detail[static HTTP_LONG_BODY_BYTES])
+{
+    if (plan->body_bytes_max == 0)
+        snprintf(ret_detail, HTTP_LONG_BODY_BYTES, "this resource takes no body");
+    else
+        snprintf(ret_detail, HTTP_LONG_BODY_BYTES,
+                 "the body is longer than %zu bytes, which is the most that this resource takes%s%s%s",
+                 plan->body_bytes_max, plan->body_setting != NULL ? " (" : "",
+                 plan->body_setting != NULL ? plan->body_setting : "", plan->body_setting != NULL ? ")" : "");
+}
+
 void exchange_refuse(struct http_exchange *exchange, unsigned status, const char *detail)
 {
     LOG(LOG_DEBUG, "request_refused", log_u64("status", status), log_str("why", detail));
@@ -95,22 +108,22 @@ void http_caller_forget(struct http_caller *caller, struct http_server *server)
     *caller = (struct http_caller){ .identity = NULL };
 }
 
-void *http_identify(struct http_conn *conn, const struct http_plan *plan, const struct http_request *request,
+void *http_identify(struct http_sender *sender, const struct http_plan *plan, const struct http_request *request,
                     struct http_caller *ret)
 {
-    const struct http_server  *server  = conn->server;
+    const struct http_server  *server  = sender->conn->server;
     const struct http_service *service = server->service;
 
     *ret = (struct http_caller){ .identity = NULL };
     if (!plan->needs_caller || service->identify == NULL || http_is_foreign(server, plan, request->head))
         return NULL;
-    return service->identify(server->ctx, conn, request, ret);
+    return service->identify(server->ctx, sender, request, ret);
 }
 
-void http_identified(struct http_conn *conn, const struct http_caller *caller)
+void http_identified(struct http_sender *sender, const struct http_caller *caller)
 {
-    must(loop_is_here(conn->server->loop));
-    conn->version->identified(conn, caller);
+    must(loop_is_here(sender->conn->server->loop));
+    sender->conn->version->identified(sender, caller);
 }
 
 static bool client_of(const struct forwarded *forwarded, const struct stream *stream, struct ip_address *ret)
@@ -121,16 +134,19 @@ static bool client_of(const struct forwarded *forwarded, const struct stream *st
     return true;
 }
 
-bool http_client(const struct http_conn *conn, const struct request_head *head, struct ip_address *ret)
+bool http_client(const struct http_sender *sender, const struct request_head *head, struct ip_address *ret)
 {
+    const struct http_conn *conn = sender->conn;
+
     if (conn->stream == NULL)
         return false;
     const struct forwarded forwarded = forwarded_of(conn->server, conn->stream, head);
     return client_of(&forwarded, conn->stream, ret);
 }
 
-bool http_get_person(const struct http_conn *conn, struct stream_person *ret)
+bool http_get_person(const struct http_sender *sender, struct stream_person *ret)
 {
+    const struct http_conn *conn = sender->conn;
     return conn->stream != NULL && stream_get_person(conn->stream, ret);
 }
 

@@ -150,12 +150,13 @@ static const struct stream_events h1_conn_events = {
     .on_writable = h1_conn_on_writable,
 };
 
-static void h1_open(struct http_server *server, struct stream *stream, bool is_brief)
+static void h1_open(struct http_server *server, struct stream *stream, struct span unread, bool is_brief)
 {
     struct h1_conn *conn = calloc(1, sizeof *conn);
 
-    must(conn != NULL && server->loop == stream_loop(stream));
+    must(conn != NULL && unread.len == 0 && server->loop == stream_loop(stream));
     conn->http       = (struct http_conn){ .version = &http_version_1, .server = server, .stream = stream };
+    conn->sender     = (struct http_sender){ &conn->http };
     conn->is_brief   = is_brief;
     conn->timer.fire = h1_conn_timed_out;
     h1_init(&conn->h1, &server->limits.h1);
@@ -262,9 +263,9 @@ static uint64_t h1_taken(const struct http_conn *http)
     return h1_conn_taken(container_of(http, const struct h1_conn, http));
 }
 
-static void h1_identified(struct http_conn *http, const struct http_caller *caller)
+static void h1_identified(struct http_sender *sender, const struct http_caller *caller)
 {
-    h1_conn_identified(h1_conn_of(http), caller);
+    h1_conn_identified(container_of(sender, struct h1_conn, sender), caller);
 }
 
 const struct http_version http_version_1 = {

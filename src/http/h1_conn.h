@@ -37,6 +37,7 @@ enum h1_phase {
 
 struct h1_conn {
     struct http_conn   http;
+    struct http_sender sender;     /* of the pending request */
     struct timer       timer;
     struct h1          h1;
     struct buf         in;         /* read and not yet parsed; empty between requests */

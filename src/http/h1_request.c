@@ -1,6 +1,5 @@
 /* h1_request.c - the requests of an HTTP/1.1 connection: those that come in one piece, and those whose bodies come in
  * pieces. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -8,6 +7,7 @@
 #include "codec/url/url.h"
 #include "http/h1_conn.h"
 #include "http/h1_write.h"
+#include "http/h2_conn.h"
 
 void h1_pending_free(struct h1_pending *pending, struct http_server *server)
 {
@@ -123,19 +123,14 @@ static bool h1_conn_leads_nowhere(const struct h1_conn *conn)
 static void h1_conn_refuse_long(struct h1_conn *conn)
 {
     const struct http_plan *plan = &conn->pending->plan;
-    char                    detail[160];
+    char                    detail[HTTP_LONG_BODY_BYTES];
 
     if (h1_conn_leads_nowhere(conn)) {
         conn->pending->head.is_keep_alive = false;
         h1_conn_serve_pending(conn);
         return;
     }
-    if (plan->body_bytes_max == 0)
-        snprintf(detail, sizeof detail, "this resource takes no body");
-    else
-        snprintf(detail, sizeof detail, "the body is longer than %zu bytes, which is the most that this resource takes%s%s%s",
-                 plan->body_bytes_max, plan->body_setting != NULL ? " (" : "",
-                 plan->body_setting != NULL ? plan->body_setting : "", plan->body_setting != NULL ? ")" : "");
+    http_say_long_body(plan, detail);
     h1_conn_refuse(conn, SPAN(""), 413, detail);
 }
 
@@ -223,7 +218,7 @@ static bool h1_conn_on_body(struct h1_conn *conn, struct span piece)
         return false;
     }
     if (server->body_bytes + piece.len > server->limits.body_bytes_max) {
-        h1_conn_refuse(conn, SPAN(""), 503, "too much is being sent to this server at once; send it again a little later");
+        h1_conn_refuse(conn, SPAN(""), 503, HTTP_BODIES_FULL);
         return false;
     }
     conn->pending->is_continue_due = false;
@@ -279,7 +274,7 @@ static bool h1_conn_on_head(struct h1_conn *conn, struct span text, struct span 
     struct http_request request = request_of(&server->head, SPAN(""));
     struct http_plan    plan    = server->service->plan(server->ctx, &request);
     struct http_caller  caller;
-    void               *identification = http_identify(&conn->http, &plan, &request, &caller);
+    void               *identification = http_identify(&conn->sender, &plan, &request, &caller);
 
     if (identification == NULL && h1_conn_try_whole(conn, &plan, &request, &caller, behind, ret_used))
         return true;
@@ -339,11 +334,35 @@ static bool h1_conn_take_event(struct h1_conn *conn, struct span input, size_t *
     return false;
 }
 
+/* A client that knows that HTTP/2 is spoken here begins with its preface. TLS agrees on the version by a name instead
+ * (RFC 9113 3.2). */
+static bool h1_conn_may_be_preface(const struct h1_conn *conn)
+{
+    return conn->served == 0 && conn->pending == NULL && !conn->is_last && !stream_is_secret(conn->http.stream);
+}
+
+/* The stream becomes one of HTTP/2. */
+static size_t h1_conn_hand_over(struct h1_conn *conn, struct span input)
+{
+    struct stream *stream = conn->http.stream;
+
+    conn->http.stream = NULL;
+    wheel_disarm(&conn->http.server->loop->wheel, &conn->timer);
+    http_version_2.open(conn->http.server, stream, input, conn->is_brief);
+    return input.len;
+}
+
 size_t h1_conn_parse(struct h1_conn *conn, struct span input)
 {
     size_t total = 0;
     bool   goes_on = true;
 
+    if (h1_conn_may_be_preface(conn) && input.len > 0 && input.at[0] == 'P')
+        switch (h2_preface_judge(input)) {
+        case H2_PREFACE_NO: break;
+        case H2_PREFACE_PART: return 0;
+        case H2_PREFACE_WHOLE: return h1_conn_hand_over(conn, input);
+        }
     while (goes_on && h1_conn_may_parse(conn) && !h1_conn_must_wait(conn) && conn->http.stream != NULL) {
         size_t used = 0;
         goes_on     = h1_conn_take_event(conn, span_skip(input, total), &used);

@@ -1,22 +1,11 @@
 #include "http/h1_write.h"
 
-#include <time.h>
-
 #include "base/must.h"
 #include "http/cors.h"
 
-/* A line break in a name or a value would begin another field, or another answer. */
-static bool is_one_line(struct span text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if (text.at[i] == '\r' || text.at[i] == '\n')
-            return false;
-    return true;
-}
-
 static void put_field(struct buf *buf, struct span name, struct span value)
 {
-    must(is_one_line(name) && is_one_line(value));
+    must(field_is_one_line(name) && field_is_one_line(value));
     buf_put(buf, name);
     buf_put_lit(buf, ": ");
     buf_put(buf, value);
@@ -40,17 +29,8 @@ static void put_status(struct buf *buf, unsigned status)
 
 static void put_date(struct buf *buf, struct http_server *server)
 {
-    msec second = server->loop->wall / 1000;
-
-    if (second != server->date_at || server->date[0] == '\0') {
-        time_t    at = (time_t)second;
-        struct tm parts;
-        gmtime_r(&at, &parts);
-        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-        server->date_at = second;
-    }
     buf_put_lit(buf, "Date: ");
-    buf_put(buf, span_str(server->date));
+    buf_put(buf, http_date(server));
     buf_put_lit(buf, "\r\n");
 }
 
@@ -64,15 +44,10 @@ static void put_head(struct buf *buf, const struct http_exchange *exchange, cons
     put_fields(buf, fields, answer_fields(exchange, answer, fields));
 }
 
-static bool status_has_body(unsigned status)
-{
-    return status != 204 && status != 304;  /* RFC 9110 6.4.1 */
-}
-
 void h1_put_answer(struct buf *buf, const struct h1_exchange *exchange, const struct http_answer *answer)
 {
     put_head(buf, &exchange->http, answer);
-    if (status_has_body(answer->status)) {
+    if (http_status_has_body(answer->status)) {
         buf_put_lit(buf, "Content-Length: ");
         buf_put_u64(buf, answer->body.len);
         buf_put_lit(buf, "\r\n");
@@ -82,7 +57,7 @@ void h1_put_answer(struct buf *buf, const struct h1_exchange *exchange, const st
     else if (exchange->minor == 0)
         buf_put_lit(buf, "Connection: keep-alive\r\n");
     buf_put_lit(buf, "\r\n");
-    if (!exchange->http.is_head && status_has_body(answer->status))
+    if (!exchange->http.is_head && http_status_has_body(answer->status))
         buf_put(buf, answer->body);
 }
 

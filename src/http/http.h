@@ -21,10 +21,13 @@
 struct http_server;
 struct http_exchange;
 struct http_conn;
+struct http_sender;  /* of a request, while it is found out who that is */
 struct identity;  /* who sent a request; this module only carries it */
 
 struct http_limits {
     struct h1_limits h1;
+    uint32_t         streams_max;           /* HTTP/2: requests and streams under way on one connection; further ones are
+                                             * refused (REFUSED_STREAM) */
     uint32_t         pipeline_max;          /* requests under way on one connection; at the limit the connection is not
                                              * read from */
     size_t           answer_bytes_max;      /* answers that wait for one client, or are promised to it; at the limit its
@@ -114,7 +117,7 @@ struct http_service {
     /* Who sent this head? NULL: *ret says it. Else it takes time, and this is the handle to cancel it by; the service
      * calls http_identified() once, later, and until then the request waits. It holds its head, and nothing behind the
      * head is parsed. If the client goes away the identification is cancelled. NULL: nobody is ever identified. */
-    void *(*identify)(void *ctx, struct http_conn *conn, const struct http_request *request, struct http_caller *ret);
+    void *(*identify)(void *ctx, struct http_sender *sender, const struct http_request *request, struct http_caller *ret);
     void (*cancel_identify)(void *ctx, void *identification);
     void (*forget)(void *ctx, struct identity *identity);  /* lets go of a reference */
     /* The head has come, its body has not. Will the request be refused whatever the body says? Then it is served
@@ -134,6 +137,7 @@ struct http_service {
 };
 
 struct http_version;
+struct h2_shared;
 
 /* One request on its way to its answer. It lives until it is answered. If the client goes away earlier, gone(owner) is
  * called once; the service still answers the exchange, and the answer is dropped. */
@@ -168,6 +172,7 @@ struct http_answer {
 
 struct http_counters {
     struct counter conns;     /* connections now, arrivals included */
+    struct counter h2_conns;  /* of them, those that speak HTTP/2 */
     struct counter accepted;  /* connections ever */
     struct counter requests;
     struct counter refused;   /* connections that were one too many, whether they got an answer or could not stay */
@@ -190,6 +195,7 @@ struct http_server {
     struct h1_head             head;     /* of the HTTP/1.1 request being parsed */
     char                       date[32]; /* of this second, as RFC 9110 5.6.7 has it */
     msec                       date_at;
+    struct h2_shared          *h2;           /* what HTTP/2 connections share; NULL: there was none yet */
     size_t                     body_bytes;   /* of all incomplete requests */
     size_t                     owed_bytes;   /* of all answers, made or promised, that have not been sent */
     bool                       is_stopping;
@@ -199,6 +205,8 @@ struct http_server {
 void http_server_init(struct http_server *server, struct loop *loop, const struct http_limits *limits,
                       const struct http_service *service, void *ctx);
 void http_server_fini(struct http_server *server);  /* closes what is open */
+/* Behind the end of its loop, which still holds streams that were closed: lets go of what they are made of. */
+void http_server_end(struct http_server *server);
 
 /* A new connection, over a stream that has had no owner; takes the stream. */
 void http_server_open(struct http_server *server, struct stream *stream);
@@ -220,15 +228,15 @@ void http_promise(struct http_exchange *exchange, size_t answer_bytes);
 /* The address of who sent it, as http_client(). False: it is not known, or the client has gone. */
 bool http_exchange_client(const struct http_exchange *exchange, struct ip_address *ret);
 
-/* Ends the identification that service->identify() began for this connection; takes the caller's reference. */
-void http_identified(struct http_conn *conn, const struct http_caller *caller);
+/* Ends the identification that service->identify() began for this sender; takes the caller's reference. */
+void http_identified(struct http_sender *sender, const struct http_caller *caller);
 
 /* The address of the client who sent this head: as a trusted proxy names it there, else as stream_peer() says. False: it is
  * not known. Costs a system call mostly. */
-bool http_client(const struct http_conn *conn, const struct request_head *head, struct ip_address *ret);
+bool http_client(const struct http_sender *sender, const struct request_head *head, struct ip_address *ret);
 
 /* Whom the client's certificate names, as stream_get_person() does. */
-bool http_get_person(const struct http_conn *conn, struct stream_person *ret);
+bool http_get_person(const struct http_sender *sender, struct stream_person *ret);
 
 /* Did it come encrypted, as far as the client's side goes? A trusted proxy in front may say so. */
 bool http_exchange_is_secret(const struct http_exchange *exchange);

@@ -1,6 +1,7 @@
 /* server.c - the connections of one loop, of whatever version. */
 #include "base/must.h"
 #include "http/accept.h"
+#include "http/h2_conn.h"
 
 void http_server_init(struct http_server *server, struct loop *loop, const struct http_limits *limits,
                       const struct http_service *service, void *ctx)
@@ -26,6 +27,12 @@ void http_server_fini(struct http_server *server)
         conn->version->close(conn);
     }
     must(list_is_empty(&server->dirty) && server->owed_bytes == 0 && server->body_bytes == 0);
+}
+
+void http_server_end(struct http_server *server)
+{
+    h2_shared_free(server->h2);
+    server->h2 = NULL;
 }
 
 void http_server_open(struct http_server *server, struct stream *stream)

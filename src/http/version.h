@@ -1,5 +1,5 @@
-/* version.h - a port: what a version of HTTP does for connections and exchanges. HTTP/1.1 is h1_conn.h. Private to this
- * module. */
+/* version.h - a port: what a version of HTTP does for connections and exchanges. HTTP/1.1 is h1_conn.h, HTTP/2 is
+ * h2_conn.h. Private to this module. */
 #ifndef HTTP_VERSION_H
 #define HTTP_VERSION_H
 
@@ -18,14 +18,20 @@ struct http_conn {
     msec                       taken_at; /* … at the tick that saw it last take some; 0: no tick has looked yet */
 };
 
+/* Who sent one request, for service->identify(). Each version keeps it in a struct of its own. */
+struct http_sender {
+    struct http_conn *conn;
+};
+
 struct http_version {
-    /* Takes the stream, which may have had an owner before. is_brief: it closes after its first answer. */
-    void (*open)(struct http_server *server, struct stream *stream, bool is_brief);
+    /* Takes the stream, which may have had an owner before. `unread`: what was read from it already. is_brief: it closes
+     * after its first answer. */
+    void (*open)(struct http_server *server, struct stream *stream, struct span unread, bool is_brief);
     void (*close)(struct http_conn *conn);  /* at once; the owners of its exchanges are told that the client is gone */
     void (*work)(struct http_conn *conn);   /* the end of the turn: sends, goes on parsing, closes */
     uint64_t (*taken)(const struct http_conn *conn);  /* bytes of answers that its client has taken so far */
     void (*stop)(struct http_conn *conn);   /* the server stops: closes if nothing is under way */
-    void (*identified)(struct http_conn *conn, const struct http_caller *caller);  /* see http_identified() */
+    void (*identified)(struct http_sender *sender, const struct http_caller *caller);  /* see http_identified() */
 
     /* Each ends the exchange, and is called once. If the client is gone already, the answer is dropped. */
     void (*answer)(struct http_exchange *exchange, const struct http_answer *answer);
@@ -52,6 +58,17 @@ enum { ANSWER_FIELDS_MAX = 16 };
 size_t answer_fields(const struct http_exchange *exchange, const struct http_answer *answer,
                      struct http_field ret[static ANSWER_FIELDS_MAX]);
 
+/* A line break in a name or a value would begin another field, or another answer. */
+bool field_is_one_line(struct span text);
+/* Now, as RFC 9110 5.6.7 has it; valid until the next call. */
+struct span http_date(struct http_server *server);
+bool http_status_has_body(unsigned status);
+
+/* What is wrong with a body that is longer than its plan takes. */
+enum { HTTP_LONG_BODY_BYTES = 160 };
+void http_say_long_body(const struct http_plan *plan, char ret_detail[static HTTP_LONG_BODY_BYTES]);
+#define HTTP_BODIES_FULL "too much is being sent to this server at once; send it again a little later"
+
 /* The parts of an exchange that have no version. */
 void exchange_init(struct http_exchange *exchange, const struct http_version *version, struct http_server *server,
                    const struct request_head *head);
@@ -69,7 +86,7 @@ void exchange_refuse(struct http_exchange *exchange, unsigned status, const char
 bool http_is_foreign(const struct http_server *server, const struct http_plan *plan, const struct request_head *head);
 /* Who sent this head? The same as service->identify(), for a plan that needs it. If the request is foreign its sender is
  * not identified. */
-void *http_identify(struct http_conn *conn, const struct http_plan *plan, const struct http_request *request,
+void *http_identify(struct http_sender *sender, const struct http_plan *plan, const struct http_request *request,
                     struct http_caller *ret);
 void  http_caller_forget(struct http_caller *caller, struct http_server *server);
 

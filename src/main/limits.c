@@ -55,6 +55,7 @@ struct http_limits http_limits_of(const struct settings *settings)
     return (struct http_limits){
         .h1                   = { (uint32_t)settings->request_target_bytes_max,
                                   (uint32_t)settings->request_head_bytes_max },
+        .streams_max          = (uint32_t)settings->http2_streams_max,
         .pipeline_max         = (uint32_t)settings->pipeline_max,
         .answer_bytes_max     = settings->outbox_bytes_max,
         .head_timeout_ms      = settings->head_timeout_s * 1000,

@@ -84,7 +84,7 @@ static void worker_identified(void *owner, const struct identified *answer)
 
 /* Where a head came from. */
 struct head_sender {
-    const struct http_conn    *conn;
+    const struct http_sender  *sender;
     const struct request_head *head;
 };
 
@@ -92,14 +92,14 @@ static bool get_sender(const void *sender, struct ip_address *ret)
 {
     const struct head_sender *from = sender;
 
-    return http_client(from->conn, from->head, ret);
+    return http_client(from->sender, from->head, ret);
 }
 
-static void show_certificate(const struct http_conn *conn, struct credential *credential)
+static void show_certificate(const struct http_sender *sender, struct credential *credential)
 {
     struct stream_person person;
 
-    if (!http_get_person(conn, &person))
+    if (!http_get_person(sender, &person))
         return;
     credential->certified       = person.user;
     credential->certified_from  = person.from;
@@ -146,11 +146,11 @@ static void describe_to_hook(struct worker *worker, const struct http_request *r
     credential->field_count = callers_fields(&worker->snapshot->settings, request->head, fields);
 }
 
-static void *worker_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
+static void *worker_identify(void *ctx, struct http_sender *sender, const struct http_request *request,
                              struct http_caller *ret)
 {
     struct worker            *worker = ctx;
-    const struct head_sender  sender = { conn, request->head };
+    const struct head_sender  from = { sender, request->head };
     struct identified         answer;
     struct credential_scratch scratch;
     struct credential_field   fields[CREDENTIAL_FIELDS_MAX];
@@ -158,15 +158,15 @@ static void *worker_identify(void *ctx, struct http_conn *conn, const struct htt
     credential_scratch_init(&scratch);
     struct credential      credential = credential_of_request(request_field(request->head, SPAN("authorization")),
                                                               request->query, &scratch);
-    if (conn != NULL) {
+    if (sender != NULL) {
         credential.get_address = get_sender;
-        credential.sender      = &sender;
-        show_certificate(conn, &credential);
+        credential.sender      = &from;
+        show_certificate(sender, &credential);
     }
     if (worker->callers.all.has_hook)
         describe_to_hook(worker, request, &credential, fields);
     struct identification *under_way  = identify(&worker->callers.all.identifier, &credential, worker->loop.now,
-                                                 worker_identified, conn, &answer);
+                                                 worker_identified, sender, &answer);
     credential_scratch_fini(&scratch);
     *ret = caller_of(&answer);
     return under_way;

@@ -52,7 +52,7 @@ static struct tls_limits tls_limits_of(const struct settings *settings)
 /* --- connections ------------------------------------------------------------------------------------------------- */
 
 /* What ALPN offers, the best first. A version of HTTP that a client may choose here is chosen in http/accept.c. */
-#define PROTOCOLS_HTTP   SPAN("\x08" "http/1.1")
+#define PROTOCOLS_HTTP   SPAN("\x02" "h2" "\x08" "http/1.1")
 #define PROTOCOLS_NATIVE SPAN("\x0f" "longwire.bin.v1")
 
 static void accepted_http(void *ctx, struct stream *stream)

@@ -241,4 +241,5 @@ void worker_close(struct worker *worker)
     snapshot_unref(worker->snapshot);
     loop_fini(&worker->loop);
     tls_accept_fini(&worker->tls);
+    http_server_end(&worker->http);
 }

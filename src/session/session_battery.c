@@ -220,7 +220,7 @@ static void stage_identified(void *owner, const struct identified *answer)
     http_identified(owner, &caller);
 }
 
-static void *stage_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
+static void *stage_identify(void *ctx, struct http_sender *sender, const struct http_request *request,
                             struct http_caller *ret)
 {
     struct stage     *stage      = ctx;
@@ -228,7 +228,7 @@ static void *stage_identify(void *ctx, struct http_conn *conn, const struct http
     struct identified answer;
 
     (void)request;
-    void *under_way = identify(&stage->identifier->identifier, &credential, stage->sim.loop.now, stage_identified, conn,
+    void *under_way = identify(&stage->identifier->identifier, &credential, stage->sim.loop.now, stage_identified, sender,
                                &answer);
     *ret            = stage_caller(&answer);
     return under_way;

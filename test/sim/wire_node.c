@@ -137,7 +137,7 @@ static void wire_identified(void *owner, const struct identified *answer)
     http_identified(owner, &caller);
 }
 
-static void *wire_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
+static void *wire_identify(void *ctx, struct http_sender *sender, const struct http_request *request,
                            struct http_caller *ret)
 {
     struct wire_loop *loop       = ctx;
@@ -147,7 +147,7 @@ static void *wire_identify(void *ctx, struct http_conn *conn, const struct http_
     credential_scratch_init(&scratch);
     struct credential credential = credential_of_request(request_field(request->head, SPAN("authorization")),
                                                          request->query, &scratch);
-    void *under_way = identify(&loop->identities.identifier, &credential, loop->sim.loop.now, wire_identified, conn,
+    void *under_way = identify(&loop->identities.identifier, &credential, loop->sim.loop.now, wire_identified, sender,
                                &answer);
     credential_scratch_fini(&scratch);
     *ret = caller_of(&answer);

@@ -1,0 +1,189 @@
+/* h2_conn.h - one HTTP/2 connection (RFC 9113): the frames are nghttp2's, the requests and answers are those of http.h.
+ * Private to this module.
+ *
+ *     h2_conn.c      the connection: its TCP or TLS stream, the end of a turn, closing
+ *     h2_session.c   nghttp2: what it tells, what it is told, its settings
+ *     h2_request.c   requests: heads, bodies, the line of those that wait
+ *     h2_exchange.c  answers, and services that take an exchange over
+ *     h2_stream.c    an exchange that a service has taken over, as a stream (reactor/stream.h)
+ *     h2_write.c     fields and bodies of answers, on their way to nghttp2
+ *     h2_phase.c     what the connection and its exchanges wait for, and for how long
+ *     h2_flood.c     how much a client may send that brings nothing
+ *
+ * Within a callback of nghttp2 nothing is told to services' streams, and nothing is freed that nghttp2 or a caller may hold.
+ * What a callback has found stands in `closed` and `told` until the connection settles (h2_conn_settle()). */
+#ifndef HTTP_H2_CONN_H
+#define HTTP_H2_CONN_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "codec/h2/h2_head.h"
+#include "http/h2_flood.h"
+#include "http/version.h"
+
+enum {
+    H2_OUT_BYTES_MAX = 64 * 1024,  /* frames that wait for the socket; beyond it none are made */
+};
+
+/* What the connection waits for, if no exchange does. */
+enum h2_phase {
+    H2_SILENT,     /* for the first request */
+    H2_IDLE,       /* for the next */
+    H2_IN_HEAD,    /* for the rest of a header block */
+    H2_BUSY,       /* for its exchanges, which have timers of their own */
+    H2_SENDING,    /* for the socket to take frames */
+    H2_LEAVING,    /* all frames have left: for the client to close */
+};
+
+struct h2_conn {
+    struct http_conn       http;
+    struct timer           timer;
+    nghttp2_session       *session;
+    struct h2_head        *head;        /* of the header block that comes; NULL: none does */
+    int32_t                head_id;     /* … and its stream */
+    struct buf             out;         /* frames that the socket has not taken; empty between turns, as a rule */
+    struct list            exchanges;   /* whose streams are open */
+    struct list            line;        /* of them, those that are whole, but can't be served yet; oldest first */
+    struct list            closed;      /* whose streams have closed since the connection settled last */
+    struct list            told;        /* h2_streams with news for their owners */
+    struct list            full;        /* h2_streams that wait for room */
+    struct h2_flood        flood;
+    struct h2_exchange    *heavy;       /* the exchange whose big answer is under way */
+    uint64_t               put;         /* bytes that its socket has taken from us */
+    uint64_t               taken_then;  /* by the client, when the timer of H2_SENDING was armed */
+    msec                   phase_at;
+    size_t                 owed;        /* its part of server.owed_bytes */
+    size_t                 answers;     /* bytes of bodies that nghttp2 has not taken yet */
+    size_t                 promised;    /* bytes of answers that services have promised */
+    size_t                 held;        /* bytes that h2_streams have taken and nghttp2 has not */
+    uint32_t               exchange_count;
+    uint32_t               served;      /* modulo 2^32 */
+    uint32_t               timed;       /* `served` when the timer was armed */
+    uint8_t                phase;       /* enum h2_phase */
+    bool                   is_brief;    /* it is one too many: it closes after its first answer */
+    bool                   is_receiving; /* nghttp2_session_mem_recv() is on the stack */
+    bool                   has_window_news; /* the client has opened a window since nghttp2 was asked last */
+    bool                   is_over;     /* nghttp2 takes and gives nothing more, or the link is broken */
+    bool                   is_dead;     /* … and has nothing more to say: it may hold exchanges that are gone */
+    bool                   is_leaving;  /* GOAWAY was sent; no new request is taken */
+    bool                   is_eof;      /* the client has closed its direction */
+    bool                   is_shut;     /* ours is closed */
+};
+
+/* A request on its way to its answer, or to the end of the stream that it became. */
+struct h2_exchange {
+    struct http_exchange   http;
+    struct http_sender     sender;
+    struct list            link;        /* in conn->exchanges or conn->closed */
+    struct list            in_line;     /* in conn->line */
+    struct timer           timer;       /* of its body, or of its answer */
+    struct h2_conn        *conn;        /* NULL: the client is gone */
+    struct h2_head        *head;        /* until it is served */
+    struct http_plan       plan;
+    struct http_caller     caller;      /* until it is served */
+    void                  *identification;
+    struct buf             body;        /* of the request, until it is served; then what its h2_stream has not read */
+    struct buf             answer;      /* the body of the answer, or what its h2_stream has written … */
+    size_t                 answer_at;   /* … of which nghttp2 has taken so much */
+    struct h2_stream      *stream;      /* a service has taken it over; NULL: none, or it has closed it */
+    size_t                 timed_bytes; /* of its body or answer, when the timer was armed */
+    size_t                 promised;
+    int32_t                id;
+    bool                   is_two_way;  /* a WebSocket: it is over when both directions are */
+    bool                   is_whole;    /* all of the request has come */
+    bool                   is_served;
+    bool                   is_closed;   /* nghttp2 has closed its stream */
+    bool                   is_taken;    /* a service took it over */
+    bool                   is_ended;    /* nothing follows `answer` */
+    bool                   is_all_sent; /* … and nghttp2 has taken all of it */
+    bool                   is_cut;      /* … and then it is reset, because the answer is not whole */
+    bool                   is_deferred; /* nghttp2 asks no more until nghttp2_session_resume_data() */
+};
+
+extern const struct http_version http_version_2;
+
+/* Is it the preface by which a client speaks HTTP/2 without having asked (RFC 9113 3.4)? */
+enum h2_preface { H2_PREFACE_NO, H2_PREFACE_PART, H2_PREFACE_WHOLE };
+enum h2_preface h2_preface_judge(struct span input);
+
+/* --- h2_conn.c */
+
+/* Deals with what callbacks have found. The connection may be dirty afterwards, and is not freed. */
+void h2_conn_settle(struct h2_conn *conn);
+/* GOAWAY, without an error: later requests are refused, those under way end as they would. */
+void h2_conn_say_goodbye(struct h2_conn *conn);
+/* GOAWAY, with an error; nothing more is read. */
+void h2_conn_abort(struct h2_conn *conn, uint32_t error, const char *why);
+void h2_conn_count_owed(struct h2_conn *conn);
+
+/* --- h2_session.c */
+
+/* What the HTTP/2 connections of a server share; made for the first one. */
+struct h2_shared;
+struct h2_shared *h2_shared_get(struct http_server *server);
+struct stream_maker *h2_shared_maker(struct h2_shared *shared, bool is_secret);
+
+/* All its streams have been given back: behind the end of the loop. NULL is fine. */
+void h2_shared_free(struct h2_shared *shared);
+
+void h2_session_open(struct h2_conn *conn);
+/* False: nothing more can be read. */
+bool h2_session_take(struct h2_conn *conn, struct span input);
+/* Moves frames into conn->out, as many as may wait there. */
+void h2_session_pump(struct h2_conn *conn);
+
+struct h2_head *h2_heads_take(struct http_server *server);
+void            h2_heads_give(struct http_server *server, struct h2_head *head);  /* NULL is fine */
+
+/* --- h2_request.c */
+
+struct h2_exchange *h2_exchange_new(struct h2_conn *conn, int32_t id);
+void h2_exchange_on_head(struct h2_exchange *exchange, struct h2_head *head, bool is_end);
+void h2_exchange_on_body(struct h2_exchange *exchange, struct span piece);
+void h2_exchange_on_end(struct h2_exchange *exchange);
+void h2_exchange_refuse(struct h2_exchange *exchange, unsigned status, const char *detail);
+void h2_exchange_identified(struct h2_exchange *exchange, const struct http_caller *caller);
+/* Serves those of the line that may be served now. */
+void h2_conn_serve_line(struct h2_conn *conn);
+/* Lets go of all that an exchange holds of its request. */
+void h2_exchange_drop_request(struct h2_exchange *exchange);
+
+/* --- h2_exchange.c */
+
+/* Its stream has closed: its owner is told, or it is freed. */
+void h2_exchange_orphan(struct h2_exchange *exchange);
+void h2_exchange_free(struct h2_exchange *exchange);
+/* nghttp2 shall ask again for what it has to send. */
+void h2_exchange_resume(struct h2_exchange *exchange);
+/* RST_STREAM. */
+void h2_exchange_reset(struct h2_exchange *exchange, uint32_t error);
+/* nghttp2 has taken so much more of `answer`. */
+void h2_exchange_sent(struct h2_exchange *exchange, size_t len);
+void                 h2_answer(struct http_exchange *exchange, const struct http_answer *answer);
+const struct stream *h2_exchange_stream(const struct http_exchange *exchange);
+void                 h2_promise(struct http_exchange *exchange, size_t answer_bytes);
+struct stream       *h2_open_stream(struct http_exchange *exchange, const struct http_answer *head, struct buf *first,
+                                    bool *ret_is_chunked);
+struct stream       *h2_open_websocket(struct http_exchange *exchange, const struct ws_handshake *shake,
+                                       struct span protocol, struct buf *first, struct buf *unread);
+
+/* --- h2_write.c */
+
+/* Hands the head of an answer to nghttp2; has_body: what `answer` holds and will hold follows it. */
+void h2_put_head(struct h2_exchange *exchange, const struct http_answer *answer, bool has_body);
+void h2_put_continue(struct h2_exchange *exchange);
+/* Fewer bytes than that are not sent while more of the same body wait, because the client's window opens slowly. */
+size_t h2_conn_room_least(const struct h2_conn *conn);
+
+/* --- h2_phase.c */
+
+void h2_conn_set_timer(struct h2_conn *conn);
+void h2_conn_timed_out(struct timer *timer, msec now);
+/* All of its answer is on its way. RFC 9113 8.1 would let us reset the stream of a request that is not whole at once; but there
+ * are clients that look no further then, and never see the answer (curl 7.88). They have linger_ms to stop sending. */
+void h2_exchange_answered(struct h2_exchange *exchange);
+/* Its body or its answer is under way from now on, or is over: arms or disarms its timer. */
+void h2_exchange_set_timer(struct h2_exchange *exchange);
+void h2_exchange_timed_out(struct timer *timer, msec now);
+
+#endif

@@ -1,0 +1,171 @@
+/* h2_exchange.c - the answers of an HTTP/2 connection, and the exchanges that services take over. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "http/h2_conn.h"
+#include "http/h2_stream.h"
+
+static struct h2_exchange *h2_exchange_of(struct http_exchange *exchange)
+{
+    return container_of(exchange, struct h2_exchange, http);
+}
+
+void h2_exchange_free(struct h2_exchange *exchange)
+{
+    exchange_fini(&exchange->http);
+    buf_fini(&exchange->answer);
+    free(exchange);
+}
+
+/* What it counts for in its connection. */
+static void h2_exchange_uncount(struct h2_exchange *exchange)
+{
+    struct h2_conn *conn = exchange->conn;
+    size_t          left = exchange->answer.len - exchange->answer_at;
+
+    if (exchange->is_taken)
+        conn->held -= left;
+    else
+        conn->answers -= left;
+    conn->promised -= exchange->promised;
+    conn->exchange_count--;
+    if (conn->heavy == exchange)
+        conn->heavy = NULL;
+}
+
+void h2_exchange_orphan(struct h2_exchange *exchange)
+{
+    struct h2_conn *conn = exchange->conn;
+
+    list_take(&exchange->link);
+    wheel_disarm(&conn->http.server->loop->wheel, &exchange->timer);
+    h2_exchange_uncount(exchange);
+    h2_exchange_drop_request(exchange);
+    http_conn_mark(&conn->http);
+    exchange->conn = NULL;
+    if (exchange->stream != NULL)
+        h2_stream_orphan(exchange->stream, &conn->told);
+    if (!exchange->is_served || exchange->http.is_answered)
+        h2_exchange_free(exchange);
+    else
+        exchange_tell_gone(&exchange->http);
+}
+
+void h2_exchange_resume(struct h2_exchange *exchange)
+{
+    if (!exchange->is_deferred || exchange->is_closed)
+        return;
+    exchange->is_deferred = false;
+    nghttp2_session_resume_data(exchange->conn->session, exchange->id);
+    http_conn_mark(&exchange->conn->http);
+}
+
+void h2_exchange_reset(struct h2_exchange *exchange, uint32_t error)
+{
+    if (exchange->is_closed)
+        return;
+    nghttp2_submit_rst_stream(exchange->conn->session, NGHTTP2_FLAG_NONE, exchange->id, error);
+    http_conn_mark(&exchange->conn->http);
+}
+
+void h2_exchange_sent(struct h2_exchange *exchange, size_t len)
+{
+    struct h2_conn *conn = exchange->conn;
+
+    exchange->answer_at += len;
+    *(exchange->is_taken ? &conn->held : &conn->answers) -= len;
+    if (exchange->answer_at < exchange->answer.len)
+        return;
+    buf_fini(&exchange->answer);
+    exchange->answer_at = 0;
+    if (conn->heavy == exchange)
+        conn->heavy = NULL;
+}
+
+static void h2_exchange_promise(struct h2_exchange *exchange, size_t bytes)
+{
+    exchange->conn->promised += bytes - exchange->promised;
+    exchange->promised = bytes;
+    h2_conn_count_owed(exchange->conn);
+}
+
+/* --- how an exchange ends ------------------------------------------------------------------------------------- */
+
+void h2_answer(struct http_exchange *http, const struct http_answer *answer)
+{
+    struct h2_exchange *exchange = h2_exchange_of(http);
+    struct h2_conn     *conn     = exchange->conn;
+    bool                has_body = !http->is_head && http_status_has_body(answer->status) && answer->body.len > 0;
+
+    if (conn == NULL) {
+        h2_exchange_free(exchange);
+        return;
+    }
+    if (exchange->is_closed)
+        return;  /* the connection will settle it */
+    if (has_body) {
+        buf_put(&exchange->answer, answer->body);
+        conn->answers += answer->body.len;
+    } else if (conn->heavy == exchange) {
+        conn->heavy = NULL;
+    }
+    exchange->is_ended = true;
+    h2_put_head(exchange, answer, has_body);
+    h2_exchange_promise(exchange, 0);
+    h2_exchange_set_timer(exchange);
+    http_conn_mark(&conn->http);
+}
+
+void h2_promise(struct http_exchange *http, size_t answer_bytes)
+{
+    struct h2_exchange *exchange = h2_exchange_of(http);
+
+    if (exchange->conn != NULL)
+        h2_exchange_promise(exchange, answer_bytes);
+}
+
+/* The exchange goes on as a stream. */
+static struct stream *h2_exchange_take_over(struct h2_exchange *exchange, const struct http_answer *head)
+{
+    must(exchange->conn != NULL && exchange->answer.len == 0);
+    exchange->is_taken = true;
+    h2_exchange_promise(exchange, 0);
+    if (exchange->conn->heavy == exchange)
+        exchange->conn->heavy = NULL;
+    if (!exchange->is_closed)
+        h2_put_head(exchange, head, true);
+    http_conn_mark(&exchange->conn->http);
+    return h2_stream_new(exchange);
+}
+
+struct stream *h2_open_stream(struct http_exchange *http, const struct http_answer *head, struct buf *first,
+                              bool *ret_is_chunked)
+{
+    (void)first;
+    *ret_is_chunked = false;
+    return h2_exchange_take_over(h2_exchange_of(http), head);
+}
+
+struct stream *h2_open_websocket(struct http_exchange *http, const struct ws_handshake *shake, struct span protocol,
+                                 struct buf *first, struct buf *unread)
+{
+    struct h2_exchange    *exchange = h2_exchange_of(http);
+    const struct http_field named   = { SPAN("sec-websocket-protocol"), protocol };
+
+    (void)first;
+    /* RFC 8441 5: 200, and no accept key. */
+    exchange->is_two_way  = true;
+    struct stream *stream = h2_exchange_take_over(exchange, &(struct http_answer){
+        .status = 200, .fields = { &named, shake->is_protocol_found && protocol.len > 0 },
+    });
+    buf_put(unread, buf_span(&exchange->body));
+    if (exchange->is_whole)
+        h2_stream_end(exchange);
+    return stream;
+}
+
+const struct stream *h2_exchange_stream(const struct http_exchange *exchange)
+{
+    const struct h2_exchange *h2 = container_of(exchange, const struct h2_exchange, http);
+    return h2->conn == NULL ? NULL : h2->conn->http.stream;
+}

@@ -29,6 +29,7 @@ static void h2_exchange_uncount(struct h2_exchange *exchange)
         conn->answers -= left;
     conn->promised -= exchange->promised;
     conn->exchange_count--;
+    counter_sub(&conn->http.server->counters.h2_streams, 1);
     if (conn->heavy == exchange)
         conn->heavy = NULL;
 }

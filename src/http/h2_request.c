@@ -21,6 +21,7 @@ struct h2_exchange *h2_exchange_new(struct h2_conn *conn, int32_t id)
     buf_init(&exchange->answer, SIZE_MAX / 2);
     list_push(&conn->exchanges, &exchange->link);
     conn->exchange_count++;
+    counter_add(&conn->http.server->counters.h2_streams, 1);
     return exchange;
 }
 

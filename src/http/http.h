@@ -173,6 +173,7 @@ struct http_answer {
 struct http_counters {
     struct counter conns;     /* connections now, arrivals included */
     struct counter h2_conns;  /* of them, those that speak HTTP/2 */
+    struct counter h2_streams;  /* of HTTP/2 connections, now */
     struct counter accepted;  /* connections ever */
     struct counter requests;
     struct counter refused;   /* connections that were one too many, whether they got an answer or could not stay */

@@ -237,6 +237,10 @@ static void put_http(struct buf *out, const struct server *server)
 {
     put_one(out, "longwire_http_connections", "gauge", "HTTP connections now, long polls among them.",
             SUM(server, http.counters.conns));
+    put_one(out, "longwire_http2_connections", "gauge", "Connections that speak HTTP/2 now.",
+            SUM(server, http.counters.h2_conns));
+    put_one(out, "longwire_http2_streams", "gauge", "Their streams: requests under way, and sessions.",
+            SUM(server, http.counters.h2_streams));
     put_one(out, "longwire_http_connections_total", "counter", "Connections accepted.",
             SUM(server, http.counters.accepted));
     put_one(out, "longwire_http_connections_refused_total", "counter",

@@ -2,13 +2,11 @@
 
 #include <malloc.h>
 
-enum { WORTH_BYTES = 64 * 1024 * 1024 };
-
-bool heap_give_back(struct heap_watch *watch)
+bool heap_give_back(struct heap_watch *watch, size_t worth_bytes)
 {
     size_t free_bytes = mallinfo2().fordblks;
 
-    if (free_bytes < watch->free_bytes + WORTH_BYTES) {
+    if (free_bytes < watch->free_bytes + worth_bytes) {
         if (free_bytes < watch->free_bytes)
             watch->free_bytes = free_bytes;
         return false;

@@ -13,9 +13,9 @@ struct heap_watch {
     size_t free_bytes;  /* the least that lay free since memory was last given back: its pages are gone already */
 };
 
-/* Gives free memory back if 64 MiB more lie free than before. True: it did. It looks at every free block and holds
- * the locks of malloc meanwhile, for about 20 ms after a flood; so call it at most once a minute. Always the same
- * thread. */
-bool heap_give_back(struct heap_watch *watch);
+/* Gives free memory back if `worth_bytes` more lie free than before. True: it did. It looks at every free block and holds
+ * the locks of malloc meanwhile, for about 20 ms after a flood; so call it at most once a minute, or while memory is short.
+ * Always the same thread. */
+bool heap_give_back(struct heap_watch *watch, size_t worth_bytes);
 
 #endif

@@ -12,7 +12,7 @@
 
 #include "base/must.h"
 
-enum { BLOCK_BYTES = 8000, BLOCKS = 25000, KEPT = 16 };  /* 200 MB, of which each sixteenth block stays */
+enum { BLOCK_BYTES = 8000, BLOCKS = 25000, KEPT = 16, WORTH_BYTES = 64 << 20 };  /* 200 MB, of which each sixteenth block stays */
 
 static size_t resident_bytes(void)
 {
@@ -42,18 +42,18 @@ static void what_a_flood_left_goes_back(void **state)
     static void      *blocks[BLOCKS];
     struct heap_watch watch = { 0 };
 
-    assert_false(heap_give_back(&watch));
+    assert_false(heap_give_back(&watch, WORTH_BYTES));
     for (int round = 0; round < 2; round++) {
         flood(blocks);
         size_t before = resident_bytes();
-        assert_true(heap_give_back(&watch));
+        assert_true(heap_give_back(&watch, WORTH_BYTES));
         assert_true(resident_bytes() < before - BLOCKS / 2 * BLOCK_BYTES);
-        assert_false(heap_give_back(&watch));
+        assert_false(heap_give_back(&watch, WORTH_BYTES));
         for (int i = 0; i < BLOCKS; i += KEPT) {
             assert_int_equal(*(char *)blocks[i], 1);
             free(blocks[i]);
         }
-        assert_false(heap_give_back(&watch));
+        assert_false(heap_give_back(&watch, WORTH_BYTES));
     }
 }
 
@@ -64,7 +64,7 @@ static void another_malloc_is_left_alone(void **state)
     struct heap_watch watch = { 0 };
 
     flood(blocks);
-    assert_false(heap_give_back(&watch));
+    assert_false(heap_give_back(&watch, WORTH_BYTES));
     for (int i = 0; i < BLOCKS; i += KEPT)
         free(blocks[i]);
 }

@@ -1472,6 +1472,56 @@ static void asking_on_does_not_prolong_not_reading(void **state)  /* threat 52 *
     assert_int_equal(counter_get(&rig->server.counters.conns), 0);
 }
 
+/* --- memory is short ----------------------------------------------------------------------------------------- */
+
+static size_t conns(const struct rig *rig)
+{
+    return counter_get(&rig->server.counters.conns);
+}
+
+/* Whoever waits for the service keeps its connection; the others go, the newest first. */
+static void shedding_begins_with_the_newest(void **state)  /* threat 21 */
+{
+    enum { CROWD = 6 };
+    struct rig *rig = *state;
+    int         crowd[CROWD];
+
+    rig_say(rig, GET("/late"));
+    const int first = rig->client;
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = rig->client = rig_connect(rig);
+        rig_say(rig, "GET /n");
+    }
+    assert_int_equal(conns(rig), 1 + CROWD);
+    assert_int_equal(http_server_shed(&rig->server, true), 0);  /* nobody is known here */
+    assert_int_equal(http_server_shed(&rig->server, false), 4);
+    rig_settle(rig);
+    for (int i = CROWD - 4; i < CROWD; i++)
+        assert_int_equal(recv(crowd[i], (char[1]){ 0 }, 1, 0), 0);
+    assert_int_equal(conns(rig), 1 + CROWD - 4);
+    assert_int_equal(http_server_shed(&rig->server, false), CROWD - 4);
+    assert_int_equal(http_server_shed(&rig->server, false), 0);
+    assert_int_equal(counter_get(&rig->server.counters.shed_strangers), CROWD);
+    for (int i = 0; i < CROWD; i++)
+        close(crowd[i]);
+    rig->client = first;
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    expect_answers(rig, "200 late\n");
+}
+
+static void a_body_that_is_shed_gets_its_answer(void **state)  /* threat 21 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc");
+    assert_int_equal(rig->server.body_bytes, 3);
+    assert_int_equal(http_server_shed(&rig->server, false), 1);
+    assert_int_equal(rig->server.body_bytes, 0);
+    rig_settle(rig);
+    expect_answers(rig, "503 close\nend\n");
+}
+
 /* --- stopping ------------------------------------------------------------------------------------------------ */
 
 static void stopping_lets_what_is_under_way_finish(void **state)  /* threat 24 */
@@ -1556,6 +1606,8 @@ int main(void)
         TEST(who_takes_nothing_makes_room_for_others),
         TEST(a_last_answer_has_as_much_time_as_any),
         TEST(asking_on_does_not_prolong_not_reading),
+        TEST(shedding_begins_with_the_newest),
+        TEST(a_body_that_is_shed_gets_its_answer),
         TEST(stopping_lets_what_is_under_way_finish),
         TEST(the_last_answer_before_stopping_says_so),
     };

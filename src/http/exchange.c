@@ -108,6 +108,13 @@ void http_caller_forget(struct http_caller *caller, struct http_server *server)
     *caller = (struct http_caller){ .identity = NULL };
 }
 
+static void note_known(struct http_conn *conn, const struct http_caller *caller)
+{
+    const struct http_service *service = conn->server->service;
+
+    conn->is_known |= service->is_stranger != NULL && !service->is_stranger(conn->server->ctx, caller);
+}
+
 void *http_identify(struct http_sender *sender, const struct http_plan *plan, const struct http_request *request,
                     struct http_caller *ret)
 {
@@ -117,12 +124,16 @@ void *http_identify(struct http_sender *sender, const struct http_plan *plan, co
     *ret = (struct http_caller){ .identity = NULL };
     if (!plan->needs_caller || service->identify == NULL || http_is_foreign(server, plan, request->head))
         return NULL;
-    return service->identify(server->ctx, sender, request, ret);
+    void *identification = service->identify(server->ctx, sender, request, ret);
+    if (identification == NULL)
+        note_known(sender->conn, ret);
+    return identification;
 }
 
 void http_identified(struct http_sender *sender, const struct http_caller *caller)
 {
     must(loop_is_here(sender->conn->server->loop));
+    note_known(sender->conn, caller);
     sender->conn->version->identified(sender, caller);
 }
 
@@ -173,9 +184,9 @@ void http_refuse_caller(struct http_server *server, struct http_exchange *exchan
 void http_refuse_crowd(struct http_server *server, struct http_exchange *exchange)
 {
     must(exchange->is_brief);
-    LOG(LOG_WARN, "connection_refused", log_str("why", "connections_max is reached, and it was to stay"));
+    LOG(LOG_WARN, "connection_refused", log_str("why", "connections_max or memory_bytes_max is reached, and it was to stay"));
     counter_add(&server->counters.refused, 1);
-    http_problem(server, exchange, 503, NULL, "too many connections for one more that stays (connections_max)",
+    http_problem(server, exchange, 503, NULL, "too many connections, or too little memory, for one more that stays (connections_max, memory_bytes_max)",
                  HTTP_FIELDS({ SPAN("Retry-After"), SPAN("5") }));
 }
 

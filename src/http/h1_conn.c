@@ -50,6 +50,7 @@ static void h1_conn_free(struct h1_conn *conn)
     counter_sub(&conn->http.server->counters.conns, 1);
     list_take(&conn->http.sending);
     conn->http.server->owed_bytes -= conn->owed;
+    conn->http.server->brief_count -= conn->is_brief;
     counter_set(&conn->http.server->counters.owed, conn->http.server->owed_bytes);
     h1_pending_free(conn->pending, conn->http.server);
     buf_fini(&conn->in);
@@ -158,6 +159,7 @@ static void h1_open(struct http_server *server, struct stream *stream, struct sp
     conn->http       = (struct http_conn){ .version = &http_version_1, .server = server, .stream = stream };
     conn->sender     = (struct http_sender){ &conn->http };
     conn->is_brief   = is_brief;
+    server->brief_count += is_brief;
     conn->timer.fire = h1_conn_timed_out;
     h1_init(&conn->h1, &server->limits.h1);
     buf_init(&conn->in, server->limits.h1.head_bytes_max + 2 * LOOP_INPUT_BYTES);
@@ -258,6 +260,22 @@ static void h1_stop(struct http_conn *http)
         h1_close(http);
 }
 
+/* A client that sends a body is told why it has to stop. */
+static bool h1_shed(struct http_conn *http)
+{
+    struct h1_conn *conn = h1_conn_of(http);
+
+    if (conn->exchange_count > 0 || h1_conn_is_identifying(conn))
+        return false;
+    if (h1_conn_phase(conn) == H1_READING_BODY) {
+        h1_conn_refuse(conn, SPAN(""), 503, "the server is short of memory (memory_bytes_max); send it again later");
+        http_conn_mark(http);
+    } else {
+        h1_close(http);
+    }
+    return true;
+}
+
 static uint64_t h1_taken(const struct http_conn *http)
 {
     return h1_conn_taken(container_of(http, const struct h1_conn, http));
@@ -273,6 +291,7 @@ const struct http_version http_version_1 = {
     .close          = h1_close,
     .work           = h1_work,
     .stop           = h1_stop,
+    .shed           = h1_shed,
     .taken          = h1_taken,
     .identified     = h1_identified,
     .answer         = h1_answer,

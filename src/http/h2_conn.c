@@ -36,6 +36,7 @@ static void h2_conn_free(struct h2_conn *conn)
     list_take(&conn->http.dirty);
     list_take(&conn->http.sending);
     counter_sub(&server->counters.conns, 1);
+    server->brief_count -= conn->is_brief;
     counter_sub(&server->counters.h2_conns, 1);
     server->owed_bytes -= conn->owed;
     counter_set(&server->counters.owed, server->owed_bytes);
@@ -179,6 +180,7 @@ static void h2_open(struct http_server *server, struct stream *stream, struct sp
     must(conn != NULL && server->loop == stream_loop(stream));
     conn->http       = (struct http_conn){ .version = &http_version_2, .server = server, .stream = stream };
     conn->is_brief   = is_brief;
+    server->brief_count += is_brief;
     conn->timer.fire = h2_conn_timed_out;
     conn->flood.at   = server->loop->now;
     buf_init(&conn->out, SIZE_MAX / 2);
@@ -326,6 +328,14 @@ static void h2_stop(struct http_conn *http)
     h2_conn_close(conn);
 }
 
+static bool h2_shed(struct http_conn *http)
+{
+    if (h2_conn_of(http)->exchange_count > 0)
+        return false;
+    h2_stop(http);
+    return true;
+}
+
 static uint64_t h2_taken(const struct http_conn *http)
 {
     const struct h2_conn *conn    = container_of(http, const struct h2_conn, http);
@@ -344,6 +354,7 @@ const struct http_version http_version_2 = {
     .close          = h2_close,
     .work           = h2_work,
     .stop           = h2_stop,
+    .shed           = h2_shed,
     .taken          = h2_taken,
     .identified     = h2_identified,
     .answer         = h2_answer,

@@ -119,6 +119,7 @@ struct http_service {
      * head is parsed. If the client goes away the identification is cancelled. NULL: nobody is ever identified. */
     void *(*identify)(void *ctx, struct http_sender *sender, const struct http_request *request, struct http_caller *ret);
     void (*cancel_identify)(void *ctx, void *identification);
+    bool (*is_stranger)(void *ctx, const struct http_caller *caller);  /* Is it nobody whom we know? NULL: everybody is */
     void (*forget)(void *ctx, struct identity *identity);  /* lets go of a reference */
     /* The head has come, its body has not. Will the request be refused whatever the body says? Then it is served
      * without a body, and the connection closes. NULL: no request is. */
@@ -179,6 +180,7 @@ struct http_counters {
     struct counter refused;   /* connections that were one too many, whether they got an answer or could not stay */
     struct counter faults;    /* requests refused by the parser, by limits or by origin */
     struct counter owed;      /* bytes of answers that wait for clients, now */
+    struct counter shed_strangers, shed_known;  /* closed because memory was short */
     struct counter stuck;     /* connections closed because their clients took too little */
 };
 
@@ -198,6 +200,7 @@ struct http_server {
     msec                       date_at;
     struct h2_shared          *h2;           /* what HTTP/2 connections share; NULL: there was none yet */
     size_t                     body_bytes;   /* of all incomplete requests */
+    size_t                     brief_count;  /* connections that were admitted for one short answer */
     size_t                     owed_bytes;   /* of all answers, made or promised, that have not been sent */
     bool                       is_stopping;
     struct http_counters       counters;
@@ -217,6 +220,10 @@ void http_server_turn_end(struct http_server *server);
 
 /* About once a second: if too many answers wait, closes connections whose clients take nothing. */
 void http_server_tick(struct http_server *server);
+
+/* Memory is short: closes some of the newest connections of which no request came from somebody known, or, with `are_known`, of
+ * the others; but none whose request the service has yet to answer. Gives how many. */
+size_t http_server_shed(struct http_server *server, bool are_known);
 
 /* Idle connections close now, the others after their answers. New requests get `Connection: close`. */
 void http_server_stop(struct http_server *server);

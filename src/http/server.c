@@ -58,6 +58,29 @@ void http_server_turn_end(struct http_server *server)
     }
 }
 
+/* --- memory is short --------------------------------------------------------------------------------------------- */
+
+enum { SHED_PART = 16, SHED_LEAST = 4 };
+
+size_t http_server_shed(struct http_server *server, bool are_known)
+{
+    const size_t part   = counter_get(&server->counters.conns) / SHED_PART;
+    const size_t most   = part > SHED_LEAST ? part : SHED_LEAST;
+    size_t       closed = 0;
+
+    must(loop_is_here(server->loop));
+    for (struct list *at = server->conns.prev, *older; at != &server->conns && closed < most; at = older) {
+        struct http_conn *conn = conn_at(at);
+        older                  = at->prev;
+        if (conn->is_known == are_known && conn->stream != NULL && conn->version->shed != NULL)
+            closed += conn->version->shed(conn);
+    }
+    counter_add(are_known ? &server->counters.shed_known : &server->counters.shed_strangers, closed);
+    return closed;
+}
+
+/* --- stopping ---------------------------------------------------------------------------------------------------- */
+
 void http_server_stop(struct http_server *server)
 {
     must(loop_is_here(server->loop));

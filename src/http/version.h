@@ -15,6 +15,7 @@ struct http_conn {
     struct stream             *stream;   /* NULL: a session has it now */
     struct list                sending;  /* in server.sending */
     uint64_t                   taken;    /* bytes of answers that its client had taken … */
+    bool                       is_known; /* one of its requests came from somebody who is known */
     msec                       taken_at; /* … at the tick that saw it last take some; 0: no tick has looked yet */
 };
 
@@ -31,6 +32,9 @@ struct http_version {
     void (*work)(struct http_conn *conn);   /* the end of the turn: sends, goes on parsing, closes */
     uint64_t (*taken)(const struct http_conn *conn);  /* bytes of answers that its client has taken so far */
     void (*stop)(struct http_conn *conn);   /* the server stops: closes if nothing is under way */
+    /* Memory is short: lets go of it, unless the service has yet to answer a request of it. False: it stays. NULL: it
+     * always does. */
+    bool (*shed)(struct http_conn *conn);
     void (*identified)(struct http_sender *sender, const struct http_caller *caller);  /* see http_identified() */
 
     /* Each ends the exchange, and is called once. If the client is gone already, the answer is dropped. */

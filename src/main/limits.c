@@ -39,6 +39,9 @@ enum {
     OPENINGS_MAX             = 256,       /* sessions that are being opened at a time … */
     OPENINGS_WAITING_MAX     = 65536,     /* … and that wait for these */
     IDLE_SESSIONS_MAX        = 65536,     /* sessions in memory that have no link */
+    SHORT_MEMORY_BODIES_MAX  = 256 * KIB,  /* while memory is short (memory_watch.h), on each loop: of bodies that are not whole */
+    SHORT_MEMORY_ANSWERS_MAX = 256 * KIB,  /* … of answers that wait for clients */
+    SHORT_MEMORY_PAGES_MAX   = 8,          /* … pages of the log under way for subscriptions */
 };
 
 /* Calls to the hook and for key sets have timeouts of their own, which come first. */
@@ -236,6 +239,27 @@ struct cluster_limits cluster_limits_of(const struct settings *settings)
         .waiting_bytes_max = settings->bus_waiting_bytes_max,
         .questions_max     = (uint32_t)settings->peer_questions_max,
     };
+}
+
+static void lower_bound_to(size_t *bound, size_t most)
+{
+    if (*bound > most)
+        *bound = most;
+}
+
+void limits_shorten(struct http_limits *http, struct session_limits *session, struct shard_limits *shard)
+{
+    lower_bound_to(&http->body_bytes_max, SHORT_MEMORY_BODIES_MAX);
+    lower_bound_to(&http->ease_bytes_max, SHORT_MEMORY_ANSWERS_MAX);
+    lower_bound_to(&http->owed_bytes_max, SHORT_MEMORY_ANSWERS_MAX);
+    lower_bound_to(&session->gathered_bytes_max, SHORT_MEMORY_BODIES_MAX);
+    if (shard->pages_away_max > SHORT_MEMORY_PAGES_MAX)
+        shard->pages_away_max = SHORT_MEMORY_PAGES_MAX;
+}
+
+uint64_t memory_allowed(const struct settings *settings, uint64_t cgroup)
+{
+    return settings->memory_bytes_max != 0 ? settings->memory_bytes_max : cgroup / 100 * settings->memory_cgroup_percent;
 }
 
 uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors)

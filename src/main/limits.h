@@ -29,6 +29,13 @@ struct devices_limits devices_limits_of(const struct settings *settings);
 struct presence_limits presence_limits_of(const struct settings *settings);
 struct cluster_limits cluster_limits_of(const struct settings *settings);
 
+/* How much memory the process may hold; 0: nothing bounds it. `cgroup`: what its memory cgroup may have; 0: any. */
+uint64_t memory_allowed(const struct settings *settings, uint64_t cgroup);
+
+/* While memory is short: less is gathered of bodies and messages that are not whole, fewer answers wait for clients, fewer pages
+ * are read. What has come in one piece is still served. */
+void limits_shorten(struct http_limits *http, struct session_limits *session, struct shard_limits *shard);
+
 /* How many connections may stay. connections_max, but no more than so many descriptors allow beside the server's own files
  * and connections_brief(). UINT64_MAX: nothing but the descriptors bounds them, and these are few. */
 uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors);

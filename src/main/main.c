@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "auth/issuer.h"
-#include "base/heap.h"
 #include "base/must.h"
 #include "main/hide_secrets.h"
 #include "main/limits.h"
+#include "main/memory_control.h"
 #include "main/reload.h"
 #include "main/server.h"
 #include "main/stores.h"
@@ -196,18 +196,19 @@ static int reload(struct server *server, char *const *argv)
 /* Waits for a signal to stop, and returns it. */
 static int wait_and_reload(struct server *server, const sigset_t *ours, char *const *argv)
 {
-    const struct timespec minute = { .tv_sec = 60 };
-    struct heap_watch     heap   = { 0 };
+    struct memory_control memory;
+    int                  which;
 
-    for (;;) {
-        int which = sigtimedwait(ours, NULL, &minute);
+    memory_control_open(&memory);
+    do {
+        const msec            wait  = memory_control_look(&memory, server);
+        const struct timespec slice = { .tv_sec = wait / 1000, .tv_nsec = wait % 1000 * 1000000 };
+        which                       = sigtimedwait(ours, NULL, &slice);
         if (which == SIGHUP)
             which = reload(server, argv);
-        else if (which < 0)
-            heap_give_back(&heap);
-        if (which > 0)
-            return which;
-    }
+    } while (which <= 0);
+    memory_control_close(&memory);
+    return which;
 }
 
 /* Waits for a signal to stop, then stops and closes the server. The process ends at once if a second signal comes,

@@ -403,11 +403,34 @@ static void put_process(struct buf *out, const struct server *server)
     put_one(out, "process_max_fds", "gauge", "Maximum number of open file descriptors.", use.max_fds);
 }
 
+/* The step is the highest that any loop sees. */
+static void put_memory(struct buf *out, const struct server *server)
+{
+    uint64_t held = 0, step = 0;
+
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        const struct memory_watch *watch = &server->workers[i].memory;
+        held = counter_get(&watch->held) > held ? counter_get(&watch->held) : held;
+        step = counter_get(&watch->step) > step ? counter_get(&watch->step) : step;
+    }
+    put_one(out, "longwire_memory_held_bytes", "gauge", "Memory that the process holds; 0 while nothing bounds it.", held);
+    put_one(out, "longwire_memory_max_bytes", "gauge", "memory_bytes_max, or what stands for it; 0: nothing bounds it.",
+            counter_get(&server->memory_most));
+    put_one(out, "longwire_memory_step", "gauge",
+            "What is done against a lack of memory: 0 nothing, 1 caches shrink, 2 new connections are refused, 3 bodies and pages "
+            "are, 4 the newest strangers are closed, 5 the newest of all.", step);
+    put_metric_head(out, "longwire_memory_closed_total", "counter", "Connections closed because memory was short.");
+    buf_putf(out, "longwire_memory_closed_total{who=\"stranger\"} %llu\nlongwire_memory_closed_total{who=\"known\"} %llu\n",
+             (unsigned long long)(SUM(server, http.counters.shed_strangers) + SUM(server, sessions.counters.shed_strangers)),
+             (unsigned long long)(SUM(server, http.counters.shed_known) + SUM(server, sessions.counters.shed_known)));
+}
+
 void server_put_metrics(struct server *server, const struct writer_stats *stats, struct buf *out)
 {
     put_one(out, "longwire_up_seconds", "gauge", "Since this process started.",
             (uint64_t)(clock_now() - server->started_at) / 1000);
     put_process(out, server);
+    put_memory(out, server);
     put_config(out, server);
     put_http(out, server);
     put_proxies(out, server);

@@ -178,6 +178,12 @@ static void worker_cancel_identify(void *ctx, void *identification)
     identify_cancel(identification);
 }
 
+static bool worker_is_stranger(void *ctx, const struct http_caller *caller)
+{
+    (void)ctx;
+    return caller->identity == NULL || identity_is_stranger(caller->identity);
+}
+
 static void worker_forget(void *ctx, struct identity *identity)
 {
     (void)ctx;
@@ -273,6 +279,7 @@ const struct http_service worker_service = {
     .plan              = worker_plan,
     .identify          = worker_identify,
     .cancel_identify   = worker_cancel_identify,
+    .is_stranger       = worker_is_stranger,
     .forget            = worker_forget,
     .is_unwelcome      = worker_is_unwelcome,
     .is_nowhere        = worker_is_nowhere,

@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "main/command_mail.h"
 #include "main/fetch_command.h"
+#include "main/memory_cgroup.h"
 #include "main/random.h"
 #include "main/revocations_load.h"
 #include "reactor/log.h"
@@ -50,6 +51,12 @@ void server_wake_workers(struct server *server)
 {
     for (unsigned i = 0; i < server->worker_count; i++)
         mailbox_ring(&server->workers[i].loop.mailbox);
+}
+
+void server_order_shed(struct server *server, uint64_t number, bool is_for_all)
+{
+    counter_set(&server->shed_order, 2 * number + is_for_all);
+    server_wake_workers(server);
 }
 
 bool server_has_left(const struct server *server)
@@ -227,6 +234,7 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server->started_at   = clock_now();
     server->started_wall = clock_wall();
     server->descriptors  = descriptor_limit();
+    server->memory_cgroup = memory_cgroup_limit("/proc/self/cgroup", "/sys/fs/cgroup");
     server->incarnation  = random_u64() | 1;
     server->connection_keys = (struct connection_keys){ .secret = server->hash_key };
     server_name_node(server, settings);

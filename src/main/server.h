@@ -32,12 +32,15 @@ struct server {
     struct worker        *workers;
     unsigned              worker_count;
     struct counter        is_stopping;
+    struct counter        shed_order;            /* the number of the last order, times two; 1 more: it is for all */
     struct counter        drain_ms;              /* its clients are let go within so many ms; 0: they stay */
     uint64_t              incarnation;           /* of this start: random */
     struct connection_keys connection_keys;
     msec                  started_at;            /* monotonic */
     msec                  started_wall;          /* the same moment by the wall clock */
     char                  node[NODE_NAME_BYTES_MAX + 1];  /* what this node is called */
+    uint64_t              memory_cgroup;         /* bytes that its memory cgroup may have, as at the start; 0: any number */
+    struct counter        memory_most;           /* bytes that the process may hold now; 0: any number */
     uint64_t              descriptors;           /* that the process may have, as at the start */
     /* those of `http`, `https`, `tcp` and `tcps`, in this order and as in the settings, with the ports that the system gave */
     struct listen_address listens[ALL_LISTENS];
@@ -82,6 +85,14 @@ size_t server_connection_count(const struct server *server);
 
 /* Each worker looks up, though it has no mail. */
 void server_wake_workers(struct server *server);
+
+/* Each worker closes some of its newest connections: of those whom nobody knows, or, with `is_for_all`, of others too where
+ * none of these is left. `number` is another one than before. */
+void server_order_shed(struct server *server, uint64_t number, bool is_for_all);
+static inline bool shed_order_is_for_all(uint64_t order)
+{
+    return order % 2 == 1;
+}
 
 /* Does nobody follow anything here any more? Echoes don't count. */
 bool server_is_deserted(const struct server *server);

@@ -16,13 +16,31 @@
 #include "reactor/log.h"
 
 enum { LISTEN_BACKLOG = 4096 };
+enum { SHORT_MEMORY_BRIEF_MAX = 16 };
 
 /* --- listening and accepting --------------------------------------------------------------------------------- */
 
-enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal)
+static const struct http_field later = { SPAN("Retry-After"), SPAN("5") };
+
+/* A few connections for one short answer each come in however short memory is: probes and metrics. */
+static enum http_admission worker_admit_by_memory(struct worker *worker, struct http_refusal *ret_refusal)
 {
-    static const struct http_field later   = { SPAN("Retry-After"), SPAN("5") };
-    struct worker                 *worker  = ctx;
+    if (memory_watch_step(&worker->memory) < MEMORY_CLOSED)
+        return HTTP_ADMITTED;
+    if (worker->http.brief_count + counter_get(&worker->tls.counters.under_way) < SHORT_MEMORY_BRIEF_MAX)
+        return HTTP_ADMITTED_BRIEFLY;
+    LOG(LOG_WARN, "connection_refused", log_str("why", "memory is short"),
+        log_u64("memory_bytes_max", counter_get(&worker->server->memory_most)), log_u64("held", counter_get(&worker->memory.held)));
+    *ret_refusal = (struct http_refusal){
+        .status = 503,
+        .detail = "the server is short of memory (memory_bytes_max)",
+        .fields = { &later, 1 },
+    };
+    return HTTP_NOT_ADMITTED;
+}
+
+static enum http_admission worker_admit_by_count(struct worker *worker, struct http_refusal *ret_refusal)
+{
     const struct settings         *set     = &worker->snapshot->settings;
     uint64_t                       room    = backend_host_leaves(set, worker->server->descriptors);
     uint64_t                       allowed = connections_allowed(set->connections_max, room);
@@ -41,6 +59,17 @@ enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal)
     return HTTP_NOT_ADMITTED;
 }
 
+enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal)
+{
+    struct worker      *worker    = ctx;
+    enum http_admission by_memory = worker_admit_by_memory(worker, ret_refusal);
+
+    if (by_memory == HTTP_NOT_ADMITTED)
+        return by_memory;
+    enum http_admission by_count = worker_admit_by_count(worker, ret_refusal);
+    return by_count == HTTP_ADMITTED ? by_memory : by_count;
+}
+
 /* A native client has no request that could be answered briefly. The room for brief answers serves to tell it why it may
  * not come in. */
 void worker_open_native(void *ctx, struct stream *stream)
@@ -48,6 +77,11 @@ void worker_open_native(void *ctx, struct stream *stream)
     struct worker      *worker    = ctx;
     struct http_refusal refusal   = { .detail = "too many connections (connections_max)" };
     enum http_admission admission = worker_admit(worker, &refusal);
+
+    if (memory_watch_step(&worker->memory) >= MEMORY_CLOSED) {
+        admission      = HTTP_NOT_ADMITTED;  /* to wait until it has closed would take memory */
+        refusal.detail = "the server is short of memory (memory_bytes_max)";
+    }
 
     counter_add(admission == HTTP_ADMITTED ? &worker->http.counters.accepted : &worker->http.counters.refused, 1);
     if (admission == HTTP_ADMITTED)
@@ -180,6 +214,7 @@ enum rc worker_open(struct worker *worker, struct server *server, unsigned index
         return rc;
     }
     loop_compare_clock(&worker->loop, server->wall_seen);
+    memory_watch_open(&worker->memory);
     worker->snapshot  = snapshot_ref(server->snapshot);
     counter_set(&worker->adopted, worker->snapshot->number);
     worker_init_modules(worker);
@@ -239,6 +274,7 @@ void worker_close(struct worker *worker)
     command_mail_free(bundle_take(&worker->to_writer));  /* sessions that were closed above have unfollowed */
     tls_accept_stop(&worker->tls);  /* what links that were closed above have left */
     snapshot_unref(worker->snapshot);
+    memory_watch_close(&worker->memory);
     loop_fini(&worker->loop);
     tls_accept_fini(&worker->tls);
     http_server_end(&worker->http);

@@ -19,6 +19,7 @@
 #include "main/callers.h"
 #include "main/clock_watch.h"
 #include "main/control.h"
+#include "main/memory_watch.h"
 #include "main/snapshot.h"
 #include "main/proxy_accept.h"
 #include "main/store_watch.h"
@@ -62,6 +63,8 @@ struct worker {
     struct counter        has_left;    /* 1: serves nobody any more, and has all its commands back */
     struct snapshot      *snapshot;    /* the configuration that this loop goes by; owns a reference */
     struct counter        adopted;     /* number of that snapshot */
+    struct memory_watch   memory;
+    uint64_t              shed_order;  /* server.shed_order as this loop carried it out last */
     struct store_watch    store_watch; /* worker 0 watches for all */
     struct clock_watch    clock_watch; /* … */
 };

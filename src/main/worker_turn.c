@@ -10,6 +10,18 @@ enum { WORKER_TICK_MS = 1000, LEAVING_TICK_MS = 100 };
 
 /* --- a new configuration ------------------------------------------------------------------------------------- */
 
+/* By the configuration in force, and less while memory is short. */
+static void worker_set_limits(struct worker *worker)
+{
+    const struct settings *settings = &worker->snapshot->settings;
+
+    worker->http.limits     = http_limits_of(settings);
+    worker->shard.limits    = shard_limits_of(settings);
+    worker->sessions.limits = session_limits_of(settings, worker->server->worker_count);
+    if (memory_watch_step(&worker->memory) >= MEMORY_SHORT)
+        limits_shorten(&worker->http.limits, &worker->sessions.limits, &worker->shard.limits);
+}
+
 /* Happens between two requests, when nobody holds anything of the old configuration. */
 void worker_adopt(struct command *command, struct shard *shard)
 {
@@ -24,10 +36,8 @@ void worker_adopt(struct command *command, struct shard *shard)
     tls_host_adopt(worker);
     snapshot_unref(before);
     worker->sessions.asks_links = settings->hook.is_there;
-    worker->http.limits     = http_limits_of(settings);
     worker->http.trusted_proxies = &settings->trusted_proxy_ranges;
-    worker->shard.limits    = shard_limits_of(settings);
-    worker->sessions.limits = session_limits_of(settings, worker->server->worker_count);
+    worker_set_limits(worker);
     worker->api.limits      = api_limits_of(settings);
     worker->events.kinds    = settings_event_kinds(settings);
     worker->api.routes = worker->sessions.routes = snapshot->routes;
@@ -136,6 +146,38 @@ static void worker_send_news(struct worker *worker)
     shard_turn_end(&worker->shard);
 }
 
+/* --- memory ---------------------------------------------------------------------------------------------------- */
+
+static void worker_look_at_memory(struct worker *worker)
+{
+    const bool was_short = memory_watch_step(&worker->memory) >= MEMORY_SHORT;
+
+    memory_watch_look(&worker->memory, counter_get(&worker->server->memory_most), worker->loop.now);
+    if ((memory_watch_step(&worker->memory) >= MEMORY_SHORT) != was_short)
+        worker_set_limits(worker);
+}
+
+/* Of those who are known none is closed while there are others. */
+static size_t worker_shed_of(struct worker *worker, bool are_known)
+{
+    return http_server_shed(&worker->http, are_known) + session_worker_shed(&worker->sessions, are_known);
+}
+
+static void worker_shed_if_ordered(struct worker *worker)
+{
+    const uint64_t order = counter_get(&worker->server->shed_order);
+
+    if (order == worker->shed_order || worker->leave_by != 0)
+        return;
+    worker->shed_order = order;
+    tls_accept_close_all(&worker->tls);
+    size_t closed = worker_shed_of(worker, false);
+    if (closed == 0 && shed_order_is_for_all(order))
+        closed = worker_shed_of(worker, true);
+    if (closed > 0)
+        LOG(LOG_WARN, "connections_closed", log_str("why", "memory is short (memory_bytes_max)"), log_u64("count", closed));
+}
+
 static void worker_on_turn_end(void *ctx)
 {
     struct worker        *worker = ctx;
@@ -144,6 +186,8 @@ static void worker_on_turn_end(void *ctx)
     if (counter_get(&worker->server->is_stopping) && worker->leave_by == 0)
         worker_begin_to_leave(worker);
     worker_drain_if_asked(worker);
+    worker_look_at_memory(worker);
+    worker_shed_if_ordered(worker);
     /* What the turn has read goes to the writer before the long work of sending begins. */
     writer_thread_send(writer, &worker->to_writer);
     worker_send_news(worker);

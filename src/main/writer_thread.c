@@ -82,10 +82,20 @@ static void writer_on_turn_end(void *ctx)
         loop_stop(&thread->loop);
 }
 
+static void be_lean_if_wanted(struct writer_thread *thread)
+{
+    const bool is_lean = counter_get(&thread->wants_lean) != 0;
+
+    if (is_lean != thread->is_lean)
+        writer_be_lean(&thread->writer, is_lean);
+    thread->is_lean = is_lean;
+}
+
 static void writer_on_tick(struct timer *timer, msec now)
 {
     struct writer_thread *thread = container_of(timer, struct writer_thread, tick);
 
+    be_lean_if_wanted(thread);
     cluster_host_tick(thread->cluster);
     writer_tick(&thread->writer, thread->loop.wall);
     devices_tick(&thread->devices);

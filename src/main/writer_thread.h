@@ -47,6 +47,8 @@ struct writer_thread {
     struct counter  adopted;               /* number of the configuration that the writer goes by */
     atomic_bool     is_stopping;           /* set once nobody sends any more */
     bool            is_last_mail;          /* it was set before this turn took its mail: no more will come */
+    struct counter  wants_lean;            /* 1: memory is short (memory_control.h) */
+    bool            is_lean;               /* as the writer was told last */
     pthread_t       thread;
     bool            is_started;
 };

@@ -109,6 +109,12 @@ static void tails_make_room(struct tails *tails, const struct tail *keep)
     }
 }
 
+void tails_limit(struct tails *tails, size_t bytes_max)
+{
+    tails->bytes_max = bytes_max;
+    tails_make_room(tails, NULL);
+}
+
 static struct tail_ring *tail_ring_new(struct tail *tail)
 {
     struct tail_ring *ring = calloc(1, sizeof *ring);

@@ -58,6 +58,8 @@ struct tails {
 };
 
 void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max);
+/* From now on the messages of all tails take so much; the oldest are let go. */
+void tails_limit(struct tails *tails, size_t bytes_max);
 void tails_fini(struct tails *tails);
 
 struct tail *tails_find(const struct tails *tails, const struct channel_name *name);

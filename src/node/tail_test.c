@@ -166,6 +166,27 @@ static void the_channel_written_least_lately_makes_room(void **state)
     stage_free(stage);
 }
 
+/* Threat 21. */
+static void a_lower_limit_holds_at_once(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(4 * one_size(), 100);
+
+    takes(stage, 0, 1, 2);
+    takes(stage, 1, 1, 2);
+    tails_limit(&stage->tails, 2 * one_size());
+    assert_null(tails_find(&stage->tails, stage->names[0]));
+    assert_int_equal(kept(stage, 1), 2);
+    tails_limit(&stage->tails, 0);
+    assert_int_equal(stage->tails.bytes, 0);
+    takes(stage, 1, 3, 4);
+    assert_int_equal(stage->tails.bytes, 0);
+    tails_limit(&stage->tails, 4 * one_size());
+    takes(stage, 1, 5, 8);
+    assert_int_equal(kept(stage, 1), 4);
+    stage_free(stage);
+}
+
 static void a_followed_tail_is_emptied_but_not_forgotten(void **state)
 {
     (void)state;
@@ -284,6 +305,7 @@ int main(void)
         cmocka_unit_test(memory_answers_as_far_back_as_it_reaches),
         cmocka_unit_test(the_ring_grows_to_its_maximum_and_wraps),
         cmocka_unit_test(the_channel_written_least_lately_makes_room),
+        cmocka_unit_test(a_lower_limit_holds_at_once),
         cmocka_unit_test(a_followed_tail_is_emptied_but_not_forgotten),
         cmocka_unit_test(a_lone_channel_drops_its_oldest),
         cmocka_unit_test(a_hole_or_a_new_life_empties_it_first),

@@ -28,6 +28,22 @@ void writer_fini(struct writer *writer)
     tails_fini(&writer->tails);
 }
 
+enum { LEAN_PART = 8 };
+
+static void store_be_lean(struct store *store, bool is_lean)
+{
+    if (store->ops->lean != NULL)
+        store->ops->lean(store, is_lean);
+}
+
+void writer_be_lean(struct writer *writer, bool is_lean)
+{
+    tails_limit(&writer->tails, is_lean ? writer->limits.tail_bytes_max / LEAN_PART : writer->limits.tail_bytes_max);
+    store_be_lean(writer->durable.store, is_lean);
+    if (writer->memory.store != writer->durable.store)
+        store_be_lean(writer->memory.store, is_lean);
+}
+
 static bool store_has_busy_lane(const struct writer_store *from)
 {
     for (uint32_t i = 0; i < from->lane_count; i++)

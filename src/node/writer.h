@@ -189,6 +189,9 @@ void writer_compare_all(struct writer *writer);
 /* The same for the channels that everyone may follow alone: there are few, and most followers wait for one of them. */
 void writer_compare_wide(struct writer *writer);
 
+/* Memory is short: from now on tails, and the caches of the stores, hold an eighth of what they may. Or all of it again. */
+void writer_be_lean(struct writer *writer, bool is_lean);
+
 /* Nothing waits and nothing is under way. */
 bool writer_is_idle(const struct writer *writer);
 

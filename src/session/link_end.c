@@ -9,6 +9,7 @@ const struct link_end_words *link_end_words(enum link_end end)
         [LINK_END_CUT_OFF]  = { 4002, "closing", "cut off", true },
         [LINK_END_EXPIRED]  = { 4003, "closing", "expired", true },
         [LINK_END_REVOKED]  = { 4004, "closing", "revoked", false },
+        [LINK_END_SHORT_MEMORY] = { 1013, "closing", "the server is short of memory (memory_bytes_max)", true },
     };
 
     must(end < LINK_END_COUNT);

@@ -10,6 +10,7 @@ enum link_end {
     LINK_END_CUT_OFF,   /* somebody with the right to do so ended this connection */
     LINK_END_EXPIRED,   /* the client's token ran out */
     LINK_END_REVOKED,   /* the client's token, user or device was revoked */
+    LINK_END_SHORT_MEMORY,  /* the server holds nearly all of the memory that it may hold */
     LINK_END_COUNT
 };
 

@@ -22,6 +22,7 @@ void link_note_end(struct link *link, enum link_end why)
     static const enum link_gone reasons[LINK_END_COUNT] = {
         [LINK_END_REPLACED] = LINK_GONE_REPLACED, [LINK_END_CUT_OFF] = LINK_GONE_CUT_OFF,
         [LINK_END_EXPIRED] = LINK_GONE_EXPIRED,   [LINK_END_REVOKED] = LINK_GONE_REVOKED,
+        [LINK_END_SHORT_MEMORY] = LINK_GONE_LEFT,
     };
 
     link_note_gone(link, reasons[why]);

@@ -20,7 +20,7 @@ enum link_gone {
     LINK_GONE_CUT_OFF,
     LINK_GONE_EXPIRED,
     LINK_GONE_REVOKED,
-    LINK_GONE_LEFT,      /* the server sent it away: it stops, or is drained */
+    LINK_GONE_LEFT,      /* the server sent it away: it stops, is drained, or is short of memory */
     LINK_GONE_SILENT,    /* nothing was heard of the client for too long */
     LINK_GONE_SLOW,      /* the client took nothing for too long */
     LINK_GONE_REFUSED,   /* the server ended it, for something that the client did */

@@ -29,6 +29,7 @@ struct session_counters {
     struct counter admitted;                    /* links and requests that were let in by admissions_per_s … */
     struct counter put_off;                     /* … and those that were told to come again later */
     struct counter drained;                     /* links that were told to reconnect by a drain */
+    struct counter shed_strangers, shed_known;  /* ended because memory was short */
     struct counter writes;                      /* system calls that sent frames */
 };
 

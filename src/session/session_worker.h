@@ -108,6 +108,10 @@ struct link *session_worker_find(struct session_worker *worker, uint64_t key);
 void session_worker_turn_end(struct session_worker *worker);
 void session_worker_tick(struct session_worker *worker);  /* about once a second */
 
+/* Memory is short: ends some of the newest links, polls among them, of nobody known; or, with `are_known`, of others. They
+ * are told to come again later; those that were told before and are still there are dropped. Gives how many were told. */
+size_t session_worker_shed(struct session_worker *worker, bool are_known);
+
 /* Tells clients to reconnect, so many at a time that all are told within `within_ms` (> 0). No new ones are let in. */
 void session_worker_drain(struct session_worker *worker, msec within_ms);
 

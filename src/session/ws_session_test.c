@@ -848,6 +848,42 @@ static void a_stop_does_not_wait_for_a_connect(void **state)
     stage_fini(&stage);
 }
 
+/* Threat 21: the newest links of nobody known are told to come again, then older ones; the others only when they are meant. */
+static void links_are_shed_from_the_newest_on(void **state)
+{
+    enum { CROWD = 6, KNOWN = 1 };
+    static const char gone[] = "{\"type\":\"reconnect\",\"after\":";
+    struct stage      stage;
+    struct ws_client  clients[CROWD];
+
+    (void)state;
+    stage_init(&stage, 1);
+    for (int i = 0; i < CROWD; i++) {
+        ws_client_open(&clients[i], &stage, "");
+        if (i == KNOWN)
+            ws_client_send(&clients[i], WS_TEXT, SPAN(CONNECT("reader's", "1")));
+        turns(&stage, &clients[i], 2);
+    }
+    assert_int_equal(session_worker_shed(&stage.worker, false), 4);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < CROWD; i++) {
+            turns(&stage, &clients[i], 2);
+            bool is_told = strstr(ws_client_transcript(&clients[i]), gone) != NULL;
+            assert_int_equal(is_told, i != KNOWN && (i >= CROWD - 4 || round == 1));
+            assert_int_equal(strstr(ws_client_transcript(&clients[i]), "close 1013") != NULL, is_told);
+        }
+        if (round == 0)
+            assert_int_equal(session_worker_shed(&stage.worker, false), 1);
+    }
+    assert_int_equal(counter_get(&stage.worker.counters.shed_strangers), CROWD - 1);
+    assert_int_equal(session_worker_shed(&stage.worker, true), 1);
+    turns(&stage, &clients[KNOWN], 2);
+    assert_non_null(strstr(ws_client_transcript(&clients[KNOWN]), "close 1013"));
+    for (int i = 0; i < CROWD; i++)
+        ws_client_close(&clients[i]);
+    stage_fini(&stage);
+}
+
 /* As much as a kernel would take that holds so many bytes which the server has not read. */
 static size_t send_some(struct ws_client *client, struct span bytes)
 {
@@ -969,6 +1005,7 @@ int main(void)
         cmocka_unit_test(a_token_that_is_not_known_in_time_is_503),
         cmocka_unit_test(who_leaves_during_a_connect_cancels_it),
         cmocka_unit_test(a_stop_does_not_wait_for_a_connect),
+        cmocka_unit_test(links_are_shed_from_the_newest_on),
         cmocka_unit_test(little_is_held_behind_a_connect),
         cmocka_unit_test(what_came_behind_the_handshake_is_held_to_the_last),
     };

@@ -345,6 +345,11 @@ static void rocks_stats(struct store *store, struct store_stats *ret_stats)
         ret_stats->sync_us_buckets[i] = counter_get(&rocks->sync_us_buckets[i]);
 }
 
+static void rocks_lean(struct store *store, bool is_lean)
+{
+    counter_set(&rocks_of(store)->is_lean, is_lean);
+}
+
 static const struct store_ops rocks_ops = {
     .name   = "rocks",
     .append = rocks_append,
@@ -352,6 +357,7 @@ static const struct store_ops rocks_ops = {
     .heads  = rocks_heads,
     .list   = rocks_list,
     .tick   = rocks_tick,
+    .lean   = rocks_lean,
     .stats  = rocks_stats,
     .close  = rocks_close,
 };

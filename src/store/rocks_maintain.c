@@ -198,6 +198,15 @@ static uint64_t directory_bytes(const char *path)
     return bytes;
 }
 
+enum { LEAN_PART = 8 };
+
+static void cache_fit(struct rocks *rocks)
+{
+    const size_t bytes = rocks->options.block_cache_bytes;
+
+    rocksdb_cache_set_capacity(rocks->db.cache, counter_get(&rocks->is_lean) ? bytes / LEAN_PART : bytes);
+}
+
 static void stats_measure(struct rocks *rocks)
 {
     uint64_t bytes = rocksdb_cache_get_usage(rocks->db.cache);
@@ -286,6 +295,7 @@ static void maintenance_step(struct rocks *rocks, msec wall)
             reclaim_expired(rocks, wall);
             quiet_write_out(rocks, wall);
         }
+        cache_fit(rocks);
         stats_measure(rocks);
     }
     pthread_rwlock_unlock(&rocks->db_lock);

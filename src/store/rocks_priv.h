@@ -366,6 +366,7 @@ struct rocks {
     struct counter             append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[SYNC_BUCKETS];
     struct counter             disk_bytes, memory_bytes;  /* set by the maintenance thread */
     struct counter             is_unreadable;             /* the same */
+    struct counter             is_lean;                   /* set by the caller's thread, obeyed by the maintenance thread */
     msec                       wall_committed;            /* of the last batch; for the committer, and at close */
 };
 

@@ -229,6 +229,8 @@ struct store_ops {
     void (*hear)(struct store *store, const struct store_ear *ear);
     /* Does one bounded step of retention; the caller calls it about once a second. Never blocks long. */
     void (*tick)(struct store *store, msec wall);
+    /* From now on, soon, caches hold an eighth of what they may; or all of it again. NULL: it has none. */
+    void (*lean)(struct store *store, bool is_lean);
     void (*stats)(struct store *store, struct store_stats *ret_stats);  /* any thread */
     /* Of a store that is spread: in which of its parts a channel lies. A batch whose appends are of one part is not taken
      * apart. NULL: it has one part. */

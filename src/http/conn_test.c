@@ -1153,6 +1153,7 @@ static void who_still_sends_what_was_refused_is_heard_out_for_a_while(void **sta
     for (; said < REQUEST_MS; said += each) {
         assert_int_equal(counter_get(&rig->server.counters.conns), 1);
         rig_say(rig, "on and on");
+        rig_hear(rig);  /* its kernel does, and acknowledges what the page has yet to read */
         rig_pass(rig, each);
     }
     rig_say(rig, "on and on");
@@ -1164,6 +1165,7 @@ static void who_still_sends_what_was_refused_is_heard_out_for_a_while(void **sta
     rig->is_ended = false;
     rig->client   = rig_connect(rig);
     rig_say(rig, POST("/echo", "6001") "\r\nonce");
+    rig_hear(rig);
     rig_pass(rig, LINGER_MS + 4 * WHEEL_TICK_MS);
     assert_int_equal(counter_get(&rig->server.counters.conns), 0);
 }
@@ -1240,6 +1242,31 @@ static void a_client_gone_is_told_once_and_may_still_be_answered(void **state)  
 
 /* --- time ---------------------------------------------------------------------------------------------------- */
 
+/* All of it is with the kernel, which would keep it behind a close for as long as the client likes. */
+static void an_answer_that_the_kernel_has_is_not_given_up_before_its_time(void **state)  /* threat 52 */
+{
+    static const struct { const char *text; msec patience; const char *want; } rows[] = {
+        { GET("/now") GET("/now"), KEEPALIVE_MS, "200 now\n200 now\nend\n" }, { GET_CLOSE("/now"), LINGER_MS, "200 now close\nend\n" },
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rig_say(rig, rows[i].text);
+        rig_pass(rig, rows[i].patience + 2 * WHEEL_TICK_MS);
+        rig_pass(rig, REQUEST_MS - 4 * WHEEL_TICK_MS);
+        assert_int_equal(counter_get(&rig->server.counters.conns), 1);
+        if (i == 0)
+            rig_hear(rig);  /* it has read all, and the connection has its usual end; else it has read nothing, and is cut off */
+        rig_pass(rig, 8 * WHEEL_TICK_MS);
+        rig_hear(rig);
+        assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+        expect_answers(rig, rows[i].want);
+        close(rig->client);
+        rig->is_ended = false;
+        rig->client   = rig_connect(rig);
+    }
+}
+
 static void each_wait_has_its_own_patience(void **state)  /* threat 52 */
 {
     static const struct { const char *name, *text; msec patience; const char *want; } rows[] = {
@@ -1260,7 +1287,9 @@ static void each_wait_has_its_own_patience(void **state)  /* threat 52 */
         rig_say(rig, rows[i].text);
         rig_pass(rig, rows[i].patience - 2 * WHEEL_TICK_MS);
         assert_int_equal(counter_get(&rig->server.counters.conns), 1);
+        rig_hear(rig);
         rig_pass(rig, 4 * WHEEL_TICK_MS);
+        rig_hear(rig);
         rig_pass(rig, LINGER_MS + 4 * WHEEL_TICK_MS);
         assert_int_equal(counter_get(&rig->server.counters.conns), 0);
         expect_answers(rig, rows[i].want);
@@ -1595,6 +1624,7 @@ int main(void)
         TEST(a_client_that_stops_sending_gets_all_its_answers),
         TEST(a_big_answer_reaches_a_client_that_stops_sending),
         TEST(a_client_gone_is_told_once_and_may_still_be_answered),
+        TEST(an_answer_that_the_kernel_has_is_not_given_up_before_its_time),
         TEST(each_wait_has_its_own_patience),
         TEST(bytes_that_trickle_in_do_not_prolong_a_request),
         TEST(the_first_head_has_its_time_from_the_beginning),

@@ -49,7 +49,7 @@ struct h1_conn {
     uint32_t           timed;      /* `served` when the timer was armed */
     msec               phase_at;   /* when `phase` began */
     uint64_t           put;        /* bytes that its stream has taken from us */
-    uint64_t           taken_then; /* by the client, when the timer of H1_SENDING was armed */
+    uint64_t           taken_then; /* by the client, when the timer of H1_SENDING was armed, or the last one of is_watched */
     size_t             owed;       /* its part of server.owed_bytes */
     size_t             promised;   /* bytes of answers that can't go into `out` yet: made, or promised by the service */
     uint32_t           exchange_count;
@@ -59,6 +59,7 @@ struct h1_conn {
     bool               is_eof;     /* the client has closed its direction */
     bool               is_resting; /* not read from, because too much is under way */
     bool               is_last;    /* nothing more is parsed; the connection closes when all answers have left */
+    bool               is_watched; /* nothing is left to do but for the client to read what the kernel has: taken_then counts */
     bool               is_shut;    /* our direction is closed; the connection waits for the client to close */
 };
 

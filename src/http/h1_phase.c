@@ -46,6 +46,26 @@ static bool h1_conn_goes_on(const struct h1_conn *conn)
     return h1_conn_taken(conn) - conn->taken_then >= conn->http.server->limits.taken_bytes_min;
 }
 
+/* The kernel has taken all answers, but the client has not: a close would leave them with the kernel for as long as the
+ * client likes. */
+static bool h1_conn_is_unread(const struct h1_conn *conn)
+{
+    return (conn->phase == H1_IDLE || conn->phase == H1_LEAVING) && stream_unacked_bytes(conn->http.stream) > 0;
+}
+
+/* It has as long as it takes some in each request_timeout_ms. */
+static bool h1_conn_watch(struct h1_conn *conn)
+{
+    const struct http_server *server = conn->http.server;
+
+    if (conn->is_watched && !h1_conn_goes_on(conn))
+        return false;
+    conn->is_watched = true;
+    conn->taken_then = h1_conn_taken(conn);
+    wheel_arm(&conn->http.server->loop->wheel, &conn->timer, server->loop->now + server->limits.request_timeout_ms);
+    return true;
+}
+
 /* --- the timer ---------------------------------------------------------------------------------------------------- */
 
 static void h1_conn_arm(struct h1_conn *conn)
@@ -54,6 +74,7 @@ static void h1_conn_arm(struct h1_conn *conn)
     struct wheel             *wheel  = &conn->http.server->loop->wheel;
     msec                      now    = conn->http.server->loop->now;
 
+    conn->is_watched = false;
     switch ((enum h1_phase)conn->phase) {
     case H1_SILENT:
     case H1_READING_HEAD: wheel_arm(wheel, &conn->timer, now + limits->head_timeout_ms); break;
@@ -69,6 +90,13 @@ static void h1_conn_arm(struct h1_conn *conn)
     case H1_OWING: wheel_disarm(wheel, &conn->timer); break;
     case H1_LEAVING: wheel_arm(wheel, &conn->timer, now + limits->linger_ms); break;
     }
+}
+
+static void h1_conn_drop(struct h1_conn *conn)
+{
+    if (conn->phase == H1_SENDING || conn->is_watched)
+        stream_forget(conn->http.stream);
+    h1_conn_close(conn);
 }
 
 void h1_conn_timed_out(struct timer *timer, msec now)
@@ -88,8 +116,8 @@ void h1_conn_timed_out(struct timer *timer, msec now)
     else if (conn->phase == H1_READING_BODY)
         h1_conn_refuse(conn, SPAN(""), 408,
                        "the request's body comes too slowly (request_timeout_s, body_bytes_per_s_min)");
-    else
-        h1_conn_close(conn);
+    else if (!h1_conn_is_unread(conn) || !h1_conn_watch(conn))
+        h1_conn_drop(conn);
 }
 
 void h1_conn_set_timer(struct h1_conn *conn)

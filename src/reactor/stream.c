@@ -98,6 +98,14 @@ void stream_close(struct stream *stream)
     loop->closed = stream;
 }
 
+void stream_forget(struct stream *stream)
+{
+    const struct stream_ops *ops = maker_of(stream)->ops;
+
+    if (!stream->is_closed && ops->forget != NULL)
+        ops->forget(stream);
+}
+
 ssize_t stream_read(struct stream *stream, void *into, size_t len)
 {
     must(loop_is_here(stream_loop(stream)) && len > 0);  /* or 0 would not be the end */

@@ -55,6 +55,7 @@ struct stream_ops {
     void    (*shut)(struct stream *stream);
     /* Bytes that the maker holds are still sent. The struct goes back to the pool at the end of the turn. */
     void    (*close)(struct stream *stream);
+    void    (*forget)(struct stream *stream);  /* NULL: nothing is kept behind close() */
     bool    (*is_dead)(const struct stream *stream, msec silence_ms);
     size_t  (*unacked_bytes)(const struct stream *stream);  /* NULL: not known */
     bool    (*peer)(const struct stream *stream, struct ip_address *ret);  /* NULL: not known */
@@ -99,6 +100,10 @@ void stream_hand_over(struct stream *stream, const struct stream_events *events,
 
 /* NULL is fine. */
 void stream_close(struct stream *stream);
+/* The peer has had its time. To be followed by stream_close(), which then forgets what was taken and has not reached the peer,
+ * and resets the link. Without this the kernel keeps these bytes, megabytes of them, as long as the peer acknowledges one
+ * now and then. */
+void stream_forget(struct stream *stream);
 
 /* Bytes read, 0 at the end, STREAM_LATER, STREAM_FAULT. */
 ssize_t stream_read(struct stream *stream, void *into, size_t len);

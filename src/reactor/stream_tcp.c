@@ -63,6 +63,13 @@ static void stream_tcp_close(struct stream *stream)
     close(stream->number);  /* leaves the epoll set by itself, because we never dup a socket */
 }
 
+void stream_tcp_forget(struct stream *stream)
+{
+    const struct linger none = { .l_onoff = 1, .l_linger = 0 };
+
+    setsockopt(stream->number, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
+
 bool stream_tcp_is_dead(const struct stream *stream, msec silence_ms)
 {
     struct tcp_info info = { 0 };
@@ -99,6 +106,7 @@ static const struct stream_ops stream_tcp_ops = {
     .write                    = stream_tcp_write,
     .shut                     = stream_tcp_shut,
     .close                    = stream_tcp_close,
+    .forget                   = stream_tcp_forget,
     .is_dead                  = stream_tcp_is_dead,
     .unacked_bytes            = stream_tcp_unacked_bytes,
     .peer                     = stream_tcp_peer,

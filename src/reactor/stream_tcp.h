@@ -10,6 +10,7 @@
 enum rc stream_tcp_new(struct loop *loop, int fd, struct stream **ret) RC_MUST_USE;
 
 /* What any stream answers whose `number` is a TCP socket; see struct stream_ops. */
+void   stream_tcp_forget(struct stream *stream);
 bool   stream_tcp_is_dead(const struct stream *stream, msec silence_ms);
 size_t stream_tcp_unacked_bytes(const struct stream *stream);
 bool   stream_tcp_peer(const struct stream *stream, struct ip_address *ret);

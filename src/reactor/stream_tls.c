@@ -347,6 +347,13 @@ static void stream_tls_close(struct stream *stream)
     tls->person = NULL;
 }
 
+/* A broken one says no goodbye, and leaves nothing to be sent. */
+static void stream_tls_forget(struct stream *stream)
+{
+    tls_of(stream)->is_broken = true;
+    stream_tcp_forget(stream);
+}
+
 static size_t stream_tls_unacked_bytes(const struct stream *stream)
 {
     const struct buf *unsent = tls_of(stream)->unsent;
@@ -378,6 +385,7 @@ static const struct stream_ops stream_tls_ops = {
     .write         = stream_tls_write,
     .shut          = stream_tls_shut,
     .close         = stream_tls_close,
+    .forget        = stream_tls_forget,
     .is_dead       = stream_tcp_is_dead,
     .unacked_bytes = stream_tls_unacked_bytes,
     .peer          = stream_tcp_peer,

@@ -70,6 +70,7 @@ static void client_drop_silent(struct client *client)
         networks_lost(&worker->networks, client->network, heartbeat_interval(&client->heartbeat, beat_limits(client)),
                       beat_limits(client)->least_ms, worker->loop->now);
     link_note_gone(link, LINK_GONE_SILENT);
+    stream_forget(link->stream);
     counter_add(&worker->counters.dropped_silent, 1);
     LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", transport_text((enum transport)link->transport)));
 }
@@ -77,6 +78,7 @@ static void client_drop_silent(struct client *client)
 static void client_drop_slow(struct client *client)
 {
     link_note_gone(&client->link, LINK_GONE_SLOW);
+    stream_forget(client->link.stream);
     counter_add(&client->link.worker->counters.dropped_slow, 1);
     LOG(LOG_INFO, "slow_reader_closed",
         log_str("transport", transport_text((enum transport)client->link.transport)));

@@ -154,6 +154,7 @@ static void stream_session_presence(struct link *link, const struct presence_not
 static void stream_session_drop_slow(struct stream_session *session)
 {
     link_note_gone(&session->link, LINK_GONE_SLOW);
+    stream_forget(session->link.stream);
     counter_add(&session->link.worker->counters.dropped_slow, 1);
     LOG(LOG_INFO, "slow_reader_closed", log_str("transport", transport_text(session->format->transport)));
     stream_session_free(session);
@@ -162,6 +163,7 @@ static void stream_session_drop_slow(struct stream_session *session)
 static void stream_session_drop_silent(struct stream_session *session)
 {
     link_note_gone(&session->link, LINK_GONE_SILENT);
+    stream_forget(session->link.stream);
     counter_add(&session->link.worker->counters.dropped_silent, 1);
     LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", transport_text(session->format->transport)));
     stream_session_free(session);

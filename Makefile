@@ -166,6 +166,8 @@ endef
 $(foreach unit,$(UNIT_SRC),$(eval $(call unit_rule,$(patsubst src/%.c,%,$(unit)))))
 # The engine on PostgreSQL has the same private server as the store.
 $(OUT)/test/cluster/pg_engine_test: $(call batteries,store)
+# A stream of HTTP/2 is one of the reactor's.
+$(OUT)/test/http/h2_stream_test: $(call batteries,reactor)
 
 # A tool's unit tests: tools/bench/x_test.c becomes OUT/test/tools/bench/x_test, with all of the tool but its main.
 BENCH_UNITS := $(patsubst tools/%.c,$(OUT)/test/tools/%,$(wildcard tools/bench/*_test.c))

@@ -19,6 +19,7 @@
 
 #include "codec/h2/h2_head.h"
 #include "http/h2_flood.h"
+#include "http/h2_memory.h"
 #include "http/version.h"
 
 enum {
@@ -121,6 +122,7 @@ void h2_conn_count_owed(struct h2_conn *conn);
 /* What the HTTP/2 connections of a server share; made for the first one. */
 struct h2_shared;
 struct h2_shared *h2_shared_get(struct http_server *server);
+struct h2_memory    *h2_shared_memory(struct h2_shared *shared);
 struct stream_maker *h2_shared_maker(struct h2_shared *shared, bool is_secret);
 
 /* All its streams have been given back: behind the end of the loop. NULL is fine. */

@@ -1,6 +1,4 @@
 /* h2_exchange.c - the answers of an HTTP/2 connection, and the exchanges that services take over. */
-#include <stdlib.h>
-
 #include "base/must.h"
 #include "http/h2_conn.h"
 #include "http/h2_stream.h"
@@ -14,7 +12,7 @@ void h2_exchange_free(struct h2_exchange *exchange)
 {
     exchange_fini(&exchange->http);
     buf_fini(&exchange->answer);
-    free(exchange);
+    h2_memory_give(h2_shared_memory(exchange->http.server->h2), exchange);
 }
 
 /* What it counts for in its connection. */

@@ -1,7 +1,4 @@
 /* h2_request.c - the requests of an HTTP/2 connection: their heads, their bodies, and the line of those that wait. */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/must.h"
 #include "codec/url/url.h"
 #include "http/h2_conn.h"
@@ -9,9 +6,8 @@
 
 struct h2_exchange *h2_exchange_new(struct h2_conn *conn, int32_t id)
 {
-    struct h2_exchange *exchange = calloc(1, sizeof *exchange);
+    struct h2_exchange *exchange = h2_memory_take_zeroed(h2_shared_memory(conn->http.server->h2), sizeof *exchange);
 
-    must(exchange != NULL);
     exchange->conn        = conn;
     exchange->id          = id;
     exchange->http.server = conn->http.server;

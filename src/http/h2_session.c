@@ -19,6 +19,7 @@ struct h2_shared {
     struct stream_maker        makers[2];  /* of streams that are encrypted, and that are not */
     struct h2_head            *heads[HEADS_KEPT_MAX];  /* that nobody uses */
     size_t                     head_count;
+    struct h2_memory           memory;
 };
 
 /* --- heads ---------------------------------------------------------------------------------------------------- */
@@ -304,7 +305,13 @@ void h2_shared_free(struct h2_shared *shared)
         stream_maker_fini(&shared->makers[i]);
     while (shared->head_count > 0)
         h2_heads_free(shared->heads[--shared->head_count]);
+    h2_memory_fini(&shared->memory);
     free(shared);
+}
+
+struct h2_memory *h2_shared_memory(struct h2_shared *shared)
+{
+    return &shared->memory;
 }
 
 struct stream_maker *h2_shared_maker(struct h2_shared *shared, bool is_secret)
@@ -314,42 +321,30 @@ struct stream_maker *h2_shared_maker(struct h2_shared *shared, bool is_secret)
 
 static void *h2_malloc(size_t len, void *ctx)
 {
-    void *got = malloc(len);
-
-    (void)ctx;
-    must(got != NULL || len == 0);
-    return got;
+    return h2_memory_take(ctx, len);
 }
 
 static void h2_free(void *at, void *ctx)
 {
-    (void)ctx;
-    free(at);
+    h2_memory_give(ctx, at);
 }
 
 static void *h2_calloc(size_t count, size_t len, void *ctx)
 {
-    void *got = calloc(count, len);
-
-    (void)ctx;
-    must(got != NULL || count == 0 || len == 0);
-    return got;
+    must(len == 0 || count <= SIZE_MAX / len);
+    return h2_memory_take_zeroed(ctx, count * len);
 }
 
 static void *h2_realloc(void *at, size_t len, void *ctx)
 {
-    void *got = realloc(at, len);
-
-    (void)ctx;
-    must(got != NULL || len == 0);
-    return got;
+    return h2_memory_resize(ctx, at, len);
 }
 
 void h2_session_open(struct h2_conn *conn)
 {
-    static nghttp2_mem       mem    = { NULL, h2_malloc, h2_free, h2_calloc, h2_realloc };
     struct http_server      *server = conn->http.server;
     struct h2_shared        *shared = h2_shared_get(server);
+    nghttp2_mem              mem    = { &shared->memory, h2_malloc, h2_free, h2_calloc, h2_realloc };
     const nghttp2_settings_entry settings[] = {
         { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, server->limits.streams_max },
         { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, server->limits.h1.head_bytes_max },

@@ -6,7 +6,8 @@
  * one connection leaves in one write. Instead of an answer the service can open a stream, whose writes are the body, or
  * a WebSocket (ws_upgrade.h).
  *
- * Requests, answers and streams have no version. Only h1_conn.h and its files know HTTP/1.1.
+ * Requests, answers and streams have no version. Only h1_conn.h and its files know
+ * HTTP/1.1, only h2_conn.h and its files HTTP/2.
  *
  * Requests of browsers whose origin is not allowed, and requests for a Host that is not ours, are refused here, before
  * any service sees them. Everything belongs to the thread of the loop. */

@@ -15,7 +15,7 @@ enum {
     RETRY_DOUBLINGS = 6,  /* up to 6.4 s */
     WHY_BYTES       = 400,
     CLOCK_SAVE_MS   = 60 * 1000,
-    QUIET_MS        = 1000,
+    QUIET_MS        = 2000,
     QUIET_REST_MS   = 60 * 1000,
     QUIET_AHEAD     = 10,
     QUIET_BYTES_MIN = 1024 * 1024,
@@ -237,7 +237,7 @@ static void full_refresh(struct rocks *rocks)
 /* --- the write buffers of a quiet store ----------------------------------------------------------------------------
  *
  * Rows wait in write buffers until these are full, which on a quiet node is never: the rows of its sessions would stay in memory
- * twice. So buffers that hold a megabyte are written out once nothing was written for a second. Many small tables make more work for
+ * twice. So buffers that hold a megabyte are written out once nothing was written for two seconds. Many small tables make more work for
  * compaction: so that happens once a minute in the mean, and QUIET_AHEAD times at once. */
 
 static bool store_is_quiet(struct rocks *rocks, msec wall)

@@ -40,7 +40,7 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -isystem /usr/include/postgresql -M
 # --- modules ---------------------------------------------------------------------------------------------------
 # One archive a module; what a module may be linked with is what src/MODULES lets it see.
 MODULES  := base message codec hub store route settings reactor fetch node device http publish auth session cluster uplink api main
-LIBS     := -lrocksdb -lssl -lcrypto -lcurl -lnghttp2 -linih -lz -Wl,--as-needed -lpq -lhiredis -Wl,--no-as-needed -lpthread -lm
+LIBS     := -lrocksdb -lssl -lcrypto -lcurl -lnghttp2 -linih -lz -Wl,--as-needed -lpq -lhiredis -lseccomp -Wl,--no-as-needed -lpthread -lm
 sources   = $(filter-out %_test.c %_fuzz.c %_battery.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))
 sees      = $(1) $(shell sed -n 's/^$(1)://p' src/MODULES)

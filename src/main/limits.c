@@ -1,5 +1,7 @@
 #include "main/limits.h"
 
+#include <limits.h>
+
 #include "main/callers.h"
 #include "main/stores.h"
 
@@ -27,6 +29,7 @@ enum {
     BRIEF_CONNECTIONS_LEAST  = 16,        /* above connections_max, for one short answer each */
     BRIEF_CONNECTIONS_PART   = 16,        /* of connections_max, if that is more */
     OWN_DESCRIPTORS          = 1280,      /* of the log's files, listeners, event loops */
+    OWN_DESCRIPTORS_PART     = 4,         /* … or so large a part of that limit, if it is less */
     READER_PAGE_COUNT_MAX    = 256,       /* entries of the log that are read for one subscription at a time */
     READER_PAGE_BYTES_MAX    = 64 * KIB,
     LOOP_PAGES_MAX           = 64,        /* such pages under way, a loop */
@@ -271,6 +274,15 @@ uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors)
         return wanted;
     uint64_t room = (descriptors - OWN_DESCRIPTORS) / (BRIEF_CONNECTIONS_PART + 1) * BRIEF_CONNECTIONS_PART;
     return wanted < room ? wanted : room;
+}
+
+/* With few descriptors a quarter of them; with many, as many as connections_allowed() leaves. */
+int descriptors_for_clients(uint64_t descriptors)
+{
+    const uint64_t own  = descriptors / OWN_DESCRIPTORS_PART < OWN_DESCRIPTORS ? descriptors / OWN_DESCRIPTORS_PART : OWN_DESCRIPTORS;
+    const uint64_t room = descriptors - own;
+
+    return room < INT_MAX ? (int)room : INT_MAX;
 }
 
 uint64_t connections_brief(uint64_t allowed)

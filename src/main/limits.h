@@ -43,4 +43,7 @@ uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors);
  * through when clients fill the server. */
 uint64_t connections_brief(uint64_t allowed);
 
+/* How many descriptors may be open when one more connection is accepted: the rest is for files, logs and reloads. */
+int descriptors_for_clients(uint64_t descriptors);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "auth/issuer.h"
 #include "base/must.h"
+#include "main/confine.h"
 #include "main/hide_secrets.h"
 #include "main/limits.h"
 #include "main/memory_control.h"
@@ -246,6 +247,7 @@ static int run(struct settings *settings, const struct buf *warnings, char *cons
     block_signals(&ours);
     raise_descriptor_limit();
     log_warnings(warnings);
+    confine(&(const struct confinement){ .filters_calls = settings->seccomp, .dumps_core = settings->core_dumps });
 
     enum rc rc = server_open(&server, settings, why, sizeof why);
     if (rc != RC_OK) {

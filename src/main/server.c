@@ -8,6 +8,7 @@
 
 #include "base/must.h"
 #include "main/command_mail.h"
+#include "main/confine.h"
 #include "main/fetch_command.h"
 #include "main/memory_cgroup.h"
 #include "main/random.h"
@@ -264,6 +265,7 @@ enum rc server_open(struct server *server, const struct settings *settings, char
         rc = server_open_workers(server, count, why, why_size);
     if (rc != RC_OK)
         return rc;
+    confine_listening();
     rc = server_start_threads(server);
     if (rc != RC_OK)
         snprintf(why, why_size, "can't start threads");

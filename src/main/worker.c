@@ -104,6 +104,7 @@ static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
             .address_text       = listen->text,
             .congestion_control = settings->congestion_control,
             .backlog            = LISTEN_BACKLOG,
+            .descriptors_max    = descriptors_for_clients(worker->server->descriptors),
             .is_first           = worker->index == 0,
             .accepted           = accepted_by_kind[listen->is_tls][listen->is_native],
             .ctx                = worker,

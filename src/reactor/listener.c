@@ -1,6 +1,7 @@
 #include "reactor/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -19,15 +20,25 @@ struct listener {
     struct loop            *loop;
     struct listener_options options;
     int                     fd;
+    bool                    is_told;  /* that it rests; until somebody was accepted again */
 };
 
-static void listener_rest(struct listener *listener, int why)
+static void listener_rest(struct listener *listener, const char *why)
 {
-    LOG(LOG_WARN, "accepting_rests", log_str("address", listener->options.address_text),
-        log_str("why", strerror(why)));
+    if (!listener->is_told)
+        LOG(LOG_WARN, "accepting_rests", log_str("address", listener->options.address_text), log_str("why", why));
+    listener->is_told = true;
     loop_unwatch(listener->loop, listener->fd);
     wheel_arm(&listener->loop->wheel, &listener->rest, listener->loop->now + REST_MS);
 }
+
+/* The kernel gives the lowest number that is free: so many descriptors are open at least. */
+static bool listener_is_beyond(const struct listener *listener, int fd)
+{
+    return listener->options.descriptors_max > 0 && fd >= listener->options.descriptors_max;
+}
+
+static const char reserved[] = "the descriptors that are left are for files of the server; raise the limit of open files";
 
 static void listener_ready(struct source *source, uint32_t events)
 {
@@ -43,11 +54,16 @@ static void listener_ready(struct source *source, uint32_t events)
         if (fd >= 0) {
             const struct ip_address peer = ip_of_socket(&address);
             listener->options.accepted(listener->options.ctx, fd, &peer);
+            if (listener_is_beyond(listener, fd)) {
+                listener_rest(listener, reserved);
+                return;
+            }
+            listener->is_told = false;
             continue;
         }
         int why = errno;  /* before a log line changes it */
         if (why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM)
-            listener_rest(listener, why);
+            listener_rest(listener, strerror(why));
         if (why != EINTR && why != ECONNABORTED)
             return;
     }
@@ -58,8 +74,12 @@ static const struct source_kind listener_kind = { .ready = listener_ready };
 static void listener_rested(struct timer *timer, msec now)
 {
     struct listener *listener = container_of(timer, struct listener, rest);
+    const int        free_fd  = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+    const bool       is_early = free_fd < 0 || listener_is_beyond(listener, free_fd);
 
-    if (loop_watch(listener->loop, listener->fd, EPOLLIN, &listener->source) != RC_OK)
+    if (free_fd >= 0)
+        close(free_fd);
+    if (is_early || loop_watch(listener->loop, listener->fd, EPOLLIN, &listener->source) != RC_OK)
         wheel_arm(&listener->loop->wheel, &listener->rest, now + REST_MS);
 }
 

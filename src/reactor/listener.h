@@ -2,7 +2,8 @@
  * so a connection never changes threads.
  *
  * Options of sockets are set once, on the listening socket, and its connections inherit them: no connection costs a
- * system call for them. When descriptors run out, accepting rests for a tenth of a second instead of spinning. */
+ * system call for them. When descriptors run out, or only those are left that others need (descriptors_max), accepting rests for a tenth of a second
+ * at a time instead of spinning; who wants to come in waits in the kernel. */
 #ifndef REACTOR_LISTENER_H
 #define REACTOR_LISTENER_H
 
@@ -19,6 +20,8 @@ struct listener_options {
     const char *address_text;        /* for logs: "127.0.0.1:8080" */
     const char *congestion_control;  /* "cubic", "reno", …; "", or one that the kernel lacks: that of the system */
     int         backlog;
+    int         descriptors_max;     /* while so many are open in this process, nobody is accepted: the others are for files.
+                                      * A connection for each listener may still come beyond it. 0: any number */
     /* the first of this address in this process: fails if another process listens there */
     bool        is_first;
     /* Takes the descriptor: connected, non-blocking. `peer` is the address of its other end; IP_UNKNOWN: it has none. */

@@ -243,6 +243,46 @@ static void without_descriptors_accepting_rests_and_comes_back(void **state)  /*
     close(client);
 }
 
+/* The descriptors that are left are for files: who wants to come in waits in the kernel until one of those who are in has left. */
+static void some_descriptors_are_kept_for_others(void **state)  /* threat 20 */
+{
+    struct rig             *rig     = *state;
+    struct sockaddr_in      address = loopback(0);
+    struct listener        *listener;
+    struct epoll_event      event;
+    int                     clients[3];
+    const int               free_fd = fcntl(rig->loop.epoll, F_DUPFD_CLOEXEC, 0);
+    struct listener_options options = {
+        .address = (const struct sockaddr *)&address, .address_len = sizeof address, .address_text = "loopback",
+        .congestion_control = "", .backlog = 64, .descriptors_max = free_fd + 4, .is_first = true,
+        .accepted = rig_accepted, .ctx = rig,
+    };
+
+    close(free_fd);
+    assert_int_equal(listener_new(&rig->loop, &options, &listener), RC_OK);
+    for (size_t i = 0; i < 3; i++)
+        clients[i] = connect_to(listener_port(listener));
+    while (rig->count == 0)
+        rig_turn(rig);
+    assert_true(rig->accepted[0] >= options.descriptors_max);  /* one for each listener may come beyond it */
+    assert_int_equal(epoll_wait(rig->loop.epoll, &event, 1, 0), 0);
+    for (int rounds = 0; rounds < 3; rounds++) {
+        hand_clock_pass(100 + 2 * WHEEL_TICK_MS);
+        rig_turn(rig);
+        assert_int_equal(rig->count, 1);
+        assert_int_equal(rig->loop.wheel.count, 1);
+    }
+    close(clients[0]);
+    hand_clock_pass(100 + 2 * WHEEL_TICK_MS);
+    rig_turn(rig);
+    rig_turn(rig);
+    assert_in_range(rig->count, 2, 3);
+    assert_true(rig->accepted[1] < options.descriptors_max);
+    listener_free(listener);
+    close(clients[1]);
+    close(clients[2]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_open, rig_close)
 
 int main(void)
@@ -253,6 +293,7 @@ int main(void)
         TEST(an_address_is_one_servers_and_shared_by_its_loops),
         TEST(an_ipv6_address_takes_ipv6_alone),
         TEST(without_descriptors_accepting_rests_and_comes_back),
+        TEST(some_descriptors_are_kept_for_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

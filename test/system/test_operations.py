@@ -724,6 +724,39 @@ def test_out_of_descriptors():
         assert reader.breaks == []
 
 
+class FewDescriptors(Server):
+    def command(self):
+        return ["sh", "-c", 'ulimit -n 200 && exec "$@"', "sh", *super().command()]
+
+
+def open_descriptors(server):
+    return len(os.listdir(f"/proc/{server.pid}/fd"))
+
+
+def test_some_descriptors_are_kept_for_the_server():
+    """Threats 20, 25: a crowd comes to a server with 200 descriptors. A quarter of them stays free, so that the store, a reload and the
+    log go on; those who are beyond wait, and come in when others have left."""
+    with FewDescriptors(config="log_level = info\n") as server, Reader(server.url, "ws", ["topic:d"]) as reader, \
+            contextlib.closing(Api(server.url)) as api:
+        assert api.publish("topic:d", b"before").status == 201
+        reader.wait_head("topic:d", 1)
+        crowd = [socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) for _ in range(500)]
+        wait_until(lambda: "accepting_rests" in server.log())
+        wait_until(lambda: server.log().count("accepting_rests") >= 1 and open_descriptors(server) >= 150)
+        assert open_descriptors(server) <= 150 + 8   # and one for each listener
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "event=reloaded" in server.log(), server.log)
+        assert api.publish("topic:d", b"meanwhile").status == 201
+        reader.wait_head("topic:d", 2)
+        last = crowd.pop()
+        last.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        for sock in crowd:
+            sock.close()
+        assert last.recv(4096).startswith(b"HTTP/1.1 200")
+        last.close()
+        assert reader.breaks == []
+
+
 PAGE = {"Origin": "http://localhost:5173"}
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}

@@ -150,6 +150,15 @@ static bool person_is_fine(struct tls_handshake *handshake)
     return false;
 }
 
+/* Names of the handshake that nobody asks for any more: the section is chosen, and tickets are sent. About 100 bytes a link. */
+static void forget_names(SSL *ssl)
+{
+    SSL_SESSION *session = SSL_get_session(ssl);
+
+    must(SSL_SESSION_set1_hostname(session, NULL) == 1 && SSL_SESSION_set1_alpn_selected(session, NULL, 0) == 1);
+    must(SSL_set_tlsext_host_name(ssl, NULL) == 1);
+}
+
 static void handshake_done(struct tls_handshake *handshake)
 {
     struct tls_accept    *accept = handshake->accept;
@@ -162,6 +171,7 @@ static void handshake_done(struct tls_handshake *handshake)
     if (SSL_session_reused(tls->ssl))
         counter_add(&accept->counters.resumed, 1);
     counter_add(&accept->maker.links, 1);
+    forget_names(tls->ssl);
     handshake_free(handshake);
     use->accepted(use->ctx, &tls->stream);
     must(tls->stream.is_closed || tls->stream.events != NULL);

@@ -12,6 +12,7 @@
 enum { KEY_MS = TLS_TICKET_KEY_S * 1000 };
 
 struct tls_tickets {
+    EVP_CIPHER           *aes;   /* fetched once: looking it up by its name costs as much as a ticket */
     pthread_mutex_t       lock;  /* held for a copy, or once an hour for a new key */
     struct tls_ticket_key keys[TLS_TICKET_KEYS];  /* the newest first */
 };
@@ -22,6 +23,8 @@ struct tls_tickets *tls_tickets_new(void)
     struct tls_tickets *tickets = OPENSSL_secure_zalloc(sizeof *tickets);
 
     must(tickets != NULL && pthread_mutex_init(&tickets->lock, NULL) == 0);
+    tickets->aes = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+    must(tickets->aes != NULL);
     return tickets;
 }
 
@@ -30,6 +33,7 @@ void tls_tickets_free(struct tls_tickets *tickets)
     if (tickets == NULL)
         return;
     pthread_mutex_destroy(&tickets->lock);
+    EVP_CIPHER_free(tickets->aes);
     OPENSSL_secure_clear_free(tickets, sizeof *tickets);
 }
 
@@ -96,6 +100,13 @@ static bool mac_begin(EVP_MAC_CTX *mac, struct tls_ticket_key *key)
     return EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
+/* A client of TLS 1.2 may use a ticket again until its key goes, so it gets a new one only when there is a newer key: that spares
+ * a resumed handshake a ticket. A client of 1.3 shall use each ticket once (RFC 8446 C.4), and gets a new one each time. */
+static bool ticket_is_stale(SSL *ssl, const struct tls_ticket_key *key)
+{
+    return SSL_version(ssl) == TLS1_3_VERSION || clock_now() - key->made_at >= KEY_MS;
+}
+
 /* 0: unknown key, so a full handshake; 1: good; 2: good, and the client is given a new ticket. -1: a fault. */
 static int ticket_protect(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
                           int is_new)
@@ -105,13 +116,14 @@ static int ticket_protect(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_
     int                   verdict;
 
     if (is_new) {
-        verdict = tls_tickets_newest(tickets, clock_now(), &key) && RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) == 1 &&
-                  EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv) == 1 && mac_begin(mac, &key) ? 1 : -1;
+        verdict = tls_tickets_newest(tickets, clock_now(), &key) && RAND_bytes(iv, EVP_CIPHER_get_iv_length(tickets->aes)) == 1 &&
+                  EVP_EncryptInit_ex2(cipher, tickets->aes, key.cipher, iv, NULL) == 1 && mac_begin(mac, &key) ? 1 : -1;
         memcpy(name, key.name, sizeof key.name);
     } else if (!tls_tickets_find(tickets, clock_now(), name, &key)) {
         return 0;
     } else {
-        verdict = mac_begin(mac, &key) && EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv) == 1 ? 2 : -1;
+        verdict = !mac_begin(mac, &key) || EVP_DecryptInit_ex2(cipher, tickets->aes, key.cipher, iv, NULL) != 1 ? -1 :
+                  ticket_is_stale(ssl, &key) ? 2 : 1;
     }
     OPENSSL_cleanse(&key, sizeof key);
     return verdict;

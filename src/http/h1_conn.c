@@ -254,6 +254,12 @@ static void h1_close(struct http_conn *http)
     h1_conn_close(h1_conn_of(http));
 }
 
+static void h1_drop_answers(struct http_conn *http)
+{
+    stream_forget(http->stream);
+    h1_close(http);
+}
+
 static void h1_stop(struct http_conn *http)
 {
     if (h1_conn_is_idle(h1_conn_of(http)))
@@ -292,6 +298,7 @@ const struct http_version http_version_1 = {
     .work           = h1_work,
     .stop           = h1_stop,
     .shed           = h1_shed,
+    .drop_answers   = h1_drop_answers,
     .taken          = h1_taken,
     .identified     = h1_identified,
     .answer         = h1_answer,

@@ -336,6 +336,25 @@ static bool h2_shed(struct http_conn *http)
     return true;
 }
 
+/* If its socket takes frames, it is only these answers whose windows stay shut; all else of the connection goes on. */
+static void h2_drop_answers(struct http_conn *http)
+{
+    struct h2_conn *conn = h2_conn_of(http);
+
+    if (conn->out.len > 0) {
+        stream_forget(http->stream);
+        h2_conn_close(conn);
+        return;
+    }
+    for (struct list *link = conn->exchanges.next; link != &conn->exchanges; link = link->next) {
+        struct h2_exchange *exchange = container_of(link, struct h2_exchange, link);
+        if (!exchange->is_taken && exchange->answer.len > exchange->answer_at)
+            h2_exchange_drop_answer(exchange);
+    }
+    list_take(&http->sending);
+    h2_conn_count_owed(conn);
+}
+
 static uint64_t h2_taken(const struct http_conn *http)
 {
     const struct h2_conn *conn    = container_of(http, const struct h2_conn, http);
@@ -355,6 +374,7 @@ const struct http_version http_version_2 = {
     .work           = h2_work,
     .stop           = h2_stop,
     .shed           = h2_shed,
+    .drop_answers   = h2_drop_answers,
     .taken          = h2_taken,
     .identified     = h2_identified,
     .answer         = h2_answer,

@@ -69,6 +69,7 @@ struct h2_conn {
     bool                   is_leaving;  /* GOAWAY was sent; no new request is taken */
     bool                   is_eof;      /* the client has closed its direction */
     bool                   is_shut;     /* ours is closed */
+    bool                   is_watched;  /* nothing is left to do but for the client to read what the kernel has: taken_then counts */
 };
 
 /* A request on its way to its answer, or to the end of the stream that it became. */
@@ -159,6 +160,8 @@ void h2_exchange_free(struct h2_exchange *exchange);
 void h2_exchange_resume(struct h2_exchange *exchange);
 /* RST_STREAM. */
 void h2_exchange_reset(struct h2_exchange *exchange, uint32_t error);
+/* What nghttp2 has not taken of `answer` is dropped, and the stream reset. */
+void h2_exchange_drop_answer(struct h2_exchange *exchange);
 /* nghttp2 has taken so much more of `answer`. */
 void h2_exchange_sent(struct h2_exchange *exchange, size_t len);
 void                 h2_answer(struct http_exchange *exchange, const struct http_answer *answer);

@@ -414,6 +414,30 @@ static void an_answer_that_is_not_taken_is_reset(void **state)
     stand_free(stand);
 }
 
+/* Too much waits for all clients: this one has two seconds to take some of its answer, and loses that answer alone. */
+static void under_pressure_a_stuck_answer_goes_first(void **state)
+{
+    struct stand *stand = stand_new(1000, HTTP_ADMITTED, NULL);
+
+    (void)state;
+    stand->server.limits.ease_bytes_max = 50000;
+    struct h2_answer *later  = stand_ask(stand, "GET", "/later", SPAN(""), true);
+    struct h2_answer *answer = h2_client_request(&stand->client, "GET", "/big", SPAN(""), true);
+    answer->is_unread        = true;
+    stand_settle(stand);
+    assert_false(http_is_at_ease(&stand->server));
+    for (int i = 0; i < 4; i++) {
+        http_server_tick(&stand->server);
+        stand_pass(stand, 1000);
+    }
+    assert_true(answer->is_closed && answer->error == NGHTTP2_CANCEL);
+    assert_int_equal(stand->server.owed_bytes, 0);
+    assert_int_equal(counter_get(&stand->server.counters.stuck), 1);
+    stand_answer_later(stand, 0);
+    assert_true(later->is_ended);
+    stand_free(stand);
+}
+
 /* --- times ---------------------------------------------------------------------------------------------------- */
 
 static void a_slow_body_is_408_and_the_connection_stays(void **state)
@@ -591,6 +615,7 @@ int main(void)
         cmocka_unit_test(a_client_that_resets_is_gone),
         cmocka_unit_test(big_answers_go_one_after_the_other),
         cmocka_unit_test(an_answer_that_is_not_taken_is_reset),
+        cmocka_unit_test(under_pressure_a_stuck_answer_goes_first),
         cmocka_unit_test(a_slow_body_is_408_and_the_connection_stays),
         cmocka_unit_test(an_idle_connection_is_told_to_go),
         cmocka_unit_test(an_endless_head_ends_the_connection),

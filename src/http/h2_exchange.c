@@ -72,6 +72,7 @@ void h2_exchange_sent(struct h2_exchange *exchange, size_t len)
     struct h2_conn *conn = exchange->conn;
 
     exchange->answer_at += len;
+    must(exchange->answer_at <= exchange->answer.len);
     *(exchange->is_taken ? &conn->held : &conn->answers) -= len;
     if (exchange->answer_at < exchange->answer.len)
         return;
@@ -79,6 +80,13 @@ void h2_exchange_sent(struct h2_exchange *exchange, size_t len)
     exchange->answer_at = 0;
     if (conn->heavy == exchange)
         conn->heavy = NULL;
+}
+
+void h2_exchange_drop_answer(struct h2_exchange *exchange)
+{
+    h2_exchange_sent(exchange, exchange->answer.len - exchange->answer_at);
+    h2_exchange_reset(exchange, NGHTTP2_CANCEL);
+    exchange->is_cut = true;
 }
 
 static void h2_exchange_promise(struct h2_exchange *exchange, size_t bytes)

@@ -17,12 +17,19 @@ static enum h2_phase h2_conn_phase(const struct h2_conn *conn)
     return conn->served == 0 ? H2_SILENT : H2_IDLE;
 }
 
+/* Has the client taken enough of what was sent since the timer was armed? */
+static bool h2_conn_goes_on(const struct h2_conn *conn)
+{
+    return conn->http.version->taken(&conn->http) - conn->taken_then >= conn->http.server->limits.taken_bytes_min;
+}
+
 static void h2_conn_arm(struct h2_conn *conn)
 {
     const struct http_limits *limits = &conn->http.server->limits;
     struct wheel             *wheel  = &conn->http.server->loop->wheel;
     msec                      now    = conn->http.server->loop->now;
 
+    conn->is_watched = false;
     switch ((enum h2_phase)conn->phase) {
     case H2_SILENT:
     case H2_IN_HEAD: wheel_arm(wheel, &conn->timer, now + limits->head_timeout_ms); break;
@@ -51,6 +58,27 @@ void h2_conn_set_timer(struct h2_conn *conn)
         h2_conn_arm(conn);
 }
 
+/* The kernel has taken all frames, but the client has not: as with HTTP/1.1 (h1_phase.c) it has as long as it takes some in each
+ * request_timeout_ms. */
+static bool h2_conn_watch(struct h2_conn *conn)
+{
+    const struct http_server *server = conn->http.server;
+
+    if (stream_unacked_bytes(conn->http.stream) == 0 || (conn->is_watched && !h2_conn_goes_on(conn)))
+        return false;
+    conn->is_watched = true;
+    conn->taken_then = conn->http.version->taken(&conn->http);
+    wheel_arm(&conn->http.server->loop->wheel, &conn->timer, server->loop->now + server->limits.request_timeout_ms);
+    return true;
+}
+
+static void h2_conn_drop(struct h2_conn *conn)
+{
+    if (conn->phase == H2_SENDING || conn->is_watched)
+        stream_forget(conn->http.stream);
+    conn->http.version->close(&conn->http);
+}
+
 void h2_conn_timed_out(struct timer *timer, msec now)
 {
     struct h2_conn *conn = container_of(timer, struct h2_conn, timer);
@@ -61,10 +89,10 @@ void h2_conn_timed_out(struct timer *timer, msec now)
         return;
     switch ((enum h2_phase)conn->phase) {
     case H2_SENDING:
-        if (conn->http.version->taken(&conn->http) - conn->taken_then >= conn->http.server->limits.taken_bytes_min)
+        if (h2_conn_goes_on(conn))
             h2_conn_arm(conn);
         else
-            conn->http.version->close(&conn->http);
+            h2_conn_drop(conn);
         return;
     case H2_IN_HEAD:
         h2_conn_abort(conn, NGHTTP2_NO_ERROR, "a request's head did not arrive in time (head_timeout_s)");
@@ -75,7 +103,8 @@ void h2_conn_timed_out(struct timer *timer, msec now)
         return;
     case H2_BUSY:
     case H2_LEAVING:
-        conn->http.version->close(&conn->http);
+        if (!h2_conn_watch(conn))
+            h2_conn_drop(conn);
         return;
     }
 }

@@ -184,6 +184,17 @@ static void h2_stream_close(struct stream *stream)
     h2_exchange_set_timer(exchange);  /* what was taken may wait for the client's window */
 }
 
+/* The client has had its time: what was taken and waits for its window is dropped. */
+static void h2_stream_forget(struct stream *stream)
+{
+    struct h2_exchange *exchange = h2_stream_of(stream)->exchange;
+
+    if (exchange == NULL || exchange->is_closed)
+        return;
+    exchange->is_cut = true;
+    h2_exchange_sent(exchange, exchange->answer.len - exchange->answer_at);
+}
+
 /* --- what the connection knows -------------------------------------------------------------------------------- */
 
 static const struct stream *h2_stream_below(const struct stream *stream)
@@ -213,6 +224,7 @@ static bool h2_stream_person(const struct stream *stream, struct stream_person *
 #define H2_STREAM_OPS(its_is_secret)                                                                                   \
     {                                                                                                                  \
         .read = h2_stream_read, .write = h2_stream_write, .shut = h2_stream_shut, .close = h2_stream_close,            \
+        .forget = h2_stream_forget,                                                                                    \
         .is_dead = h2_stream_is_dead, .peer = h2_stream_peer, .person = h2_stream_person,                              \
         .is_secret = its_is_secret, .is_drained_by_short_read = true,                                                  \
     }

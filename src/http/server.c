@@ -123,8 +123,7 @@ static bool conn_close_or_keep(struct http_conn *conn)
         conn->taken_at = server->loop->now;
     } else if (server->loop->now - conn->taken_at >= server->limits.stuck_ms) {
         counter_add(&server->counters.stuck, 1);
-        stream_forget(conn->stream);
-        conn->version->close(conn);
+        conn->version->drop_answers(conn);
     } else {
         return false;
     }

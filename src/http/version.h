@@ -30,6 +30,7 @@ struct http_version {
     void (*open)(struct http_server *server, struct stream *stream, struct span unread, bool is_brief);
     void (*close)(struct http_conn *conn);  /* at once; the owners of its exchanges are told that the client is gone */
     void (*work)(struct http_conn *conn);   /* the end of the turn: sends, goes on parsing, closes */
+    void (*drop_answers)(struct http_conn *conn);  /* that wait for its client, who takes none of them; closes if need be */
     uint64_t (*taken)(const struct http_conn *conn);  /* bytes of answers that its client has taken so far */
     void (*stop)(struct http_conn *conn);   /* the server stops: closes if nothing is under way */
     /* Memory is short: lets go of it, unless the service has yet to answer a request of it. False: it stays. NULL: it

@@ -34,7 +34,7 @@ class H2Link:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
             assert self.socket.selected_alpn_protocol() == "h2"
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
-        self.streams, self.goaway, self.is_closed, self.settings = {}, None, False, None
+        self.streams, self.goaway, self.is_closed, self.settings, self.unread = {}, None, False, None, b""
         self.h2.initiate_connection()
         self.flush()
 
@@ -86,8 +86,15 @@ class H2Link:
         if not data:
             self.is_closed = True
             return
-        for event in self.h2.receive_data(data):
-            self.take(event)
+        self.unread += data
+        while len(self.unread) >= 9 and len(self.unread) >= 9 + int.from_bytes(self.unread[:3], "big"):
+            end = 9 + int.from_bytes(self.unread[:3], "big")
+            frame, self.unread = self.unread[:end], self.unread[end:]
+            for event in self.h2.receive_data(frame):
+                self.take(event)
+            # To python3-h2 a GOAWAY is the end. To RFC 9113 it is not: what is under way goes on.
+            if self.goaway == 0:
+                self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
         self.flush()
 
     def take(self, event):

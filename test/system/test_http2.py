@@ -76,3 +76,17 @@ def test_an_unread_stream_stalls_no_other(link):
     link.h2.increment_flow_control_window(1 << 20, streams[7].number)  # it is read after all
     link.flush()
     link.wait(lambda: streams[7].body.count(b'"seq"') == count)
+
+
+def test_a_stop_ends_streams_in_order():
+    with Server() as stopping, H2Link("127.0.0.1", stopping.port) as opened, H2Link("127.0.0.1", stopping.port) as idle:
+        assert idle.answer("GET", "/healthz").status == 200
+        follower = opened.request("GET", FOLLOW, headers=SSE)
+        opened.wait(lambda: follower.status == 200)
+        process = stopping.terminate()
+        opened.wait(lambda: follower.is_ended and opened.goaway is not None)
+        assert opened.goaway == 0 and follower.reset is None
+        idle.wait(lambda: idle.goaway is not None)
+        assert idle.goaway == 0
+        opened.socket.close()
+        stopping.wait_stopped(process)

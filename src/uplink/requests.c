@@ -426,8 +426,8 @@ static bool comes_too_often(struct requests *requests, const struct request_comm
     struct span who = command->user.len > 0 ? command->user : span_of(&command->key, sizeof command->key);
 
     return command->way == REQUEST_SEND && requests->limits.per_user_per_s > 0 &&
-           !request_rate_take(&requests->rate, hash_bytes(requests->setup.hash_key, who), requests->limits.per_user_per_s,
-                              requests->now);
+           rate_table_take(&requests->rate, hash_bytes(requests->setup.hash_key, who), requests->limits.per_user_per_s,
+                           requests->now) > 0;
 }
 
 void requests_take(struct requests *requests, struct request_command *command)
@@ -560,6 +560,6 @@ void requests_fini(struct requests *requests)
         work_drop(container_of(requests->all.next, struct request_work, link));
     request_scan_free(requests);
     request_devices_fini(requests);
-    request_rate_fini(&requests->rate);
+    rate_table_fini(&requests->rate);
     map_fini(&requests->works);
 }

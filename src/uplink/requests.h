@@ -19,6 +19,7 @@
 #ifndef UPLINK_REQUESTS_H
 #define UPLINK_REQUESTS_H
 
+#include "base/rate_table.h"
 #include "base/counter.h"
 #include "base/map.h"
 #include "base/rng.h"
@@ -26,7 +27,6 @@
 #include "node/writer.h"
 #include "route/registry.h"
 #include "uplink/backend.h"
-#include "uplink/request_rate.h"
 
 enum {
     REQUESTS_UNDER_WAY_MAX  = 20000,             /* of this node; then REQUEST_BUSY */
@@ -83,7 +83,7 @@ struct requests {
     struct rng               random;
     msec                     now;
     uint32_t                 tick;
-    struct request_rate      rate;        /* of users, if it is bounded */
+    struct rate_table        rate;        /* of users, if it is bounded */
     struct map               works;       /* requests under way here, by device (or link) and id */
     struct list              all;
     struct map               devices;     /* of which something is remembered */

@@ -7,6 +7,7 @@
 
 #include "api/asker_rate.h"
 #include "auth/may.h"
+#include "auth/usage_limits.h"
 #include "base/backoff.h"
 #include "base/rng.h"
 #include "auth/revocations.h"
@@ -90,6 +91,7 @@ struct api {
     const struct hash_key *hash_key;
     const struct revocations *revocations;   /* of this loop; borrowed */
     const struct request_routes *routes;     /* of the configuration; borrowed. NULL: none */
+    struct usage_limits    *usage;            /* of this loop; borrowed. NULL: there are none */
     struct api_limits      limits;
     const struct api_port *port;
     void                  *ctx;

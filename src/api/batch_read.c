@@ -12,7 +12,10 @@ static void item_publish(struct batch_item *item, struct publish_request *reques
     char            why[PUBLISH_WHY_BYTES];
 
     request->name          = item->name;
-    struct verdict verdict = publish_check(request, why, &message);
+    struct verdict verdict = usage_publish(batch->api->usage, request->identity,
+                                                 http_exchange_number(batch->exchange), batch->api->shard->now);
+    if (verdict.status == 0)
+        verdict = publish_check(request, why, &message);
     if (verdict.status != 0) {
         item_refuse(item, verdict.status, verdict.reason);
         return;

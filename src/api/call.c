@@ -22,8 +22,14 @@ bool call_passes(const struct call *call, struct verdict verdict)
     if (verdict.status != 0)
         http_problem(call->api->server, call->exchange, verdict.status, NULL, verdict.reason,
                      verdict.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") })
-                                           : HTTP_NO_FIELDS);
+                                           : retry_after(verdict.status));
     return verdict.status == 0;
+}
+
+bool call_may_publish_now(const struct call *call)
+{
+    return call_passes(call, usage_publish(call->api->usage, call->identity, http_exchange_number(call->exchange),
+                                                 call->api->shard->now));
 }
 
 bool call_passes_member(const struct call *call, struct verdict verdict)

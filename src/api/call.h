@@ -23,6 +23,9 @@ void call_refuse(const struct call *call, unsigned status, const char *detail);
  * 11.6.1). */
 bool call_passes(const struct call *call, struct verdict verdict);
 
+/* May the caller publish one more message? False: answered with 429. */
+bool call_may_publish_now(const struct call *call);
+
 /* The channel of /v1/channels/{channel}/…, named for this action; NULL: answered with 400, 403 or 404. The caller owns the
  * reference. */
 struct channel_name *call_channel(const struct call *call, enum action action);

@@ -91,7 +91,7 @@ void serve_publish(struct call *call)
     if (call_parameter(call, SPAN("priority"), &priority))
         request.priority = priority;
     if (call_tags(call, scratch, &request) && call_knows_query(call, KNOWN_WORDS(publish_parameters)) &&
-        call_u64(call, SPAN("ttl"), &request.has_ttl, &request.ttl_s)) {
+        call_u64(call, SPAN("ttl"), &request.has_ttl, &request.ttl_s) && call_may_publish_now(call)) {
         struct verdict verdict = publish_check(&request, why, &message);
         if (call_passes(call, verdict))
             call_publish(call, message, request.key, verdict.needs_member);
@@ -114,7 +114,7 @@ void serve_recall(struct call *call)
     struct channel_name *name = call_channel(call, ACTION_RECALL);
     if (name == NULL)
         return;
-    if (call_passes(call, may(call->identity, name, ACTION_RECALL))) {
+    if (call_passes(call, may(call->identity, name, ACTION_RECALL)) && call_may_publish_now(call)) {
         struct message *message = message_new(name, MESSAGE_RECALL, NULL, 0, SPAN(""), identity_from(call->identity));
         message->target         = target;
         message->time           = call->api->shard->wall;

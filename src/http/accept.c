@@ -25,7 +25,8 @@ static enum accept_verdict admit(struct arrival *arrival)
     struct http_server  *server    = arrival->server;
     struct http_refusal  refusal   = { 0 };
     enum http_admission  admission = server->service->admit == NULL ? HTTP_ADMITTED
-                                                                    : server->service->admit(server->ctx, &refusal);
+                                                                    : server->service->admit(server->ctx, arrival->stream,
+                                                                                               &refusal);
 
     if (admission == HTTP_NOT_ADMITTED) {
         counter_add(&server->counters.refused, 1);

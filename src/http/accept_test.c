@@ -37,11 +37,12 @@ static void rig_serve(void *ctx, struct http_exchange *exchange, const struct ht
     http_answer(&rig->server, exchange, &(struct http_answer){ .status = 204 });
 }
 
-static enum http_admission rig_admit(void *ctx, struct http_refusal *ret_refusal)
+static enum http_admission rig_admit(void *ctx, const struct stream *stream, struct http_refusal *ret_refusal)
 {
     static const struct http_field later = { SPAN("Retry-After"), SPAN("5") };
     struct rig                    *rig   = ctx;
 
+    (void)stream;
     *ret_refusal = (struct http_refusal){ .status = 503, .detail = "full", .fields = { &later, 1 } };
     return rig->admission;
 }

@@ -49,6 +49,23 @@ static struct forwarded forwarded_of(const struct http_server *server, const str
     return forwarded_read(head, server->trusted_proxies);
 }
 
+static bool is_turned_away(struct http_exchange *exchange, struct http_refusal *ret_refusal)
+{
+    struct http_server *server = exchange->server;
+
+    return exchange->is_brief && server->service->turns_away != NULL &&
+           server->service->turns_away(server->ctx, exchange->version->stream(exchange), ret_refusal);
+}
+
+/* After a 429 an EventSource would not come again. */
+static void refuse_arrived(struct http_server *server, struct http_exchange *exchange, const struct http_refusal *why)
+{
+    if (exchange->is_event_source)
+        event_source_put_off(server, exchange, why->detail);
+    else
+        http_problem(server, exchange, why->status, NULL, why->detail, why->fields);
+}
+
 void exchange_serve(struct http_exchange *exchange, const struct http_plan *plan, const struct http_request *request,
                     struct http_caller *caller)
 {
@@ -62,7 +79,9 @@ void exchange_serve(struct http_exchange *exchange, const struct http_plan *plan
     exchange->caller = *caller;
     *caller          = (struct http_caller){ .identity = NULL };
     counter_add(&server->counters.requests, 1);
-    if (cors_refuses(server, plan, request->head, &why)) {
+    if (is_turned_away(exchange, &why)) {
+        refuse_arrived(server, exchange, &why);
+    } else if (cors_refuses(server, plan, request->head, &why)) {
         counter_add(&server->counters.faults, 1);
         http_problem(server, exchange, why.status, NULL, why.detail, HTTP_NO_FIELDS);
     } else if (cors_is_preflight(exchange, request->head)) {
@@ -264,6 +283,11 @@ bool http_exchange_client(const struct http_exchange *exchange, struct ip_addres
 {
     const struct stream *stream = exchange->version->stream(exchange);
     return stream != NULL && client_of(&exchange->forwarded, stream, ret);
+}
+
+uint64_t http_exchange_number(const struct http_exchange *exchange)
+{
+    return exchange->version->number(exchange);
 }
 
 void http_promise(struct http_exchange *exchange, size_t answer_bytes)

@@ -156,7 +156,8 @@ static void h1_open(struct http_server *server, struct stream *stream, struct sp
     struct h1_conn *conn = calloc(1, sizeof *conn);
 
     must(conn != NULL && unread.len == 0 && server->loop == stream_loop(stream));
-    conn->http       = (struct http_conn){ .version = &http_version_1, .server = server, .stream = stream };
+    conn->http       = (struct http_conn){ .version = &http_version_1, .server = server, .stream = stream,
+                                             .number = ++server->conn_number };
     conn->sender     = (struct http_sender){ &conn->http };
     conn->is_brief   = is_brief;
     server->brief_count += is_brief;
@@ -306,4 +307,5 @@ const struct http_version http_version_1 = {
     .open_websocket = h1_open_websocket,
     .promise        = h1_promise,
     .stream         = h1_stream,
+    .number         = h1_number,
 };

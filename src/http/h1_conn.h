@@ -117,6 +117,7 @@ bool h1_conn_is_owing(const struct h1_conn *conn);
 
 void           h1_answer(struct http_exchange *exchange, const struct http_answer *answer);
 const struct stream *h1_stream(const struct http_exchange *exchange);
+uint64_t       h1_number(const struct http_exchange *exchange);
 void           h1_promise(struct http_exchange *exchange, size_t answer_bytes);
 struct stream *h1_open_stream(struct http_exchange *exchange, const struct http_answer *head, struct buf *first,
                               bool *ret_is_chunked);

@@ -177,6 +177,12 @@ struct stream *h1_open_websocket(struct http_exchange *http, const struct ws_han
     return h1_exchange_take_stream(h1_exchange_of(http), unread);
 }
 
+uint64_t h1_number(const struct http_exchange *exchange)
+{
+    const struct h1_exchange *h1 = container_of(exchange, const struct h1_exchange, http);
+    return h1->conn == NULL ? 0 : h1->conn->http.number;
+}
+
 const struct stream *h1_stream(const struct http_exchange *exchange)
 {
     const struct h1_exchange *h1 = container_of(exchange, const struct h1_exchange, http);

@@ -108,7 +108,9 @@ void h1_conn_timed_out(struct timer *timer, msec now)
      * phase has then changed already, and the end of the turn sets the timer again. */
     if (h1_conn_phase(conn) != conn->phase || (conn->phase == H1_SENDING && !conn->http.stream->is_full))
         return;
-    if ((conn->phase == H1_READING_BODY && h1_conn_comes_on(conn)) ||
+    bool is_held_back = (conn->phase == H1_READING_HEAD || conn->phase == H1_READING_BODY) &&
+                        stream_is_held_back(conn->http.stream);
+    if (is_held_back || (conn->phase == H1_READING_BODY && h1_conn_comes_on(conn)) ||
         (conn->phase == H1_SENDING && h1_conn_goes_on(conn)))
         h1_conn_arm(conn);
     else if (conn->phase == H1_READING_HEAD)

@@ -178,7 +178,8 @@ static void h2_open(struct http_server *server, struct stream *stream, struct sp
     struct h2_conn *conn = calloc(1, sizeof *conn);
 
     must(conn != NULL && server->loop == stream_loop(stream));
-    conn->http       = (struct http_conn){ .version = &http_version_2, .server = server, .stream = stream };
+    conn->http       = (struct http_conn){ .version = &http_version_2, .server = server, .stream = stream,
+                                             .number = ++server->conn_number };
     conn->is_brief   = is_brief;
     server->brief_count += is_brief;
     conn->timer.fire = h2_conn_timed_out;
@@ -382,4 +383,5 @@ const struct http_version http_version_2 = {
     .open_websocket = h2_open_websocket,
     .promise        = h2_promise,
     .stream         = h2_exchange_stream,
+    .number         = h2_exchange_number,
 };

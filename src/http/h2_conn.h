@@ -166,6 +166,7 @@ void h2_exchange_drop_answer(struct h2_exchange *exchange);
 void h2_exchange_sent(struct h2_exchange *exchange, size_t len);
 void                 h2_answer(struct http_exchange *exchange, const struct http_answer *answer);
 const struct stream *h2_exchange_stream(const struct http_exchange *exchange);
+uint64_t       h2_exchange_number(const struct http_exchange *exchange);
 void                 h2_promise(struct http_exchange *exchange, size_t answer_bytes);
 struct stream       *h2_open_stream(struct http_exchange *exchange, const struct http_answer *head, struct buf *first,
                                     bool *ret_is_chunked);

@@ -75,9 +75,11 @@ static bool stand_is_unwelcome(void *ctx, const struct http_request *request, co
     return is_path(request, "/unwelcome");
 }
 
-static enum http_admission stand_admit(void *ctx, struct http_refusal *ret_refusal)
+static enum http_admission stand_admit(void *ctx, const struct stream *stream, struct http_refusal *ret_refusal)
 {
     struct stand *stand = ctx;
+
+    (void)stream;
     *ret_refusal = (struct http_refusal){ .status = 503, .detail = "full" };
     return stand->admission;
 }

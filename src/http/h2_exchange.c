@@ -171,6 +171,12 @@ struct stream *h2_open_websocket(struct http_exchange *http, const struct ws_han
     return stream;
 }
 
+uint64_t h2_exchange_number(const struct http_exchange *exchange)
+{
+    const struct h2_exchange *h2 = container_of(exchange, const struct h2_exchange, http);
+    return h2->conn == NULL ? 0 : h2->conn->http.number;
+}
+
 const struct stream *h2_exchange_stream(const struct http_exchange *exchange)
 {
     const struct h2_exchange *h2 = container_of(exchange, const struct h2_exchange, http);

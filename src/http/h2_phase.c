@@ -95,6 +95,10 @@ void h2_conn_timed_out(struct timer *timer, msec now)
             h2_conn_drop(conn);
         return;
     case H2_IN_HEAD:
+        if (stream_is_held_back(conn->http.stream)) {
+            h2_conn_arm(conn);
+            return;
+        }
         h2_conn_abort(conn, NGHTTP2_NO_ERROR, "a request's head did not arrive in time (head_timeout_s)");
         return;
     case H2_SILENT:
@@ -165,7 +169,8 @@ void h2_exchange_timed_out(struct timer *timer, msec now)
         return;
     if (exchange->is_all_sent)
         h2_exchange_reset(exchange, NGHTTP2_NO_ERROR);
-    else if (h2_exchange_progress(exchange) - exchange->timed_bytes >= h2_progress_least(exchange))
+    else if (h2_exchange_progress(exchange) - exchange->timed_bytes >= h2_progress_least(exchange) ||
+             stream_is_held_back(exchange->conn->http.stream))
         h2_exchange_set_timer(exchange);
     else if (exchange->is_served)
         h2_exchange_reset(exchange, NGHTTP2_CANCEL);

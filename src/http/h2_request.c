@@ -55,7 +55,7 @@ static bool h2_exchange_is_crowd(const struct h2_exchange *exchange)
     struct http_refusal        refusal;
 
     return exchange->conn->is_brief || (exchange->plan.is_alone && service->admit != NULL &&
-                                        service->admit(server->ctx, &refusal) != HTTP_ADMITTED);
+                                        service->admit(server->ctx, exchange->conn->http.stream, &refusal) != HTTP_ADMITTED);
 }
 
 static void h2_exchange_serve(struct h2_exchange *exchange)

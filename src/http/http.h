@@ -113,7 +113,10 @@ enum http_admission {
 struct http_service {
     /* May one more connection be opened? HTTP_NOT_ADMITTED: *ret_refusal is sent before the connection is closed. NULL:
      * always. */
-    enum http_admission (*admit)(void *ctx, struct http_refusal *ret_refusal);
+    enum http_admission (*admit)(void *ctx, const struct stream *stream, struct http_refusal *ret_refusal);
+    /* Was this one admitted briefly only to be told why it is refused? Whatever it asks for, *ret_refusal is the answer.
+     * NULL: none is. */
+    bool (*turns_away)(void *ctx, const struct stream *stream, struct http_refusal *ret_refusal);
     struct http_plan (*plan)(void *ctx, const struct http_request *request);
     /* Who sent this head? NULL: *ret says it. Else it takes time, and this is the handle to cancel it by; the service
      * calls http_identified() once, later, and until then the request waits. It holds its head, and nothing behind the
@@ -203,6 +206,7 @@ struct http_server {
     size_t                     body_bytes;   /* of all incomplete requests */
     size_t                     brief_count;  /* connections that were admitted for one short answer */
     size_t                     owed_bytes;   /* of all answers, made or promised, that have not been sent */
+    uint64_t                   conn_number;  /* of the newest connection; the caller chooses where they begin */
     bool                       is_stopping;
     struct http_counters       counters;
 };
@@ -236,6 +240,10 @@ void http_promise(struct http_exchange *exchange, size_t answer_bytes);
 
 /* The address of who sent it, as http_client(). False: it is not known, or the client has gone. */
 bool http_exchange_client(const struct http_exchange *exchange, struct ip_address *ret);
+
+/* A number that no other connection of the process has, if the servers of its loops begin far enough apart; 0: the client is
+ * gone. */
+uint64_t http_exchange_number(const struct http_exchange *exchange);
 
 /* Ends the identification that service->identify() began for this sender; takes the caller's reference. */
 void http_identified(struct http_sender *sender, const struct http_caller *caller);

@@ -14,6 +14,7 @@ struct http_conn {
     struct http_server        *server;
     struct stream             *stream;   /* NULL: a session has it now */
     struct list                sending;  /* in server.sending */
+    uint64_t                   number;   /* no other connection of the process has it */
     uint64_t                   taken;    /* bytes of answers that its client had taken … */
     bool                       is_known; /* one of its requests came from somebody who is known */
     msec                       taken_at; /* … at the tick that saw it last take some; 0: no tick has looked yet */
@@ -49,6 +50,7 @@ struct http_version {
     /* Of its connection; NULL: the client is gone. */
     const struct stream *(*stream)(const struct http_exchange *exchange);
     void (*promise)(struct http_exchange *exchange, size_t answer_bytes);  /* see http_promise() */
+    uint64_t (*number)(const struct http_exchange *exchange);  /* of its connection; 0: the client is gone */
 };
 
 /* Answers wait for its stream. list_take(&conn->sending) ends it. */

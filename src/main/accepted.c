@@ -14,7 +14,7 @@ static struct stream *accept_plain(struct worker *worker, int fd, const struct i
 
     if (stream_tcp_new(&worker->loop, fd, &stream) != RC_OK) {
         LOG(LOG_WARN, "connection_refused", log_str("why", "no memory for one more"));
-        close(fd);
+        loop_close(&worker->loop, fd);
         return NULL;
     }
     if (named != NULL)
@@ -22,9 +22,18 @@ static struct stream *accept_plain(struct worker *worker, int fd, const struct i
     return stream;
 }
 
+/* By the limits for each address. False: it was closed. */
+static bool enters(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
+{
+    if (worker_lets_address_in(worker, fd, client, is_named))
+        return true;
+    loop_close(&worker->loop, fd);
+    return false;
+}
+
 static void accept_http(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
 {
-    struct stream *stream = accept_plain(worker, fd, is_named ? client : NULL);
+    struct stream *stream = enters(worker, fd, client, is_named) ? accept_plain(worker, fd, is_named ? client : NULL) : NULL;
 
     if (stream != NULL)
         http_server_open(&worker->http, stream);
@@ -32,7 +41,7 @@ static void accept_http(struct worker *worker, int fd, const struct ip_address *
 
 static void accept_native(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
 {
-    struct stream *stream = accept_plain(worker, fd, is_named ? client : NULL);
+    struct stream *stream = enters(worker, fd, client, is_named) ? accept_plain(worker, fd, is_named ? client : NULL) : NULL;
 
     if (stream != NULL)
         worker_open_native(worker, stream);
@@ -40,12 +49,14 @@ static void accept_native(struct worker *worker, int fd, const struct ip_address
 
 static void accept_https(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
 {
-    tls_host_accepted(worker, fd, is_named ? client : NULL);
+    if (enters(worker, fd, client, is_named))
+        tls_host_accepted(worker, fd, is_named ? client : NULL);
 }
 
 static void accept_tcps(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
 {
-    tls_host_accepted_native(worker, fd, is_named ? client : NULL);
+    if (enters(worker, fd, client, is_named))
+        tls_host_accepted_native(worker, fd, is_named ? client : NULL);
 }
 
 static void accepted_begin(struct worker *worker, int fd, const struct ip_address *peer, accepted_by *by)

@@ -265,6 +265,17 @@ uint64_t memory_allowed(const struct settings *settings, uint64_t cgroup)
     return settings->memory_bytes_max != 0 ? settings->memory_bytes_max : cgroup / 100 * settings->memory_cgroup_percent;
 }
 
+void limits_set_usage(const struct settings *settings, uint64_t max[static USAGE_LIMIT_COUNT])
+{
+    max[USAGE_CONNECTIONS_OF_ADDRESS]  = settings->connections_per_address_max;
+    max[USAGE_CONNECTS_OF_ADDRESS]     = settings->connects_per_address_per_s;
+    max[USAGE_CONNECTIONS_OF_USER]     = settings->connections_per_user_max;
+    max[USAGE_SUBSCRIBES_OF_CONNECTION] = settings->subscribes_per_connection_per_s;
+    max[USAGE_PUBLISHES_OF_CONNECTION] = settings->publishes_per_connection_per_s;
+    max[USAGE_PUBLISHES_OF_USER]       = settings->publishes_per_user_per_s;
+    max[USAGE_PUBLISHES_OF_KEY]        = settings->publishes_per_key_per_s;
+}
+
 uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors)
 {
     uint64_t wanted = connections_max > 0 ? connections_max : UINT64_MAX;

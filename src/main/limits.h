@@ -28,6 +28,8 @@ struct writer_limits  writer_limits_of(const struct settings *settings);
 struct devices_limits devices_limits_of(const struct settings *settings);
 struct presence_limits presence_limits_of(const struct settings *settings);
 struct cluster_limits cluster_limits_of(const struct settings *settings);
+/* What settings say of struct usage_limits.max. */
+void limits_set_usage(const struct settings *settings, uint64_t max[static USAGE_LIMIT_COUNT]);
 
 /* How much memory the process may hold; 0: nothing bounds it. `cgroup`: what its memory cgroup may have; 0: any. */
 uint64_t memory_allowed(const struct settings *settings, uint64_t cgroup);

@@ -81,6 +81,19 @@ static void put_callers(struct buf *out, const struct server *server)
             counter_get(&fetch->waiting));
 }
 
+static void put_usage(struct buf *out, const struct server *server)
+{
+    static const char name[] = "longwire_limit_refusals_total";
+
+    put_metric_head(out, name, "counter", "What a limit for each connection, user, key or address refused.");
+    for (size_t i = 0; i < USAGE_LIMIT_COUNT; i++)
+        buf_putf(out, "%s{limit=\"%s\"} %llu\n", name, usage_limit_name((enum usage_limit)i),
+                 (unsigned long long)sum(server, offsetof(struct worker, usage.refused) + i * sizeof(struct usage_refusals)));
+    put_one(out, "longwire_reads_held_back_total", "counter",
+            "Times that a connection was not read from, because it sent faster than bytes_per_connection_per_s.",
+            SUM(server, loop.paces.rests));
+}
+
 /* A revocation is counted once: each loop carries it out, and the first one counts. */
 static void put_revocations(struct buf *out, const struct server *server)
 {
@@ -439,6 +452,7 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_devices(out, server);
     put_presence(out, server);
     put_callers(out, server);
+    put_usage(out, server);
     backend_host_put_metrics(&server->writer.backends, out);
     put_revocations(out, server);
     put_events(out, server);

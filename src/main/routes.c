@@ -275,7 +275,8 @@ static msec worker_event_retry(void *ctx)
 }
 
 const struct http_service worker_service = {
-    .admit             = worker_admit,
+    .admit             = worker_admit_stream,
+    .turns_away        = worker_turns_away,
     .plan              = worker_plan,
     .identify          = worker_identify,
     .cancel_identify   = worker_cancel_identify,

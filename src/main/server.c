@@ -236,6 +236,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server->started_wall = clock_wall();
     server->descriptors  = descriptor_limit();
     server->memory_cgroup = memory_cgroup_limit("/proc/self/cgroup", "/sys/fs/cgroup");
+    addresses_init(&server->addresses, server->descriptors);
+    usage_tables_init(&server->usage);
     server->incarnation  = random_u64() | 1;
     server->connection_keys = (struct connection_keys){ .secret = server->hash_key };
     server_name_node(server, settings);
@@ -343,6 +345,8 @@ void server_close(struct server *server)
     writer_thread_close(&server->writer);
     cluster_host_close(&server->cluster);
     free(server->workers);
+    usage_tables_fini(&server->usage);
+    addresses_fini(&server->addresses);
     revocations_fini(&server->revocations);
     fetch_free(server->fetch);
     stores_close_inline(&server->stores);

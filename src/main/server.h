@@ -9,6 +9,7 @@
 #ifndef MAIN_SERVER_H
 #define MAIN_SERVER_H
 
+#include "main/addresses.h"
 #include "main/cluster_host.h"
 #include "main/ticket_secret.h"
 #include "main/worker.h"
@@ -24,6 +25,8 @@ struct server {
     struct start          control_start;  /* where workers follow sys:control from */
     struct fetch         *fetch;          /* calls to other servers; its thread runs if the settings need it */
     struct stores         stores;
+    struct addresses      addresses;      /* of connections */
+    struct usage_tables   usage;          /* how often connections, users and keys did something lately */
     struct tls_tickets   *tls_tickets;    /* keys of TLS session tickets */
     struct span           ticket_secret;                 /* signs tickets; in … */
     char                  ticket_bytes[KEY_SECRET_BYTES_MAX + 1];

@@ -73,7 +73,7 @@ static void begin(struct worker *worker, int fd, const struct ip_address *named,
         return;
     }
     counter_add(&worker->http.counters.refused, 1);
-    close(fd);
+    loop_close(&worker->loop, fd);
 }
 
 void tls_host_accepted(struct worker *worker, int fd, const struct ip_address *named)

@@ -59,15 +59,54 @@ static enum http_admission worker_admit_by_count(struct worker *worker, struct h
     return HTTP_NOT_ADMITTED;
 }
 
-enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal)
+enum http_admission worker_admit(struct worker *worker, struct http_refusal *ret_refusal)
 {
-    struct worker      *worker    = ctx;
     enum http_admission by_memory = worker_admit_by_memory(worker, ret_refusal);
 
     if (by_memory == HTTP_NOT_ADMITTED)
         return by_memory;
     enum http_admission by_count = worker_admit_by_count(worker, ret_refusal);
     return by_count == HTTP_ADMITTED ? by_memory : by_count;
+}
+
+/* A proxy's own connections carry what many clients send. */
+static bool is_proxys(const struct settings *settings, const struct ip_address *client)
+{
+    return ip_ranges_have(&settings->trusted_proxy_ranges, client) || ip_ranges_have(&settings->proxy_protocol_ranges, client);
+}
+
+bool worker_lets_address_in(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
+{
+    if (!is_named && is_proxys(&worker->snapshot->settings, client))
+        return true;
+    return addresses_enter(&worker->server->addresses, &worker->usage, fd, client, worker->loop.now) != ADDRESS_REFUSED;
+}
+
+enum http_admission worker_admit_stream(void *ctx, const struct stream *stream, struct http_refusal *ret_refusal)
+{
+    struct worker      *worker    = ctx;
+    enum usage_limit    limit;
+    enum http_admission admission = worker_admit(worker, ret_refusal);
+    bool                is_over   = addresses_is_over(&worker->server->addresses, stream->number, &limit);
+
+    return admission == HTTP_ADMITTED && is_over ? HTTP_ADMITTED_BRIEFLY : admission;
+}
+
+bool worker_turns_away(void *ctx, const struct stream *stream, struct http_refusal *ret_refusal)
+{
+    static const struct http_field soon = { SPAN("Retry-After"), SPAN("1") };
+    struct worker                 *worker = ctx;
+    enum usage_limit               limit;
+
+    if (stream == NULL || !addresses_is_over(&worker->server->addresses, stream->number, &limit))
+        return false;
+    const bool is_fast = limit == USAGE_CONNECTS_OF_ADDRESS;
+    *ret_refusal       = (struct http_refusal){
+        .status = 429,
+        .detail = usage_explain(&worker->usage, limit, is_fast ? 1000 : USAGE_PAUSE_MS),
+        .fields = { is_fast ? &soon : &later, 1 },
+    };
+    return true;
 }
 
 /* A native client has no request that could be answered briefly. The room for brief answers serves to tell it why it may
@@ -78,6 +117,10 @@ void worker_open_native(void *ctx, struct stream *stream)
     struct http_refusal refusal   = { .detail = "too many connections (connections_max)" };
     enum http_admission admission = worker_admit(worker, &refusal);
 
+    if (worker_turns_away(worker, stream, &refusal)) {
+        session_refuse_native(&worker->sessions, stream, refusal.status, refusal.detail);
+        return;
+    }
     if (memory_watch_step(&worker->memory) >= MEMORY_CLOSED) {
         admission      = HTTP_NOT_ADMITTED;  /* to wait until it has closed would take memory */
         refusal.detail = "the server is short of memory (memory_bytes_max)";
@@ -87,7 +130,7 @@ void worker_open_native(void *ctx, struct stream *stream)
     if (admission == HTTP_ADMITTED)
         session_accept_native(&worker->sessions, stream);
     else if (admission == HTTP_ADMITTED_BRIEFLY)
-        session_refuse_native(&worker->sessions, stream, refusal.detail);
+        session_refuse_native(&worker->sessions, stream, 0, refusal.detail);
     else
         session_drop_native(&worker->sessions, stream, refusal.detail);
 }
@@ -143,6 +186,7 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->hash_key   = &worker->server->hash_key;
     sessions->routes     = worker->snapshot->routes;
     sessions->limits     = session_limits_of(settings, worker->server->worker_count);
+    sessions->usage      = &worker->usage;
     sessions->identifier = &worker->callers.all.identifier;
     sessions->asks_links = settings->hook.is_there;
     sessions->devices    = &worker->server->writer.devices;
@@ -169,6 +213,7 @@ static void worker_init_api(struct worker *worker, const struct settings *settin
     api->hash_key   = &worker->server->hash_key;
     api->revocations = &worker->revocations;
     api->limits     = api_limits_of(settings);
+    api->usage      = &worker->usage;
     api->routes     = worker->snapshot->routes;
     api->port       = &worker_api_port;
     api->ctx        = worker;
@@ -187,6 +232,7 @@ static void worker_init_modules(struct worker *worker)
     const struct shard_limits shard    = shard_limits_of(settings);
 
     proxy_accept_init(&worker->proxies);
+    worker->loop.paces.bytes_per_s = settings->bytes_per_connection_per_s;
     tls_host_open(worker);
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
     worker->http.trusted_proxies = &settings->trusted_proxy_ranges;
@@ -197,6 +243,9 @@ static void worker_init_modules(struct worker *worker)
     revocations_copy(&worker->revocations, &worker->server->revocations);
     worker->events = (struct event_log){ .shard = &worker->shard, .outbox = &worker->server->writer.events,
                                          .kinds = settings_event_kinds(settings) };
+    worker->http.conn_number = (uint64_t)(worker->index + 1) << 48;
+    worker->usage = (struct usage_limits){ .tables = &worker->server->usage, .hash_key = &worker->server->hash_key };
+    limits_set_usage(settings, worker->usage.max);
     callers_open(worker);
     worker_init_sessions(worker, settings);
     worker_init_api(worker, settings);

@@ -24,6 +24,7 @@
 #include "main/proxy_accept.h"
 #include "main/store_watch.h"
 #include "main/tls_host.h"
+#include "main/usage_watch.h"
 #include "reactor/listener.h"
 #include "route/registry.h"
 #include "session/session.h"
@@ -44,6 +45,7 @@ struct worker {
     struct http_server    http;
     struct shard          shard;
     struct callers        callers;     /* who asks */
+    struct usage_limits   usage;       /* … and how often */
     struct revocations    revocations; /* the copy of this loop */
     struct control        control;
     struct session_worker sessions;
@@ -67,6 +69,7 @@ struct worker {
     uint64_t              shed_order;  /* server.shed_order as this loop carried it out last */
     struct store_watch    store_watch; /* worker 0 watches for all */
     struct clock_watch    clock_watch; /* … */
+    struct usage_watch    usage_watch;
 };
 
 /* Opens the loop and the listeners; server->snapshot, namespaces, stores and addresses are in place. Not RC_OK: `why`

@@ -24,7 +24,14 @@ void worker_drain_node(void *ctx, msec within_ms);
 void worker_drain_if_asked(struct worker *worker);
 
 /* worker.c */
-enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal);  /* see struct http_service; ctx is the worker */
+/* Is there room for one more connection? */
+enum http_admission worker_admit(struct worker *worker, struct http_refusal *ret_refusal);
+/* See struct http_service; ctx is the worker. */
+enum http_admission worker_admit_stream(void *ctx, const struct stream *stream, struct http_refusal *ret_refusal);
+bool worker_turns_away(void *ctx, const struct stream *stream, struct http_refusal *ret_refusal);
+/* By the limits for each address. `is_named`: a proxy has named the client. False: the connection is closed at once. True: it
+ * counts, or is to be told why it is refused, or is that of a proxy that the settings name, for which these limits do not hold. */
+bool worker_lets_address_in(struct worker *worker, int fd, const struct ip_address *client, bool is_named);
 /* A connection of the native protocol; takes the stream. */
 void worker_open_native(void *ctx, struct stream *stream);
 void worker_stop_listening(struct worker *worker);

@@ -36,10 +36,12 @@ void worker_adopt(struct command *command, struct shard *shard)
     tls_host_adopt(worker);
     snapshot_unref(before);
     worker->sessions.asks_links = settings->hook.is_there;
+    worker->loop.paces.bytes_per_s = settings->bytes_per_connection_per_s;
     worker->http.trusted_proxies = &settings->trusted_proxy_ranges;
     worker_set_limits(worker);
     worker->api.limits      = api_limits_of(settings);
     worker->events.kinds    = settings_event_kinds(settings);
+    limits_set_usage(settings, worker->usage.max);
     worker->api.routes = worker->sessions.routes = snapshot->routes;
     counter_set(&worker->adopted, snapshot->number);
 }
@@ -197,10 +199,17 @@ static void worker_on_turn_end(void *ctx)
         worker_leave_if_done(worker);
 }
 
+static void worker_on_closing(void *ctx, int fd)
+{
+    struct worker *worker = ctx;
+    addresses_leave(&worker->server->addresses, fd);
+}
+
 const struct loop_hooks worker_hooks = {
     .turn_begin = worker_on_turn_begin,
     .mail       = worker_on_mail,
     .turn_end   = worker_on_turn_end,
+    .closing    = worker_on_closing,
 };
 
 /* --- once a second ------------------------------------------------------------------------------------------- */
@@ -228,6 +237,7 @@ static void worker_on_tick(struct timer *timer, msec now)
     if (!leaves)
         key_sets_tick(worker);
     control_tick(&worker->control, worker->loop.wall, worker->snapshot->settings.token_life_s_max);
+    usage_watch_look(&worker->usage_watch, &worker->usage, now);
     if (worker->index == 0)
         worker_watch(worker);
     wheel_arm(&worker->loop.wheel, timer, now + (leaves ? LEAVING_TICK_MS : WORKER_TICK_MS));

@@ -16,6 +16,7 @@ void loop_end(struct loop *loop)
     must(!loop->is_running);
     loop_bury_all(loop);
     named_peers_fini(&loop->named_peers);
+    stream_paces_fini(&loop->paces);
     free(loop->input);
     loop->input = NULL;
 }

@@ -19,6 +19,7 @@
 #include "base/wheel.h"
 #include "reactor/named_peers.h"
 #include "reactor/stream.h"
+#include "reactor/stream_pace.h"
 #include "reactor/wake.h"
 #include "reactor/wall_clock.h"
 
@@ -29,6 +30,7 @@ struct loop_hooks {
     void (*turn_begin)(void *ctx);
     void (*mail)(void *ctx, struct mail *mail);  /* takes it */
     void (*turn_end)(void *ctx);
+    void (*closing)(void *ctx, int fd);  /* the descriptor of a connection, while it is still its own */
 };
 
 struct loop {
@@ -38,6 +40,7 @@ struct loop {
     const struct loop_hooks *hooks;
     void                    *ctx;
     struct stream           *again;   /* streams that have more to read than one turn gives them */
+    struct stream_paces      paces;   /* how fast its sockets are read */
     struct stream           *closed;  /* streams to free at the end of the turn: events may still name them */
     char                    *input;   /* LOOP_INPUT_BYTES, shared by all reads of a turn; NULL: not open */
     struct mailbox           mailbox;
@@ -71,6 +74,9 @@ static inline bool loop_is_here(const struct loop *loop)
 {
     return !loop->is_running || pthread_equal(loop->thread, pthread_self());
 }
+
+/* Closes the descriptor of a connection, after hooks->closing(). */
+void loop_close(struct loop *loop, int fd);
 
 enum rc loop_watch(struct loop *loop, int fd, uint32_t events, struct source *source) RC_MUST_USE;
 void    loop_unwatch(struct loop *loop, int fd);

@@ -46,6 +46,13 @@ void loop_compare_clock(struct loop *loop, msec seen)
 
 static const struct source_kind bell_kind = { .ready = bell_rang };
 
+void loop_close(struct loop *loop, int fd)
+{
+    if (loop->hooks->closing != NULL)
+        loop->hooks->closing(loop->ctx, fd);
+    close(fd);
+}
+
 enum rc loop_init(struct loop *loop, const struct loop_hooks *hooks, void *ctx)
 {
     loop_begin(loop, hooks, ctx, clock_now(), clock_wall());

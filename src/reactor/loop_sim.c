@@ -244,12 +244,12 @@ static bool sim_stream_is_dead(const struct stream *stream, msec silence_ms)
 
 static const struct stream_ops plain_ops = {
     .read = sim_stream_read, .write = sim_stream_write, .shut = sim_stream_shut, .close = sim_stream_close,
-    .is_dead = sim_stream_is_dead, .is_drained_by_short_read = true,
+    .is_dead = sim_stream_is_dead, .is_paced = true, .is_drained_by_short_read = true,
 };
 
 static const struct stream_ops layered_ops = {
     .read = sim_stream_read, .write = sim_stream_write, .shut = sim_stream_shut, .close = sim_stream_close,
-    .is_dead = sim_stream_is_dead, .is_drained_by_short_read = false,
+    .is_dead = sim_stream_is_dead, .is_paced = true, .is_drained_by_short_read = false,
 };
 
 /* --- the far end --------------------------------------------------------------------------------------------- */

@@ -91,6 +91,7 @@ void stream_close(struct stream *stream)
     must(loop_is_here(loop));
     maker_of(stream)->ops->close(stream);
     forget_named_peer(stream);
+    stream_pace_forget(stream);
     stream->is_closed = true;
     if (stream->is_again)
         return;  /* loop_read_again() will find it in its list */
@@ -106,10 +107,26 @@ void stream_forget(struct stream *stream)
         ops->forget(stream);
 }
 
+static ssize_t read_paced(struct stream *stream, void *into, size_t len)
+{
+    const size_t room = stream_pace_room(stream, len);
+
+    if (room == 0)
+        return STREAM_LATER;
+    ssize_t got = maker_of(stream)->ops->read(stream, into, room);
+    if (got > 0)
+        stream_pace_took(stream, (size_t)got, room, len);
+    return got;
+}
+
 ssize_t stream_read(struct stream *stream, void *into, size_t len)
 {
     must(loop_is_here(stream_loop(stream)) && len > 0);  /* or 0 would not be the end */
-    return stream->is_closed ? STREAM_FAULT : maker_of(stream)->ops->read(stream, into, len);
+    if (stream->is_closed)
+        return STREAM_FAULT;
+    const struct stream_ops *ops = maker_of(stream)->ops;
+    return stream_loop(stream)->paces.bytes_per_s > 0 && ops->is_paced ? read_paced(stream, into, len)
+                                                                       : ops->read(stream, into, len);
 }
 
 bool stream_is_drained(const struct stream *stream, size_t got, size_t len)

@@ -61,6 +61,7 @@ struct stream_ops {
     bool    (*peer)(const struct stream *stream, struct ip_address *ret);  /* NULL: not known */
     bool    (*person)(const struct stream *stream, struct stream_person *ret);  /* NULL: there are no certificates */
     struct span (*protocol)(const struct stream *stream);  /* NULL: none is ever agreed on */
+    bool    is_paced;                         /* it is a socket of its own, and read as fast as stream_pace.h says */
     bool    is_secret;                        /* nobody between can read along: TLS */
     bool    is_drained_by_short_read;         /* a read that fills less than its room has taken all there is */
 };

@@ -60,7 +60,7 @@ static void stream_tcp_shut(struct stream *stream)
 
 static void stream_tcp_close(struct stream *stream)
 {
-    close(stream->number);  /* leaves the epoll set by itself, because we never dup a socket */
+    loop_close(stream_loop(stream), stream->number);  /* leaves the epoll set by itself, because we never dup a socket */
 }
 
 void stream_tcp_forget(struct stream *stream)
@@ -110,6 +110,7 @@ static const struct stream_ops stream_tcp_ops = {
     .is_dead                  = stream_tcp_is_dead,
     .unacked_bytes            = stream_tcp_unacked_bytes,
     .peer                     = stream_tcp_peer,
+    .is_paced                 = true,
     .is_drained_by_short_read = true,
 };
 

@@ -155,7 +155,7 @@ struct tls_rest {
 static void rest_end(struct tls_rest *rest)
 {
     if (rest->fd >= 0)
-        close(rest->fd);
+        loop_close(rest->loop, rest->fd);
     unsent_free(rest->unsent);
     rest->fd     = -1;
     rest->unsent = NULL;
@@ -337,7 +337,7 @@ static void stream_tls_close(struct stream *stream)
     if (tls->unsent != NULL && !tls->is_broken)
         rest_begin(tls);
     else
-        close(stream->number);
+        loop_close(stream_loop(stream), stream->number);
     unsent_free(tls->unsent);
     SSL_free(work_on(tls));
     tls_maker_of(tls)->current = NULL;
@@ -392,6 +392,7 @@ static const struct stream_ops stream_tls_ops = {
     .person        = stream_tls_person,
     .protocol      = stream_tls_protocol,
     .is_secret     = true,
+    .is_paced      = true,
 };
 
 enum rc stream_tls_new(struct tls_maker *maker, int fd, struct stream_tls **ret)

@@ -310,7 +310,7 @@ void tls_accept_begin(struct tls_accept *accept, int fd, const struct ip_address
     if (!make_room(accept) || stream_tls_new(&accept->maker, fd, &tls) != RC_OK) {
         counter_add(&accept->counters.failed[TLS_FAILED_CROWD], 1);
         LOG(LOG_WARN, "connection_refused", log_str("why", "tls_handshakes_max is reached"));
-        close(fd);
+        loop_close(accept->loop, fd);
         return;
     }
     struct tls_handshake *handshake = calloc(1, sizeof *handshake);

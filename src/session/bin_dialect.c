@@ -409,6 +409,8 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
     case EVENT_ERROR:
         say_bin_why(&frame, BIN_ERROR, event->error.code, event->error.reason);
         bin_set_bytes(&frame, BIN_REQUEST_ID, event->error.request_id);
+        if (event->error.after_ms > 0)
+            bin_set_number(&frame, BIN_AFTER_MS, (uint64_t)event->error.after_ms);
         break;
     case EVENT_ACCEPTED:
         bin_init(&frame, BIN_REQUEST);

@@ -1,5 +1,6 @@
 #include "session/client.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/jitter.h"
@@ -100,7 +101,7 @@ void client_say(struct client *client, const struct client_event *event)
 
 void client_say_request_error(struct client *client, unsigned code, const char *reason, struct span id, struct span ref)
 {
-    client_say(client, &(struct client_event){ .kind = EVENT_ERROR, .ref = ref, .error = { code, reason, id } });
+    client_say(client, &(struct client_event){ .kind = EVENT_ERROR, .ref = ref, .error = { code, reason, id, 0 } });
 }
 
 void client_say_error(struct client *client, unsigned code, const char *reason, struct span ref)
@@ -179,6 +180,38 @@ void client_put_off(struct client *client, const struct put_off *put_off)
 {
     client_say(client, &(struct client_event){ .kind = EVENT_RECONNECT, .reconnect = { .after_ms = put_off->after_ms } });
     client_kind(client)->close_by_code(client, put_off->code, put_off->reason);
+}
+
+static void client_say_verdict(struct client *client, struct verdict verdict, struct span ref)
+{
+    client_say(client, &(struct client_event){
+        .kind = EVENT_ERROR, .ref = ref,
+        .error = { verdict.status, verdict.reason, SPAN(""), client->link.worker->usage->wait_ms },
+    });
+}
+
+/* Who waits for answers is told once or twice, and loses nothing. Who sends on without waiting is better off with a pause:
+ * its library comes again, and sends what was not answered. */
+void client_refuse_usage(struct client *client, struct verdict verdict, struct span ref)
+{
+    struct session_worker *worker = client->link.worker;
+    const msec             pause  = jitter(worker->limits.reconnect.base_ms, worker->port->new_key(worker->ctx));
+    char                   reason[96];
+
+    client_say_verdict(client, verdict, ref);
+    if (!usage_is_ignored(worker->usage, client->link.key, worker->loop->now))
+        return;
+    snprintf(reason, sizeof reason, "too many frames above %s; wait for each answer",
+             usage_limit_name(worker->usage->refused_by));
+    client_put_off(client, &(struct put_off){ pause > worker->usage->wait_ms ? pause : worker->usage->wait_ms,
+                                              CLOSE_TOO_MANY, reason });
+}
+
+void client_refuse_link(struct client *client, struct verdict verdict, struct span ref)
+{
+    client_say_verdict(client, verdict, ref);
+    client_put_off(client, &(struct put_off){ client->link.worker->usage->wait_ms, CLOSE_TOO_MANY,
+                                              "this user has too many links (connections_per_user_max)" });
 }
 
 void client_end(struct link *link, enum link_end why)
@@ -364,7 +397,8 @@ bool client_is_dawdling(const struct client *client, msec now)
 {
     const struct client_work *work    = client->work;
     const struct link        *link    = &client->link;
-    bool                      is_ours = link->stream->is_again || (link->is_resting && link_waiting_bytes(link) == 0);
+    bool                      is_ours = link->stream->is_again || stream_is_held_back(link->stream) ||
+                   (link->is_resting && link_waiting_bytes(link) == 0);
 
     return work != NULL && work->in.len > 0 && !is_ours &&
            now - work->in_since >= link->worker->limits.gather_timeout_ms;

@@ -127,6 +127,10 @@ void                client_drop_work_if_done(struct client *client);
 
 void client_say(struct client *client, const struct client_event *event);
 void client_say_error(struct client *client, unsigned code, const char *reason, struct span ref);
+/* The sender does something too often: `error` with the verdict. A client that goes on regardless is put off (4008). */
+void client_refuse_usage(struct client *client, struct verdict verdict, struct span ref);
+/* The user has too many links: `error` with the verdict, and the client is put off (4008). */
+void client_refuse_link(struct client *client, struct verdict verdict, struct span ref);
 /* `id`: of the request that is refused. */
 void client_say_request_error(struct client *client, unsigned code, const char *reason, struct span id, struct span ref);
 void client_say_connected(struct client *client, bool is_resumed, struct span ref);

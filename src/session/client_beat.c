@@ -117,7 +117,7 @@ bool client_watch(struct client *client, msec now, msec *ret_next)
         client_drop_slow(client);
         return false;
     }
-    if (link->is_resting)
+    if (link->is_resting || stream_is_held_back(link->stream))
         heartbeat_heard(&client->heartbeat, now);  /* the server does not read from this client, so it can't see an answer */
     switch (heartbeat_judge(&client->heartbeat, beat_limits(client), link_waiting_bytes(link) > 0, now, ret_next)) {
     case HEARTBEAT_FINE:

@@ -159,7 +159,8 @@ struct client_event {
             const struct place *places;
             size_t              place_count;
         } pong;
-        struct { unsigned code; const char *reason; struct span request_id; } error;  /* request_id empty: of none */
+        struct { unsigned code; const char *reason; struct span request_id; msec after_ms; } error;  /* request_id empty: of none;
+                                                                                               * after_ms 0: not said */
         struct span accepted;       /* the id of the request */
         const struct message *replayed;  /* the response that the request has had before */
         struct { msec after_ms; struct span where; } reconnect;  /* where: addresses of other nodes, with commas; empty: any */

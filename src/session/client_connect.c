@@ -306,11 +306,17 @@ static void client_drop_fields(struct client *client)
 static void client_connected(struct client *client, const struct identified *answer,
                              const struct client_command *command)
 {
+    struct verdict verdict;
+
     client_drop_fields(client);
     if (answer->identity != NULL && is_somebody_else(client->link.holder, answer->identity)) {
         identity_unref(answer->identity);
         client_say_error(client, 403, "this connection belongs to another user or device; open another one for this token",
                          command->ref);
+    } else if (answer->identity != NULL && !client->link.is_counted &&
+               (verdict = usage_link(client->link.worker->usage, answer->identity, false)).status != 0) {
+        identity_unref(answer->identity);
+        client_refuse_link(client, verdict, command->ref);
     } else if (answer->identity != NULL) {
         link_take_holder(&client->link, answer->identity);
         client_drop_forbidden(client);

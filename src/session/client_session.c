@@ -49,6 +49,7 @@ void client_connect_by_ticket(struct client *client, const struct client_connect
 {
     struct session_worker *worker = client->link.worker;
     struct ticket_holder   holder;
+    struct verdict         crowd;
     struct buf             bytes;
 
     buf_init(&bytes, TICKET_TEXT_BYTES_MAX);
@@ -57,6 +58,8 @@ void client_connect_by_ticket(struct client *client, const struct client_connect
         client_say_error(client, 409, "this link has a session already", ref);
     } else if (verdict.status != 0) {
         client_say_error(client, verdict.status, verdict.reason, ref);
+    } else if (!client->link.is_counted && (crowd = usage_link(worker->usage, holder.identity, true)).status != 0) {
+        client_refuse_link(client, crowd, ref);
     } else {
         client_try_ticket(client, &(struct session_question){
             .way = OPEN_TICKET, .user = holder.user, .device = holder.device, .generation = holder.generation,

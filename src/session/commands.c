@@ -211,8 +211,14 @@ static void on_publish(struct client *client, const struct client_command *comma
 {
     struct message *message;
     char            why[PUBLISH_WHY_BYTES];
-    struct verdict  verdict = check_publish(client, &command->publish, why, &message);
+    struct verdict  verdict = usage_publish(client->link.worker->usage, client_identity(client), client->link.key,
+                                                  client->link.worker->loop->now);
 
+    if (verdict.status != 0) {
+        client_refuse_usage(client, verdict, command->ref);
+        return;
+    }
+    verdict = check_publish(client, &command->publish, why, &message);
     if (verdict.status == 0)
         client_send_publish(client, message, command->publish.key, command->ref, verdict.needs_member);
     else
@@ -268,6 +274,19 @@ static bool client_is_let_in(struct client *client, const struct client_command 
     return link->is_let_in;
 }
 
+/* The first `connect` of a link brings back what the client had before, however much that is. */
+static bool client_may_subscribe(struct client *client, const struct client_command *command)
+{
+    struct session_worker *worker = client->link.worker;
+
+    if (command->kind != CLIENT_SUBSCRIBE && (command->kind != CLIENT_CONNECT || !client->link.is_let_in))
+        return true;
+    struct verdict verdict = usage_subscribe(worker->usage, client->link.key, worker->loop->now);
+    if (verdict.status != 0)
+        client_refuse_usage(client, verdict, command->ref);
+    return verdict.status == 0;
+}
+
 void client_carry_out(struct client *client, const struct client_command *command)
 {
     static void (*const carry_out[CLIENT_COMMAND_COUNT])(struct client *, const struct client_command *) = {
@@ -279,7 +298,7 @@ void client_carry_out(struct client *client, const struct client_command *comman
     };
 
     must(command->kind < CLIENT_COMMAND_COUNT);
-    if (!client_is_let_in(client, command))
+    if (!client_may_subscribe(client, command) || !client_is_let_in(client, command))
         return;
     if (command->kind != CLIENT_CONNECT)
         link_note_connected(&client->link);

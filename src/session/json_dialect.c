@@ -499,6 +499,10 @@ static void put_error(struct buf *buf, const struct client_event *event)
         buf_put_lit(buf, ",\"id\":");
         json_put_string(buf, event->error.request_id);
     }
+    if (event->error.after_ms > 0) {
+        buf_put_lit(buf, ",\"after\":");
+        buf_put_u64(buf, (uint64_t)event->error.after_ms);
+    }
 }
 
 /* The message as it stands in the log, and that it is no place. */

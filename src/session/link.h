@@ -80,6 +80,7 @@ struct link {
     bool                    is_noted      : 1;  /* link_event.h: the client was let in … */
     bool                    is_user_noted : 1;  /* … and said who it is */
     bool                    has_row       : 1;  /* a row says so, which tells its end if this node can't */
+    bool                    is_counted    : 1;  /* usage_count_link(), for the holder */
     bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */

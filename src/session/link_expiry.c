@@ -57,8 +57,11 @@ void link_take_holder(struct link *link, struct identity *identity)
     struct loop *loop = link->worker->loop;
 
     expiry_drop(link);
+    if (link->is_counted)
+        usage_uncount_link(link->worker->usage, link->holder);
     identity_unref(link->holder);
-    link->holder = identity;
+    link->holder     = identity;
+    link->is_counted = usage_count_link(link->worker->usage, identity);
     presence_follow_rename(link);
     if (identity == NULL || identity->expires_at == 0)
         return;

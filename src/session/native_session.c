@@ -153,8 +153,8 @@ static void native_on_timer(struct timer *timer, msec now)
 
     if (client->link.is_over) {
         native_session_free(session);
-    } else if (client_is_identifying(client)) {
-        native_await_connect(session);  /* the identification has a time limit of its own */
+    } else if (client_is_identifying(client) || (!client->link.is_answered && stream_is_held_back(client->link.stream))) {
+        native_await_connect(session);  /* the identification has a time limit of its own; or we do not read its `connect` yet */
     } else if (!client->link.is_answered) {
         native_session_close(session, WS_CLOSE_POLICY, "no connect came in time (head_timeout_s)");
     } else if (!client_is_welcome(client)) {
@@ -219,9 +219,13 @@ void session_accept_native(struct session_worker *worker, struct stream *stream)
         native_session_leave(&session->client.link);
 }
 
-void session_refuse_native(struct session_worker *worker, struct stream *stream, const char *reason)
+void session_refuse_native(struct session_worker *worker, struct stream *stream, unsigned error, const char *reason)
 {
-    native_session_close(native_session_open(worker, stream), WS_CLOSE_TRY_LATER, reason);
+    struct native_session *session = native_session_open(worker, stream);
+
+    if (error != 0)
+        client_say_error(&session->client, error, reason, SPAN(""));
+    native_session_close(session, error != 0 ? CLOSE_TOO_MANY : WS_CLOSE_TRY_LATER, reason);
 }
 
 void session_drop_native(struct session_worker *worker, struct stream *stream, const char *reason)

@@ -30,3 +30,16 @@ void refuse_put_off(struct session_worker *worker, struct http_exchange *exchang
     exchange->retry_ms = put_off->after_ms;
     http_problem(worker->server, exchange, 503, NULL, detail, HTTP_FIELDS({ SPAN("Retry-After"), value }));
 }
+
+void refuse_usage(struct session_worker *worker, struct http_exchange *exchange, struct verdict verdict)
+{
+    char        seconds[24];
+    struct span value = { seconds, 0 };
+
+    if (exchange->is_event_source) {
+        refuse_put_off(worker, exchange, &(struct put_off){ .after_ms = worker->usage->wait_ms, .reason = verdict.reason });
+        return;
+    }
+    value.len = (size_t)snprintf(seconds, sizeof seconds, "%lld", (long long)((worker->usage->wait_ms + 999) / 1000));
+    http_problem(worker->server, exchange, verdict.status, NULL, verdict.reason, HTTP_FIELDS({ SPAN("Retry-After"), value }));
+}

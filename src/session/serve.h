@@ -10,6 +10,9 @@
 void refuse_requests(struct session_worker *worker, struct http_exchange *exchange,
                      const struct subscribe_requests *requests);
 
+/* May this caller have one more link, by connections_per_user_max? False: answered with 429. */
+bool serve_may_link(struct session_worker *worker, struct http_exchange *exchange);
+
 /* Follows everything asked for. */
 void link_follow_all(struct link *link, const struct subscribe_requests *requests);
 

@@ -22,9 +22,9 @@ void session_serve_echo(struct session_worker *worker, struct http_exchange *exc
 
 /* A connection of the native protocol has come in. Each takes the stream, which has had no owner. */
 void session_accept_native(struct session_worker *worker, struct stream *stream);
-/* There is no room for it: tells it so, and closes once the client has closed, or after close_timeout_ms. Closing at once
+/* There is no room for it, or (`error` not 0) it is above a limit: tells it so, and closes once the client has closed, or after close_timeout_ms. Closing at once
  * would reset the connection under the client's `connect`, and the client would not read why. */
-void session_refuse_native(struct session_worker *worker, struct stream *stream, const char *reason);
+void session_refuse_native(struct session_worker *worker, struct stream *stream, unsigned error, const char *reason);
 /* There is not even room for that: tells it so, and closes at once. */
 void session_drop_native(struct session_worker *worker, struct stream *stream, const char *reason);
 

@@ -4,6 +4,7 @@
 #define SESSION_SESSION_WORKER_H
 
 #include "auth/identify.h"
+#include "auth/usage_limits.h"
 #include "codec/ticket/ticket.h"
 #include "device/device_command.h"
 #include "http/http.h"
@@ -46,6 +47,7 @@ struct session_worker {
     const struct hash_key     *hash_key;
     const struct request_routes *routes;   /* to back ends, by the configuration; borrowed. NULL: none */
     struct session_limits      limits;
+    struct usage_limits        *usage;            /* of this loop; borrowed. NULL: there are none */
     struct identifier         *identifier;       /* for the tokens of `connect` commands */
     struct devices            *devices;          /* on the writer's thread; to be handed on, not looked into */
     struct ticket_key          ticket_key;

@@ -37,6 +37,23 @@ void refuse_requests(struct session_worker *worker, struct http_exchange *exchan
                                                : HTTP_NO_FIELDS);
 }
 
+static bool passes_usage(struct session_worker *worker, struct http_exchange *exchange, struct verdict verdict)
+{
+    if (verdict.status != 0)
+        refuse_usage(worker, exchange, verdict);
+    return verdict.status == 0;
+}
+
+bool serve_may_link(struct session_worker *worker, struct http_exchange *exchange)
+{
+    return passes_usage(worker, exchange, usage_link(worker->usage, exchange->caller.identity, false));
+}
+
+static bool may_subscribe(struct session_worker *worker, struct http_exchange *exchange)
+{
+    return passes_usage(worker, exchange, usage_subscribe(worker->usage, http_exchange_number(exchange), worker->loop->now));
+}
+
 /* What Accept may name, in our order of preference. The client's weights are not looked at (RFC 9110 12.5.1), because
  * no client is known that wants two of these. */
 static const struct media_row {
@@ -186,6 +203,8 @@ void session_serve_subscribe(struct session_worker *worker, struct http_exchange
         http_refuse_caller(worker->server, exchange);
         return;
     }
+    if (!may_subscribe(worker, exchange) || !serve_may_link(worker, exchange))
+        return;
     subscribe_requests_init(&requests);
     if (subscribe_requests_read(&requests, worker, request, exchange->caller.identity))
         serve_requests(worker, exchange, request, &requests);

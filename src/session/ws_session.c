@@ -281,6 +281,8 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
         http_refuse_crowd(worker->server, exchange);
         return;
     }
+    if (!serve_may_link(worker, exchange))
+        return;
     subscribe_requests_init(&requests);
     if (!subscribe_requests_read(&requests, worker, request, exchange->caller.identity))
         refuse_requests(worker, exchange, &requests);

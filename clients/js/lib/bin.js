@@ -307,6 +307,10 @@ export class BinCodec {
             const { resume: places, ...same } = fields;
             return { type: name, ...same, places };
         }
+        if (name === 'error' && fields.after_ms !== undefined) {
+            const { after_ms: after, ...same } = fields;
+            fields = { ...same, after };
+        }
         if (name === 'reconnect') return { type: name, after: fields.after_ms ?? 0, ...(fields.where && { where: fields.where }) };
         if (fields.alias !== undefined) {
             const { alias, ...same } = fields;

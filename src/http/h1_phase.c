@@ -94,7 +94,7 @@ static void h1_conn_arm(struct h1_conn *conn)
 
 static void h1_conn_drop(struct h1_conn *conn)
 {
-    if (conn->phase == H1_SENDING || conn->is_watched)
+    if (conn->phase == H1_SENDING || (conn->is_watched && h1_conn_is_unread(conn)))
         stream_forget(conn->http.stream);
     h1_conn_close(conn);
 }

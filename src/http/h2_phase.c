@@ -74,7 +74,7 @@ static bool h2_conn_watch(struct h2_conn *conn)
 
 static void h2_conn_drop(struct h2_conn *conn)
 {
-    if (conn->phase == H2_SENDING || conn->is_watched)
+    if (conn->phase == H2_SENDING || (conn->is_watched && stream_unacked_bytes(conn->http.stream) > 0))
         stream_forget(conn->http.stream);
     conn->http.version->close(&conn->http);
 }

@@ -121,7 +121,8 @@ static struct verdict check_delivery(const struct publish_request *request)
 {
     struct span key = request->collapse_key, priority = request->priority;
 
-    if (key.len > 0 && (key.len > COLLAPSE_KEY_BYTES_MAX || !utf8_is_valid(key) || !key_is_well_formed(key)))
+    /* The form of an event's name; no word is reserved. */
+    if (key.len > 0 && (key.len > COLLAPSE_KEY_BYTES_MAX || event_name_judge(key) == EVENT_MALFORMED))
         return publish_refuse(400, "a collapse key is 1 to 64 bytes of UTF-8 without control characters");
     if (priority.len > 0 && !span_eq(priority, SPAN("now")) && !span_eq(priority, SPAN("beat")))
         return publish_refuse(400, "priority is now or beat");

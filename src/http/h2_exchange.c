@@ -156,14 +156,20 @@ struct stream *h2_open_stream(struct http_exchange *http, const struct http_answ
 struct stream *h2_open_websocket(struct http_exchange *http, const struct ws_handshake *shake, struct span protocol,
                                  struct buf *first, struct buf *unread)
 {
-    struct h2_exchange    *exchange = h2_exchange_of(http);
-    const struct http_field named   = { SPAN("sec-websocket-protocol"), protocol };
+    struct h2_exchange *exchange = h2_exchange_of(http);
+    const struct span   agreed   = ws_extensions(shake->window);
+    struct http_field   fields[2];
+    size_t              count = 0;
 
     (void)first;
+    if (shake->is_protocol_found && protocol.len > 0)
+        fields[count++] = (struct http_field){ SPAN("sec-websocket-protocol"), protocol };
+    if (agreed.len > 0)
+        fields[count++] = (struct http_field){ SPAN("sec-websocket-extensions"), agreed };
     /* RFC 8441 5: 200, and no accept key. */
     exchange->is_two_way  = true;
     struct stream *stream = h2_exchange_take_over(exchange, &(struct http_answer){
-        .status = 200, .fields = { &named, shake->is_protocol_found && protocol.len > 0 },
+        .status = 200, .fields = { fields, count },
     });
     buf_put(unread, buf_span(&exchange->body));
     if (exchange->is_whole)

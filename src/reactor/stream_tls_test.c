@@ -726,6 +726,30 @@ static void a_session_is_resumed_where_it_began_and_nowhere_else(void **state)
     }
 }
 
+/* A ticket of 1.2 may be used until its key goes; one of 1.3 once. */
+static void a_ticket_is_renewed_where_it_may_be_used_once(void **state)
+{
+    static const int versions[] = { TLS1_3_VERSION, TLS1_2_VERSION };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct tls_section_facts facts = facts_of("one");
+        struct tls_rig          *rig   = tls_rig_new(&facts, 1);
+        SSL_CTX_set_max_proto_version(rig->client_context, versions[i]);
+        assert_false(link_again(rig, NULL, NULL));
+        tls_rig_hang_up(rig);
+        SSL_SESSION *first = rig->session;
+        assert_int_equal(SSL_SESSION_up_ref(first), 1);
+        for (int again = 0; again < 3; again++) {
+            assert_true(link_again(rig, NULL, NULL));
+            tls_rig_hang_up(rig);
+        }
+        assert_int_equal(rig->session == first, versions[i] == TLS1_2_VERSION);
+        SSL_SESSION_free(first);
+        tls_rig_free(rig);
+    }
+}
+
 static void a_reload_keeps_links_and_sessions_unless_it_asks_for_more(void **state)
 {
     struct tls_section_facts facts = facts_of("one");
@@ -789,6 +813,7 @@ int main(void)
         TEST(what_can_not_be_served_is_said_with_section_and_file),
         TEST(a_client_is_whom_its_certificate_names),
         TEST(a_session_is_resumed_where_it_began_and_nowhere_else),
+        TEST(a_ticket_is_renewed_where_it_may_be_used_once),
         TEST(a_reload_keeps_links_and_sessions_unless_it_asks_for_more),
         TEST(the_keys_of_tickets_go_with_time),
     };

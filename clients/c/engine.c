@@ -176,6 +176,7 @@ static void forget_link(struct engine *engine)
     bin_aliases_fini(&engine->aliases);
     bin_aliases_init(&engine->aliases);
     engine->answer_until = engine->promise_ms = 0;
+    engine->has_unasked = false;
     engine->has_session = engine->is_unfenced = engine->has_new_promise = engine->is_leave_asked = false;
     for (struct list *link = engine->publishes.next; link != &engine->publishes; link = link->next)
         container_of(link, struct outgoing, link)->is_sent = false;
@@ -369,6 +370,7 @@ static void turn_up(struct engine *engine, msec now)
 {
     if (!turn_liveness(engine, now))
         return;
+    engine_put_follows(engine, now);
     engine_put_publishes(engine, now);
     engine_put_requests(engine, now);
     engine_put_acks(engine, now);
@@ -404,6 +406,8 @@ static msec deadline_up(const struct engine *engine)
         sooner(&at, engine->ack_at);
     if (engine->put_off_until > 0)
         sooner(&at, engine->put_off_until);
+    if (engine->has_unasked)
+        sooner(&at, engine->follow_pace.next);
     if (engine->wants_leave)
         sooner(&at, engine->leave_until);
     return at;

@@ -18,6 +18,7 @@
 #include "codec/json/json.h"
 #include "followed.h"
 #include "inbox.h"
+#include "pace.h"
 #include "retry.h"
 #include "server_list.h"
 #include "text.h"
@@ -110,6 +111,8 @@ struct engine {
     unsigned              heal_count;       /* heals in a row that did not bring agreement, up to a bound … */
     unsigned              compare_pause;    /* … and how many heartbeats go without a digest because of them */
     msec                  ack_at;           /* the earliest moment of the next acknowledgements */
+    struct pace           publish_pace, follow_pace;
+    bool                  has_unasked;      /* channels wait for follow_pace before the server is asked for them */
     msec                  put_off_until;    /* the earliest moment at which a publish is due that was put off; 0: none is */
 };
 

@@ -33,6 +33,8 @@ void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame)
     uint64_t         epoch = bin_number(frame, BIN_EPOCH), head = bin_number(frame, BIN_HEAD);
     bool             is_answer = bin_has(frame, BIN_REF);
 
+    if (is_answer)
+        pace_answered(&engine->follow_pace);
     bool             is_log    = !is_answer && !engine->has_session && span_starts(name, SPAN("device:"));
 
     if (is_log)
@@ -81,11 +83,26 @@ static struct followed *find_by_ref(const struct engine *engine, uint64_t ref)
 
 enum { CODE_FOLLOWED_ALREADY = 409, CODE_SESSIONS_OWN = 409 };
 
-void engine_on_subscribe_error(struct engine *engine, const struct bin_frame *frame)
+/* A limit of the server: it is asked again when it says so. */
+static void ask_later(struct engine *engine, struct followed *followed, msec after_ms, msec now)
+{
+    pace_refused(&engine->follow_pace, after_ms, now);
+    if (followed == NULL || followed->state != FOLLOWED_ASKED)
+        return;
+    followed->state     = FOLLOWED_IDLE;
+    engine->has_unasked = true;
+}
+
+void engine_on_subscribe_error(struct engine *engine, const struct bin_frame *frame, msec now)
 {
     struct followed *followed = find_by_ref(engine, bin_number(frame, BIN_REF));
     unsigned         code     = (unsigned)bin_number(frame, BIN_CODE);
 
+    if (code == 429 && bin_has(frame, BIN_AFTER_MS)) {
+        ask_later(engine, followed, (msec)(bin_number(frame, BIN_AFTER_MS) % (24 * 3600 * 1000)), now);
+        return;
+    }
+    pace_answered(&engine->follow_pace);
     if (followed == NULL || followed->state == FOLLOWED_SNAPSHOT)
         return;
     if (code == CODE_FOLLOWED_ALREADY && engine->has_session) {
@@ -126,24 +143,42 @@ void engine_on_unsubscribe_error(struct engine *engine, const struct bin_frame *
         followed_remove(&engine->table, followed);
 }
 
+static void ask(struct engine *engine, struct followed *followed)
+{
+    if (followed->state != FOLLOWED_IDLE || engine->state != ENGINE_UP)
+        return;
+    if (engine->follow_pace.gap_us == 0)
+        engine_put_subscribe(engine, followed);
+    else
+        engine->has_unasked = true;  /* by engine_put_follows(), in this turn or later */
+}
+
+void engine_put_follows(struct engine *engine, msec now)
+{
+    for (struct list *link = engine->table.all.next; engine->has_unasked && link != &engine->table.all; link = link->next) {
+        struct followed *followed = container_of(link, struct followed, link);
+        if (followed->state != FOLLOWED_IDLE || followed->is_own)
+            continue;
+        if (!pace_allows(&engine->follow_pace, now))
+            return;
+        engine_put_subscribe(engine, followed);
+        pace_sent(&engine->follow_pace, now);
+    }
+    engine->has_unasked = false;
+}
+
 void engine_follow_all(struct engine *engine)
 {
     for (struct list *link = engine->table.all.next; link != &engine->table.all; link = link->next) {
         struct followed *followed = container_of(link, struct followed, link);
         if (followed->state == FOLLOWED_IDLE && !followed->is_own)
-            engine_put_subscribe(engine, followed);
+            ask(engine, followed);
         if (followed->state == FOLLOWED_LEAVING)
             engine_put_unsubscribe(engine, followed);
     }
 }
 
 /* --- what the application says -------------------------------------------------------------------------------------------- */
-
-static void ask(struct engine *engine, struct followed *followed)
-{
-    if (followed->state == FOLLOWED_IDLE && engine->state == ENGINE_UP)
-        engine_put_subscribe(engine, followed);
-}
 
 static void set_up(struct engine *engine, struct followed *followed, const struct lw_subscribe *subscribe)
 {

@@ -120,7 +120,7 @@ static bool on_error(struct engine *engine, const struct bin_frame *frame, msec 
         return on_connect_error(engine, frame, now);
     switch ((enum ref_kind)(ref % REF_KIND_COUNT)) {
     case REF_PUBLISH: engine_on_publish_error(engine, frame, now); return true;
-    case REF_SUBSCRIBE: engine_on_subscribe_error(engine, frame); return true;
+    case REF_SUBSCRIBE: engine_on_subscribe_error(engine, frame, now); return true;
     case REF_CONNECT: return ref != engine->connect_ref || on_connect_error(engine, frame, now);
     case REF_UNSUBSCRIBE: engine_on_unsubscribe_error(engine, frame); return true;
     case REF_REQUEST: engine_on_request_error(engine, frame, now); return true;

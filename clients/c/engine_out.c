@@ -176,7 +176,7 @@ void engine_put_pong(struct engine *engine)
 
 /* --- publishes --------------------------------------------------------------------------------------------------------------- */
 
-static void put_publish(struct engine *engine, struct outgoing *outgoing)
+static void put_publish(struct engine *engine, struct outgoing *outgoing, msec now)
 {
     struct bin_frame frame;
 
@@ -194,6 +194,7 @@ static void put_publish(struct engine *engine, struct outgoing *outgoing)
     frame.payload = outgoing->data;
     put(engine, &frame);
     outgoing->is_sent = true;
+    pace_sent(&engine->publish_pace, now);
 }
 
 /* The server would skip it unread, and its answer could not say which one it was. */
@@ -218,8 +219,11 @@ void engine_put_publishes(struct engine *engine, msec now)
         } else if (outgoing->not_before > now) {
             if (engine->put_off_until == 0 || outgoing->not_before < engine->put_off_until)
                 engine->put_off_until = outgoing->not_before;
+        } else if (!pace_allows(&engine->publish_pace, now)) {
+            engine->put_off_until = engine->publish_pace.next;
+            return;
         } else {
-            put_publish(engine, outgoing);
+            put_publish(engine, outgoing, now);
         }
     }
 }

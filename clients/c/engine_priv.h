@@ -39,6 +39,8 @@ bool engine_on_gap(struct engine *engine, struct bin_frame *frame, msec now);
 void engine_put_connect(struct engine *engine);
 void engine_put_token(struct engine *engine);
 void engine_put_subscribe(struct engine *engine, struct followed *followed);
+/* The channels that wait for follow_pace, as far as it allows. */
+void engine_put_follows(struct engine *engine, msec now);
 void engine_put_unsubscribe(struct engine *engine, struct followed *followed);
 void engine_put_publishes(struct engine *engine, msec now);
 void engine_put_acks(struct engine *engine, msec now);
@@ -74,7 +76,7 @@ bool engine_on_response(struct engine *engine, const struct bin_frame *frame);
 void engine_follow_all(struct engine *engine);  /* after `connected`: asks for what is not followed on this link */
 void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame);
 void engine_on_unsubscribed(struct engine *engine, const struct bin_frame *frame);
-void engine_on_subscribe_error(struct engine *engine, const struct bin_frame *frame);
+void engine_on_subscribe_error(struct engine *engine, const struct bin_frame *frame, msec now);
 void engine_on_unsubscribe_error(struct engine *engine, const struct bin_frame *frame);
 void engine_order_subscribe(struct engine *engine, const struct order *order);
 void engine_order_unsubscribe(struct engine *engine, const struct order *order);

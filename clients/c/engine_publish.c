@@ -31,6 +31,7 @@ void engine_on_published(struct engine *engine, const struct bin_frame *frame)
 {
     struct outgoing *outgoing = find(engine, bin_number(frame, BIN_REF));
 
+    pace_answered(&engine->publish_pace);
     if (outgoing == NULL)
         return;
     engine_published(engine, outgoing, &(struct lw_published){
@@ -47,6 +48,14 @@ static bool is_for_now(unsigned code)
     return code == 429 || code == 503 || code == 507;
 }
 
+/* A limit of the server says when; the others wait, too (pace.h). */
+static void put_off_as_told(struct engine *engine, struct outgoing *outgoing, msec after_ms, msec now)
+{
+    pace_refused(&engine->publish_pace, after_ms, now);
+    outgoing->is_sent    = false;
+    outgoing->not_before = now + after_ms;
+}
+
 static void put_off(struct engine *engine, struct outgoing *outgoing, msec now)
 {
     msec most = (msec)PUT_OFF_MS << (outgoing->tries < PUT_OFF_DOUBLINGS ? outgoing->tries : PUT_OFF_DOUBLINGS);
@@ -61,6 +70,11 @@ void engine_on_publish_error(struct engine *engine, const struct bin_frame *fram
     struct outgoing *outgoing = find(engine, bin_number(frame, BIN_REF));
     unsigned         code     = (unsigned)bin_number(frame, BIN_CODE);
 
+    if (outgoing != NULL && code == 429 && bin_has(frame, BIN_AFTER_MS)) {
+        put_off_as_told(engine, outgoing, (msec)(bin_number(frame, BIN_AFTER_MS) % (24 * 3600 * 1000)), now);
+        return;
+    }
+    pace_answered(&engine->publish_pace);
     if (outgoing == NULL)
         return;
     if (is_for_now(code)) {

@@ -1089,6 +1089,62 @@ static void test_refused_and_put_off_publishes(void **state)
     stage_end(&stage);
 }
 
+/* The server says when; then it is asked as often as it answers, and the link stays. */
+static void test_limits_of_publishes(void **state)
+{
+    struct stage stage;
+    uint64_t     refs[4];
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    for (int i = 0; i < 4; i++) {
+        publish(&stage, "topic:a", "x");
+        refs[i] = expect_sent(&stage, "publish topic:a \"x\"\n");
+    }
+    for (int i = 0; i < 4; i++)
+        SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 429), T(BIN_REASON, "too many"), N(BIN_AFTER_MS, 300), N(BIN_REF, refs[i])));
+    expect_told(&stage, "");
+    assert_int_equal(engine_deadline(&stage.engine) - stage.now, 300);
+    pass(&stage, 299);
+    expect_sent(&stage, "");
+    pass(&stage, 1);
+    assert_int_equal(expect_sent(&stage, "publish topic:a \"x\"\n"), refs[0]);
+    SERVER(&stage, FRAME(BIN_PUBLISH, T(BIN_CHANNEL, "topic:a"), N(BIN_SEQ, 1), N(BIN_ID, 1), N(BIN_TIME, 1), N(BIN_REF, refs[0])));
+    expect_told(&stage, "published topic:a 0 1\n");
+    expect_sent(&stage, "");
+    assert_int_equal(engine_deadline(&stage.engine) - stage.now, 300);
+    pass(&stage, 300);
+    assert_int_equal(expect_sent(&stage, "publish topic:a \"x\"\n"), refs[1]);
+    stage_end(&stage);
+}
+
+static void test_limits_of_subscribes(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    subscribe(&stage, "topic:a", (struct lw_subscribe){ 0 });
+    uint64_t a = expect_sent(&stage, "subscribe topic:a\n");
+    subscribe(&stage, "topic:b", (struct lw_subscribe){ 0 });
+    uint64_t b = expect_sent(&stage, "subscribe topic:b\n");
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 429), T(BIN_REASON, "too many"), N(BIN_AFTER_MS, 300), N(BIN_REF, a)),
+           FRAME(BIN_ERROR, N(BIN_CODE, 429), T(BIN_REASON, "too many"), N(BIN_AFTER_MS, 300), N(BIN_REF, b)));
+    expect_told(&stage, "");
+    subscribe(&stage, "topic:c", (struct lw_subscribe){ 0 });
+    expect_sent(&stage, "");
+    pass(&stage, 300);
+    a = expect_sent(&stage, "subscribe topic:a\n");
+    SERVER(&stage, followed_put(wire, "topic:a", 10, a));
+    expect_told(&stage, "followed topic:a 10\n");
+    expect_sent(&stage, "");
+    pass(&stage, 300);
+    expect_sent(&stage, "subscribe topic:b\n");
+    stage_end(&stage);
+}
+
 /* --- liveness --------------------------------------------------------------------------------------------------------------------- */
 
 static void test_heartbeats(void **state)
@@ -1631,6 +1687,8 @@ int main(void)
         cmocka_unit_test(test_a_publish_is_sent_again_with_its_key),
         cmocka_unit_test(test_all_words_of_a_publish),
         cmocka_unit_test(test_refused_and_put_off_publishes),
+        cmocka_unit_test(test_limits_of_publishes),
+        cmocka_unit_test(test_limits_of_subscribes),
         cmocka_unit_test(test_heartbeats),
         cmocka_unit_test(test_what_was_under_way_is_no_difference),
         cmocka_unit_test(test_a_lost_message_is_asked_for),

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from client_driver import C, JAVASCRIPT, Driver
 from longwire_server import Server
 from native_link import NativeLink
 from native_wire import NativeClient
@@ -117,6 +118,7 @@ def test_publishes_over_links(kind, limit):
 @pytest.mark.parametrize("limit", PUBLISHES)
 @pytest.mark.parametrize("kind", LINKS)
 def test_a_link_that_goes_on_regardless_is_closed(kind, limit):
+    """Threat 36: a flood is told, then put off; it costs no more answers than the limit allows."""
     with limited(limit) as server, open_link(kind, server, limit) as link:
         try:
             for number in range(FLOOD):
@@ -134,6 +136,7 @@ def test_a_link_that_goes_on_regardless_is_closed(kind, limit):
 
 
 def test_a_user_counts_once_over_all_doors():
+    """Threat 36, too: other users and publishers are not refused for it."""
     limit = "publishes_per_user_per_s"
     with limited(limit) as server, Ws(server, "user=ann") as one, Ws(server, "user=ann") as other, \
             Ws(server, "user=bob") as bob:
@@ -305,3 +308,23 @@ def test_bytes_are_read_no_faster():
         assert time.monotonic() - began > 3
         text = request(server, "GET", "/metrics").want(200).body.decode()
         assert int(re.search(r"longwire_reads_held_back_total ([0-9]+)\n", text)[1]) > 10
+
+
+# --- our own clients -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("program", [JAVASCRIPT, C], ids=["js", "c"])
+def test_a_client_finds_the_rate(program):
+    """Far more than the limits allow at once: all is followed and published once, without a word to the application."""
+    config = "publishes_per_user_per_s = 30\nsubscribes_per_connection_per_s = 30\n"
+    names  = [f"topic:paced-{number}" for number in range(60)]
+    with Server(config=config) as server:
+        url = server.url if program is JAVASCRIPT else f"tcp://127.0.0.1:{server.tcp_port}"
+        with Driver(program, url, {name: {} for name in names}, user="ann") as client:
+            for number in range(120):
+                client.say("publish", channel="topic:paced-0", data=f"m{number}")
+            client.until(lambda: len(client.of("published")) == 120, "not all were published")
+            client.until(lambda: len({event["channel"] for event in client.of("ready")}) == 60, "not all are followed")
+            assert not client.of("not published") and not client.of("refused") and not client.of("error")
+        messages = request(server, "GET", path_of("topic:paced-0") + "/messages?limit=1000").want(200).json()["messages"]
+        assert sorted(message["data"] for message in messages) == sorted(f"m{number}" for number in range(120))
+        assert refusals(server, "publishes_per_user_per_s") > 0 and refusals(server, "subscribes_per_connection_per_s") > 0

@@ -9,6 +9,7 @@ import { LongwireError, reasonOf } from './errors.js';
 import { authorization, failureOf, messagesUrl, withBytes } from './http.js';
 import { Outbox } from './outbox.js';
 import { Comparing } from './link_places.js';
+import { Pace } from './pace.js';
 import { PlaceStore } from './place_store.js';
 import { PollLink, poll } from './poll_link.js';
 import { Requests } from './requests.js';
@@ -75,6 +76,7 @@ export class Client extends Emitter {
     #acks = new Map();
     #ackTimer = 0;
     #comparing = new Comparing();
+    #paces = { publish: new Pace(), follow: new Pace() };
     #roomWaits = [];
     #isBehind = false;
     #unlisten = [];
@@ -502,6 +504,7 @@ export class Client extends Emitter {
             times: this.#times,
             encodings: this.#options.encodings ?? ENCODINGS,
             comparing: this.#comparing,
+            paces: this.#paces,
             query: () => this.#query(),
             request: () => this.#request(),
             onEventId: now(id => this.#onEventId(id)),

@@ -9,6 +9,11 @@ export class LongwireError extends Error {
         Object.assign(this, more);
     }
 
+    /* A limit of the server, which says when it may be tried again. */
+    get isOfLimit() {
+        return this.code === 429 && this.leastMs > 0;
+    }
+
     /* A repeated request would be refused again: 4xx, except 408 (too slow) and 429 (too many). */
     get isFinal() {
         return this.code >= 400 && this.code < 500 && this.code !== 408 && this.code !== 429;

@@ -54,6 +54,7 @@ export class Outbox {
     #host;
     #items = new Set();        // in the order of publish()
     #posting = new Set();      // channels of which a message is under way by HTTP
+    #pumpTimer = 0;
     #isMixed = false;          // some go by HTTP although there is a link
 
     /* host: { url(), fetchWithin(), patienceMs, token(), askAgain(), link(), prefersLink(), random() } */
@@ -84,20 +85,28 @@ export class Outbox {
     /* Sends what waits and may go now. Messages of one channel keep their order. */
     pump() {
         const link = this.#host.link();
+        const now = performance.now();   // of the whole look: what may not go now has to know when it may
         const held = new Set();    // channels of which an earlier message waits
         for (const item of this.#items) {
             const { channel } = item.frame;
-            if (!this.#isMixed && this.#host.prefersLink() && !link?.canPublish) return;
-            if (!item.isSent && !held.has(channel) && !item.isResting) this.#send(item, link);
+            if (!this.#isMixed && this.#host.prefersLink() && !link?.canPublish(now)) { this.#pumpLater(link, now); return; }
+            if (!item.isSent && !held.has(channel) && !item.isResting) this.#send(item, link, now);
             if (!item.isSent) held.add(channel);
         }
+        if (held.size > 0) this.#pumpLater(link, now);
     }
 
-    #send(item, link) {
+    #pumpLater(link, now) {
+        const ms = link?.publishRestMs?.(now) ?? 0;
+        clearTimeout(this.#pumpTimer);
+        if (ms > 0) this.#pumpTimer = setTimeout(() => this.pump(), ms);
+    }
+
+    #send(item, link, now) {
         if (item.via !== 'http' && this.#host.prefersLink()) {
-            if (!link?.canPublish) return;
+            if (!link?.canPublish(now)) return;
             item.isSent = true;
-            link.publish(item);
+            link.publish(item, now);
         } else if (!this.#posting.has(item.frame.channel)) {
             item.isSent = true;
             this.#post(item);
@@ -123,6 +132,7 @@ export class Outbox {
     }
 
     close() {
+        clearTimeout(this.#pumpTimer);
         for (const item of this.#items)
             this.#settle(item, new LongwireError(0, 'the client was closed before the server answered', { key: item.frame.key }));
     }
@@ -152,7 +162,9 @@ export class Outbox {
     }
 
     #again(item, error) {
-        const ms = backOffMs(DEFAULT_POLICY, item.tries++, error.leastMs ?? 0, this.#host.random());
+        // What a limit has refused goes again when the server says so, however often that is.
+        const tries = error.isOfLimit ? 0 : item.tries++;
+        const ms = backOffMs(DEFAULT_POLICY, tries, error.leastMs ?? 0, this.#host.random());
         item.isSent = false;
         item.isResting = true;
         item.again = setTimeout(() => { item.isResting = false; this.pump(); }, ms);

@@ -48,6 +48,8 @@ export class WebSocketLink {
     #closing = null;             // what the server said before it closes
     #places = new LinkPlaces();
     #isCompared = false;         // the last ping had a digest
+    #waiting = [];               // subscriptions that the server has not been asked for, because it is asked too often
+    #followTimer = 0;
     #left = new Map();           // channels that are asked for again → ref of their unsubscribe, which is not answered yet
 
     constructor(host, token, WebSocket) {
@@ -70,15 +72,19 @@ export class WebSocketLink {
     close() {
         clearTimeout(this.#watch);
         clearTimeout(this.#beatTimer);
+        clearTimeout(this.#followTimer);
         this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
         this.#socket.close(1000);
     }
 
     add(subscription) {
-        if (this.#isGreeted) this.#subscribe(subscription);
+        if (this.#isGreeted) this.#follow([subscription]);
     }
 
     remove(channel) {
+        const count = this.#waiting.length;
+        this.#waiting = this.#waiting.filter(subscription => subscription.channel !== channel);
+        if (this.#waiting.length < count) { this.#expected.delete(channel); this.#lookLive(); return; }
         if (this.#isGreeted) this.#say({ type: 'unsubscribe', channel, ref: this.#ask({ leaving: channel }) });
     }
 
@@ -101,12 +107,18 @@ export class WebSocketLink {
         });
     }
 
-    get canPublish() {
-        return this.#isLive && this.#inFlight < IN_FLIGHT_MAX;
+    canPublish(now) {
+        return this.#isLive && this.#inFlight < IN_FLIGHT_MAX && this.#host.paces.publish.allows(now);
     }
 
-    publish(item) {
+    /* How long the limits of the server keep it from that. */
+    publishRestMs(now) {
+        return this.#host.paces.publish.restMs(now);
+    }
+
+    publish(item, now) {
         this.#inFlight++;
+        this.#host.paces.publish.sent(now);
         const ref = this.#ask({ item });
         this.#say({ type: 'publish', ...item.frame, ref });
     }
@@ -186,19 +198,31 @@ export class WebSocketLink {
         this.#beat();
         if (!this.#isGreeted) {
             this.#isGreeted = true;
-            for (const subscription of this.#host.wanted()) this.#subscribe(subscription);
+            this.#follow(this.#host.wanted());
         }
         this.#lookLive();
+    }
+
+    /* As fast as the server lets. */
+    #follow(more = []) {
+        const { follow } = this.#host.paces;
+        for (const subscription of more) this.#expected.add(subscription.channel);
+        this.#waiting.push(...more);
+        while (this.#waiting.length > 0 && follow.allows(performance.now())) {
+            this.#subscribe(this.#waiting.shift());
+            follow.sent(performance.now());
+        }
+        clearTimeout(this.#followTimer);
+        if (this.#waiting.length > 0) this.#followTimer = setTimeout(() => this.#follow(), follow.restMs(performance.now()));
     }
 
     #subscribe(subscription) {
         const { channel, options: { presence, keep, mode } } = subscription;
         const start = this.#host.startOf(subscription);
-        this.#expected.add(channel);
         this.#places.asks(channel, start.after);
         this.#say({
             type: 'subscribe', channel, ...start, ...(presence && { presence }),
-            ...(keep && { keep }), ...(mode && { mode }), ref: this.#ask({ channel }),
+            ...(keep && { keep }), ...(mode && { mode }), ref: this.#ask({ channel, subscription }),
         });
     }
 
@@ -254,6 +278,7 @@ export class WebSocketLink {
     #onSubscribed(frame) {
         const question = this.#answered(frame);
         if (question?.watching) return;
+        if (question?.subscription) this.#host.paces.follow.answered();
         const isAsked = question !== undefined;   // else a session follows it, from a place of its own
         this.#expected.delete(frame.channel);
         this.#begun.add(frame.channel);
@@ -317,6 +342,7 @@ export class WebSocketLink {
         const { item } = this.#answered(frame) ?? {};
         if (!item) return;
         this.#inFlight--;
+        this.#host.paces.publish.answered();
         this.#host.published(item, frame);
     }
 
@@ -337,16 +363,23 @@ export class WebSocketLink {
         const question = this.#answered(frame);
         const error = new LongwireError(frame.code, frame.reason, { leastMs: frame.after ?? 0 });
         if (question?.item) {
+            if (error.isOfLimit) this.#host.paces.publish.refused(error.leastMs, performance.now());
             this.#inFlight--;
             this.#host.refusedPublish(question.item, error);
         } else if (question?.asking) {
             this.#asking--;
             this.#host.refusedRequest(question.asking, error);
-        } else if (question?.channel) this.#onRefusedChannel(question.channel, error);
+        } else if (question?.subscription && error.isOfLimit) this.#followLater(question.subscription, error);
+        else if (question?.channel) this.#onRefusedChannel(question.channel, error);
         else if (question?.reject) question.reject(error);
         else if (question?.greeting || (question?.renewal && error.code !== 403)) this.#end(error);
         else if (question?.leaving) this.#forgetLeft(frame);
         else this.#host.report(error);
+    }
+
+    #followLater(subscription, error) {
+        this.#host.paces.follow.refused(error.leastMs, performance.now());
+        this.#follow([subscription]);
     }
 
     /* 409: a session follows the channel by itself. What may succeed later ends the link, which comes again. */

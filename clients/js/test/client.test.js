@@ -356,6 +356,53 @@ test('what may succeed later ends the link and is tried again; what may not is r
     await context.client.close();
 });
 
+test('a limit of the server: nothing is sent before it says so, then little at a time, and the link stays', async () => {
+    const context = open();
+    const socket = await live(context);
+    await until(() => context.client.state.name === 'live');
+    const published = ['a', 'b', 'c', 'd'].map(name => context.client.publish(`topic:${name}`, name));
+    const sent = socket.of('publish');
+    assert.equal(sent.length, 4);
+    const began = Date.now();
+    for (const { ref } of sent) socket.say({ type: 'error', code: 429, reason: 'publishes_per_user_per_s', after: 50, ref });
+    await until(() => socket.of('publish').length > 4);
+    assert.ok(Date.now() - began >= 50);
+    const seen = new Set();
+    let most = 0;
+    await until(() => {
+        const open = socket.of('publish').slice(4).filter(({ ref }) => !seen.has(ref));
+        most = Math.max(most, open.length);
+        for (const { ref, channel } of open) {
+            seen.add(ref);
+            socket.say({ type: 'published', channel, epoch: 'e', seq: 1, id: 1, time: 1, ref });
+        }
+        return seen.size === 4;
+    });
+    assert.equal((await Promise.all(published)).length, 4);
+    assert.deepEqual(new Set(socket.of('publish').slice(4).map(({ key }) => key)), new Set(sent.map(({ key }) => key)));
+    assert.equal(most, 1);
+    assert.equal(context.sockets.length, 1);
+    await context.client.close();
+});
+
+test('a limit of subscribes: the channel is asked for again on the same link', async () => {
+    const context = open();
+    const followed = ['topic:a', 'topic:b', 'topic:c'].map(name => context.client.subscribe(name, () => {}));
+    const socket = await live(context);
+    await until(() => socket.of('subscribe').length === 3);
+    const [first, second, third] = socket.of('subscribe');
+    socket.say({ type: 'subscribed', channel: 'topic:a', epoch: 'e', head: 0, ref: first.ref });
+    for (const { ref } of [second, third]) socket.say({ type: 'error', code: 429, reason: 'subscribes', after: 20, ref });
+    context.client.unsubscribe('topic:c');
+    await until(() => socket.of('subscribe').length === 4);
+    const again = socket.of('subscribe')[3];
+    assert.equal(again.channel, 'topic:b');
+    socket.say({ type: 'subscribed', channel: 'topic:b', epoch: 'e', head: 7, ref: again.ref });
+    assert.equal((await followed[1].ready).head, 7);
+    assert.deepEqual([context.client.state.name, context.sockets.length, socket.of('unsubscribe').length], ['live', 1, 0]);
+    await context.client.close();
+});
+
 test('publish: sent again where it may succeed, refused where it may not, and an unknown end tells the key', async () => {
     const context = open();
     const socket = await live(context);

@@ -1,5 +1,6 @@
 /* Units of the client that need no server. node --test clients/js/test */
 import assert from 'node:assert/strict';
+import { Pace } from '../lib/pace.js';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { LongwireError, connect } from '../index.js';
@@ -416,4 +417,21 @@ test('vectors: fields that are broken end the link', () => {
         count++;
     }
     assert.ok(count >= 6, `only ${count} cases`);
+});
+
+test('a pace: at once until it is too often, then with a gap that grows and shrinks', () => {
+    const pace = new Pace();
+    pace.sent(0);
+    pace.answered();
+    assert.ok(pace.allows(0));
+    for (let count = 0; count < 7; count++) pace.refused(100, 1000);   // of the same moment: one refusal
+    assert.deepEqual([pace.allows(1099), pace.restMs(1060), pace.allows(1100)], [false, 40, true]);
+    pace.sent(1100);
+    assert.equal(pace.restMs(1100), 100);
+    pace.refused(20, 1200);
+    assert.equal(pace.restMs(1200), 20);
+    pace.sent(1220);
+    assert.equal(pace.restMs(1220), 125);
+    for (let count = 0; count < 1000; count++) pace.answered();
+    assert.ok(pace.allows(1221));
 });

@@ -41,6 +41,7 @@ class Publishers:
     def __init__(self, server, channel, count=4, size=200):
         self.url, self.channel, self.size = server.url, channel, size
         self.answered, self.refusals, self.is_over, self.is_given_up = {}, [], False, False
+        self.refused = set()    # names of threads
         self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(count)]
 
     def run(self, name):
@@ -58,6 +59,7 @@ class Publishers:
                     self.answered[payload] = (answer.json["epoch"], answer.json["seq"])
                 else:
                     self.refusals.append(answer)
+                    self.refused.add(name)
                     time.sleep(0.01)
         api.close()
 
@@ -68,6 +70,11 @@ class Publishers:
     def wait_refused(self, statuses):
         start = len(self.refusals)
         wait_until(lambda: any(answer.status in statuses for answer in self.refusals[start:]))
+
+    def wait_all_refused(self):
+        """Each thread: so none of them has an answer under way that was given before."""
+        self.refused.clear()
+        wait_until(lambda: len(self.refused) == len(self.threads))
 
     def __enter__(self):
         for thread in self.threads:
@@ -141,6 +148,8 @@ def test_a_disk_that_fails_is_not_believed(fault, statuses, tmp_path):
                 publishers.wait_more(50)
                 control.write_text(fault)
                 publishers.wait_refused(statuses)
+                if fault.startswith("sync") and fault[-1].isalpha():
+                    publishers.wait_all_refused()
                 acknowledged = len(publishers.answered)
                 check_goes_on_without_disk(api)
                 check_can_be_read(server, "topic:f", dict(publishers.answered))

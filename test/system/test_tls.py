@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import xml.etree.ElementTree
 
 import pytest
 
@@ -222,6 +223,21 @@ def test_versions_names_and_sessions(served, certificates):
         assert (name, is_reused) == ("local", False)
         assert shake(served, context, "localhost", session)[2] is True
         assert shake(served, context, "other.example", session)[::2] == ("other", False)
+
+
+@pytest.mark.skipif(shutil.which("sslscan") is None, reason="no sslscan")
+def test_a_scanner_finds_nothing(served):
+    """Threat 110: sslscan, which tries each version and cipher by itself."""
+    for port in (served.https_port, served.tcps_port):
+        done = subprocess.run(["sslscan", "--xml=-", f"localhost:{port}"], capture_output=True, text=True, timeout=SECONDS, check=True)
+        found = xml.etree.ElementTree.fromstring(done.stdout).find("ssltest")
+        spoken = {f"{one.get('type')} {one.get('version')}" for one in found.findall("protocol") if one.get("enabled") == "1"}
+        assert spoken == {"tls 1.2", "tls 1.3"}
+        assert {one.get("sslversion") for one in found.findall("cipher")} == {"TLSv1.2", "TLSv1.3"}
+        weak = ("NULL", "RC4", "3DES", "DES-", "EXP", "MD5", "anon", "ADH", "AECDH")
+        assert not [one.get("cipher") for one in found.findall("cipher") if any(word in one.get("cipher") for word in weak)]
+        assert found.find("renegotiation").get("supported") == "0"
+        assert not [one for one in found.findall("heartbleed") if one.get("vulnerable") == "1"]
 
 
 def test_silent_strangers_hold_nobody_up(certificates):

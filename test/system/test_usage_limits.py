@@ -7,6 +7,7 @@ import time
 import pytest
 
 from client_driver import C, JAVASCRIPT, Driver
+from h2_link import H2Link
 from longwire_server import Server
 from native_link import NativeLink
 from native_wire import NativeClient
@@ -60,6 +61,19 @@ def test_publishes_over_http(limit):
         want_429(refused[0], limit)
         assert refusals(server, limit) == len(refused)
         wait_until(lambda: f"limit_reached limit={limit} value=1" in server.log())
+
+
+@pytest.mark.parametrize("limit", PUBLISHES)
+def test_publishes_over_http2(limit):
+    """The streams of one connection count together."""
+    query, fields = sender_of(limit)
+    with limited(limit) as server, H2Link("127.0.0.1", server.port) as link:
+        target  = path_of(fresh()) + "/messages" + query
+        streams = [link.request("POST", target, b"x", headers=list(fields.items())) for _ in range(50)]
+        link.wait(lambda: all(stream.is_ended for stream in streams))
+        refused = [stream for stream in streams if stream.status == 429]
+        assert streams[0].status == 201 and refused and all(stream.status in (201, 429) for stream in streams)
+        assert limit.encode() in refused[0].body and int(refused[0].headers["retry-after"]) >= 1
 
 
 @pytest.mark.parametrize("limit", PUBLISHES)

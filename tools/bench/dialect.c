@@ -4,6 +4,7 @@
 static const struct dialect *const tables[] = {
     ws_dialects,     sse_dialects,  poll_dialects, post_dialects,
     native_dialects, mqtt_dialects, resp_dialects, nats_dialects, raw_dialects, request_dialects,
+    post_h2_dialects,
 };
 
 static const struct dialect *dialect_find(const char *peer, const char *transport, bool is_publisher)

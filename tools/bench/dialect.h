@@ -50,7 +50,7 @@ struct outgoing {
 
 struct dialect {
     const char *peer;
-    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp", "session", "session-all", "beat"; of a publisher "single", "acked", "batch", "request" */
+    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp", "session", "session-all", "beat"; of a publisher "single", "acked", "batch", "request", "h2" */
     bool        is_ready_at_once;
 
     /* The first words on a new connection. */
@@ -70,6 +70,6 @@ size_t dialect_fault(struct span bytes, const char *why, struct note *ret_note);
 
 extern const struct dialect ws_dialects[], sse_dialects[], poll_dialects[], post_dialects[];
 extern const struct dialect native_dialects[], mqtt_dialects[], resp_dialects[], nats_dialects[], raw_dialects[],
-    request_dialects[];
+    request_dialects[], post_h2_dialects[];
 
 #endif

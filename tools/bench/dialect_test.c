@@ -27,6 +27,8 @@ static void script_put(struct buf *wire, struct span script)
 #define EVENTS    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 #define BODY(len) "HTTP/1.1 200 OK\r\nContent-Length: " len "\r\n\r\n"
 
+#define H2_SETTINGS "\0\0\0\4\0\0\0\0\0"
+
 static const struct {
     const char *name, *peer, *transport;
     bool        is_publisher;
@@ -84,6 +86,11 @@ static const struct {
     { "post refused", "longwire", "single", true, SPAN("HTTP/1.1 429 Later\r\nContent-Length: 0\r\n\r\n"), "F" },
     { "batch", "longwire", "batch", true, SPAN(BODY("31") "[{\"status\":201},{\"status\":201}]"), "A2" },
     { "batch, one refused", "longwire", "batch", true, SPAN(BODY("31") "[{\"status\":201},{\"status\":507}]"), "F" },
+    { "post h2", "longwire", "h2", true,
+      SPAN(H2_SETTINGS "\0\0\0\4\1\0\0\0\0" "\0\0\1\1\4\0\0\0\1" "\x88" "\0\0\x09\0\1\0\0\0\1" "{\"seq\":7}"
+           "\0\0\0\0\1\0\0\0\3"), "RA1", "" },
+    { "post h2, a problem", "longwire", "h2", true, SPAN("\0\0\2\0\1\0\0\0\1" "{}"), "F" },
+    { "post h2, reset", "longwire", "h2", true, SPAN("\0\0\4\3\0\0\0\0\1" "\0\0\0\1"), "F" },
 };
 
 static void tell(struct buf *transcript, const struct note *note)

@@ -258,6 +258,17 @@ static bool h2_conn_send(struct h2_conn *conn)
     return true;
 }
 
+/* The client will open no window any more. Are there answers that are not ready yet, or may leave still? */
+static bool h2_conn_waits_for_answers(const struct h2_conn *conn)
+{
+    if (!conn->is_eof)
+        return conn->exchange_count > 0;
+    for (const struct list *link = conn->exchanges.next; link != &conn->exchanges; link = link->next)
+        if (!container_of(link, const struct h2_exchange, link)->is_ended)
+            return true;
+    return false;
+}
+
 /* All frames have left, and no exchange is under way. False: the connection has been freed. */
 static bool h2_conn_leave(struct h2_conn *conn)
 {
@@ -304,7 +315,7 @@ static void h2_work(struct http_conn *http)
     h2_conn_tell_writable(conn);
     if (conn->is_brief && conn->exchange_count == 0 && conn->served > 0)
         h2_conn_say_goodbye(conn);
-    bool is_idle = conn->exchange_count == 0 && conn->out.len == 0 &&
+    bool is_idle = !h2_conn_waits_for_answers(conn) && conn->out.len == 0 &&
                    (conn->is_dead || nghttp2_session_want_write(conn->session) == 0);
     if (is_idle && (conn->is_leaving || conn->is_over || conn->is_eof) && !h2_conn_leave(conn))
         return;

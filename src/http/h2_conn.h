@@ -9,6 +9,8 @@
  *     h2_write.c     fields and bodies of answers, on their way to nghttp2
  *     h2_phase.c     what the connection and its exchanges wait for, and for how long
  *     h2_flood.c     how much a client may send that brings nothing
+ *     h2_ended.c     which streams the client has ended
+ *     h2_framing.c   where frames begin
  *
  * Within a callback of nghttp2 nothing is told to services' streams, and nothing is freed that nghttp2 or a caller may hold.
  * What a callback has found stands in `closed` and `told` until the connection settles (h2_conn_settle()). */
@@ -18,7 +20,9 @@
 #include <nghttp2/nghttp2.h>
 
 #include "codec/h2/h2_head.h"
+#include "http/h2_ended.h"
 #include "http/h2_flood.h"
+#include "http/h2_framing.h"
 #include "http/h2_memory.h"
 #include "http/version.h"
 
@@ -49,6 +53,8 @@ struct h2_conn {
     struct list            told;        /* h2_streams with news for their owners */
     struct list            full;        /* h2_streams that wait for room */
     struct h2_flood        flood;
+    struct h2_ended        ended;
+    struct h2_framing      framing;
     struct h2_exchange    *heavy;       /* the exchange whose big answer is under way */
     uint64_t               put;         /* bytes that its socket has taken from us */
     uint64_t               taken_then;  /* by the client, when the timer of H2_SENDING was armed */
@@ -130,8 +136,7 @@ struct stream_maker *h2_shared_maker(struct h2_shared *shared, bool is_secret);
 void h2_shared_free(struct h2_shared *shared);
 
 void h2_session_open(struct h2_conn *conn);
-/* False: nothing more can be read. */
-bool h2_session_take(struct h2_conn *conn, struct span input);
+void h2_session_take(struct h2_conn *conn, struct span input);
 /* Moves frames into conn->out, as many as may wait there. */
 void h2_session_pump(struct h2_conn *conn);
 

@@ -82,10 +82,43 @@ static int h2_count_reset(struct h2_conn *conn)
                ? 0 : h2_calm_down(conn, "too many requests that end before they are answered");
 }
 
+/* Something has come for a stream that is closed, or that was never begun. */
+static int h2_judge_ended(struct h2_conn *conn, int32_t id)
+{
+    switch (h2_ended_judge(&conn->ended, (uint32_t)id)) {
+    case H2_ENDED_BY_CLIENT:
+        h2_conn_abort(conn, NGHTTP2_STREAM_CLOSED, "a frame for a stream that the client has ended");
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    case H2_ENDED_PASSED_OVER:
+        h2_conn_abort(conn, NGHTTP2_PROTOCOL_ERROR, "a stream's number below that of an earlier one");
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    case H2_ENDED_FINE:
+        break;
+    }
+    return 0;
+}
+
 static void h2_conn_drop_head(struct h2_conn *conn)
 {
     h2_heads_give(conn->http.server, conn->head);
     conn->head = NULL;
+}
+
+/* nghttp2 tells of a frame that it drops here alone. */
+static int h2_on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *ctx)
+{
+    struct h2_conn *conn = ctx;
+
+    switch (hd->type) {
+    case NGHTTP2_HEADERS:
+        return nghttp2_session_find_stream(session, hd->stream_id) != NULL ? 0 : h2_judge_ended(conn, hd->stream_id);
+    case NGHTTP2_DATA:
+    case NGHTTP2_RST_STREAM:
+    case NGHTTP2_CONTINUATION:
+        return 0;
+    default:
+        return h2_count_idle(conn);
+    }
 }
 
 static int h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
@@ -98,6 +131,7 @@ static int h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *fr
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;  /* trailers */
     h2_flood_request(&conn->flood);
+    h2_ended_begin(&conn->ended, (uint32_t)frame->hd.stream_id);
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, h2_exchange_new(conn, frame->hd.stream_id));
     return 0;
 }
@@ -165,15 +199,16 @@ static int h2_on_frame(nghttp2_session *session, const nghttp2_frame *frame, voi
                 h2_exchange_on_end(exchange);
             return 0;
         }
-        return frame->hd.length > 0 ? 0 : h2_count_idle(conn);
+        return frame->hd.length > frame->data.padlen ? 0 : h2_count_idle(conn);
     case NGHTTP2_RST_STREAM:
+        h2_ended_note(&conn->ended, (uint32_t)frame->hd.stream_id);
         return h2_count_reset(conn);
     case NGHTTP2_WINDOW_UPDATE:
     case NGHTTP2_SETTINGS:
         conn->has_window_news = true;
-        return h2_count_idle(conn);
+        return 0;
     default:
-        return h2_count_idle(conn);
+        return 0;
     }
 }
 
@@ -225,6 +260,8 @@ static int h2_on_stream_close(nghttp2_session *session, int32_t id, uint32_t err
         h2_conn_drop_head(conn);
     if (exchange == NULL)
         return 0;
+    if (exchange->is_whole)
+        h2_ended_note(&conn->ended, (uint32_t)id);
     exchange->is_closed = true;
     list_take(&exchange->link);
     list_push(&conn->closed, &exchange->link);
@@ -255,6 +292,7 @@ static nghttp2_session_callbacks *h2_callbacks_new(void)
     nghttp2_session_callbacks *callbacks;
 
     must(nghttp2_session_callbacks_new(&callbacks) == 0);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, h2_on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, h2_on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, h2_on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, h2_on_invalid_header);
@@ -351,23 +389,61 @@ void h2_session_open(struct h2_conn *conn)
         { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
     };
 
+    h2_framing_init(&conn->framing);
     must(nghttp2_session_server_new3(&conn->session, shared->callbacks, conn, shared->option, &mem) == 0);
     must(nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof settings[0]) == 0);
 }
 
-bool h2_session_take(struct h2_conn *conn, struct span input)
+/* False: nothing more can be read. */
+static bool h2_session_feed(struct h2_conn *conn, struct span input)
 {
     must(!conn->is_receiving);
     conn->is_receiving = true;
     ssize_t used = nghttp2_session_mem_recv(conn->session, (const uint8_t *)input.at, input.len);
     conn->is_receiving = false;
-    /* Of what is fatal nghttp2 has told the client already, or we have. */
-    if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC || used == NGHTTP2_ERR_FLOODED)
-        h2_conn_abort(conn, used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR,
+    /* Of what is not fatal nghttp2 has told the client already; of the failure of a callback we have. */
+    if (used < 0)
+        h2_conn_abort(conn, used == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_ENHANCE_YOUR_CALM,
                       nghttp2_strerror((int)used));
-    if (used < 0 || nghttp2_session_want_read(conn->session) == 0)
-        conn->is_over = true;
     return !conn->is_over;
+}
+
+/* What nghttp2 drops and tells nobody of: DATA for a stream that is not open, PRIORITY, and frames of unknown types. */
+static bool h2_is_dropped(const struct h2_conn *conn, const struct h2_frame_begin *begin)
+{
+    return begin->type == NGHTTP2_PRIORITY || begin->type > NGHTTP2_CONTINUATION ||
+           (begin->type == NGHTTP2_DATA && nghttp2_session_find_stream(conn->session, (int32_t)begin->id) == NULL);
+}
+
+static bool h2_may_drop(struct h2_conn *conn, const struct h2_frame_begin *begin)
+{
+    if (begin->type == NGHTTP2_DATA)
+        return h2_judge_ended(conn, (int32_t)begin->id) == 0 && h2_count_idle(conn) == 0;
+    if (begin->type != NGHTTP2_PRIORITY || begin->id != 0)
+        return h2_count_idle(conn) == 0;
+    h2_conn_abort(conn, NGHTTP2_PROTOCOL_ERROR, "PRIORITY of no stream");
+    return false;
+}
+
+void h2_session_take(struct h2_conn *conn, struct span input)
+{
+    size_t fed = 0, at = 0;
+
+    while (at < input.len) {
+        struct h2_frame_begin begin;
+        bool                  is_head;
+        at += h2_framing_next(&conn->framing, span_skip(input, at), &is_head, &begin);
+        if (!is_head || !h2_is_dropped(conn, &begin))
+            continue;
+        /* What comes before this frame may open its stream. */
+        size_t before = at < fed + H2_FRAME_HEAD_BYTES ? fed : at - H2_FRAME_HEAD_BYTES;
+        if (!h2_session_feed(conn, span_of(input.at + fed, before - fed)))
+            return;
+        fed = before;
+        if (h2_is_dropped(conn, &begin) && !h2_may_drop(conn, &begin))
+            return;
+    }
+    h2_session_feed(conn, span_skip(input, fed));
 }
 
 void h2_session_pump(struct h2_conn *conn)
@@ -376,8 +452,8 @@ void h2_session_pump(struct h2_conn *conn)
     while (!conn->is_dead && conn->out.len < H2_OUT_BYTES_MAX) {
         const uint8_t *bytes;
         ssize_t        len = nghttp2_session_mem_send(conn->session, &bytes);
-        if (len < 0)
-            conn->is_over = true;
+        if (len < 0 || (len == 0 && nghttp2_session_want_read(conn->session) == 0))
+            conn->is_over = true;  /* GOAWAY has been made, of an error that nghttp2 has found, or all streams are closed behind it */
         if (len <= 0)
             return;
         buf_put(&conn->out, span_of(bytes, (size_t)len));

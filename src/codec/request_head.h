@@ -16,6 +16,7 @@ enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_O
 struct request_head {
     enum http_method  method;
     bool              is_websocket;  /* asks for a WebSocket, and may be given one */
+    bool              is_extended;   /* … by an extended CONNECT (RFC 8441): the method is GET here, and there is no key */
     struct span       method_text, target;
     struct span       host;          /* without one, empty; only HTTP/1.0 has none */
     size_t            field_count;

@@ -84,6 +84,8 @@ void exchange_serve(struct http_exchange *exchange, const struct http_plan *plan
     } else if (cors_refuses(server, plan, request->head, &why)) {
         counter_add(&server->counters.faults, 1);
         http_problem(server, exchange, why.status, NULL, why.detail, HTTP_NO_FIELDS);
+    } else if (request->head->is_extended && !plan->takes_websocket) {
+        exchange_refuse(exchange, 404, "there is no WebSocket at this path");
     } else if (cors_is_preflight(exchange, request->head)) {
         cors_answer_preflight(exchange, request->head);
     } else {

@@ -167,11 +167,13 @@ struct stream *h2_open_websocket(struct http_exchange *http, const struct ws_han
     if (agreed.len > 0)
         fields[count++] = (struct http_field){ SPAN("sec-websocket-extensions"), agreed };
     /* RFC 8441 5: 200, and no accept key. */
-    exchange->is_two_way  = true;
+    must(exchange->is_two_way);
     struct stream *stream = h2_exchange_take_over(exchange, &(struct http_answer){
         .status = 200, .fields = { fields, count },
     });
     buf_put(unread, buf_span(&exchange->body));
+    if (exchange->body.len > 0 && !exchange->is_closed)
+        nghttp2_session_consume_stream(exchange->conn->session, exchange->id, exchange->body.len);
     if (exchange->is_whole)
         h2_stream_end(exchange);
     return stream;

@@ -149,7 +149,7 @@ static void h2_exchange_begin_body(struct h2_exchange *exchange)
     bool                  is_long = exchange->body.len > exchange->plan.body_bytes_max ||
                                     (head->has_length && head->content_length > exchange->plan.body_bytes_max);
 
-    if (!exchange->is_whole && h2_exchange_is_unwelcome(exchange, is_long)) {
+    if (exchange->is_two_way || (!exchange->is_whole && h2_exchange_is_unwelcome(exchange, is_long))) {
         h2_exchange_serve(exchange);
         return;
     }
@@ -173,7 +173,8 @@ void h2_exchange_on_head(struct h2_exchange *exchange, struct h2_head *head, boo
     bool                is_good = h2_head_end(head, is_end);
 
     exchange->head     = head;
-    exchange->is_whole = is_end;
+    exchange->is_whole   = is_end;
+    exchange->is_two_way = is_good && head->request.is_extended;
     conn->served++;
     exchange_init(&exchange->http, &http_version_2, server, &head->request);
     if (!is_good) {
@@ -212,6 +213,10 @@ void h2_exchange_on_body(struct h2_exchange *exchange, struct span piece)
     }
     if (exchange->is_served)
         return;  /* it is answered without its body */
+    if (exchange->is_two_way) {
+        h2_exchange_keep(exchange, piece);  /* its window bounds it */
+        return;
+    }
     if (exchange->body.len + piece.len > exchange->plan.body_bytes_max) {
         if (exchange->identification == NULL)
             h2_exchange_refuse_long(exchange);

@@ -227,7 +227,7 @@ static int h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const
     /* What one stream does not read must not hold up the others, so the window of the connection opens at once. The
      * stream's own opens when its bytes are read, and no more when its request is answered without them. */
     must(nghttp2_session_consume_connection(session, len) == 0);
-    if (exchange == NULL || !exchange->is_served)
+    if (exchange == NULL || (!exchange->is_served && !exchange->is_two_way))
         must(nghttp2_session_consume_stream(session, id, len) == 0);
     if (exchange != NULL)
         h2_exchange_on_body(exchange, span_of(bytes, len));
@@ -386,6 +386,7 @@ void h2_session_open(struct h2_conn *conn)
     const nghttp2_settings_entry settings[] = {
         { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, server->limits.streams_max },
         { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, server->limits.h1.head_bytes_max },
+        { NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1 },
         { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
     };
 
@@ -428,18 +429,21 @@ static bool h2_may_drop(struct h2_conn *conn, const struct h2_frame_begin *begin
 void h2_session_take(struct h2_conn *conn, struct span input)
 {
     size_t fed = 0, at = 0;
+    bool   has_reset = false;  /* among the frames that nghttp2 has not seen yet: their streams will be gone */
 
     while (at < input.len) {
         struct h2_frame_begin begin;
         bool                  is_head;
         at += h2_framing_next(&conn->framing, span_skip(input, at), &is_head, &begin);
-        if (!is_head || !h2_is_dropped(conn, &begin))
+        has_reset |= is_head && begin.type == NGHTTP2_RST_STREAM;
+        if (!is_head || !(h2_is_dropped(conn, &begin) || (has_reset && begin.type == NGHTTP2_DATA)))
             continue;
-        /* What comes before this frame may open its stream. */
+        /* What comes before this frame may open its stream, or end it. */
         size_t before = at < fed + H2_FRAME_HEAD_BYTES ? fed : at - H2_FRAME_HEAD_BYTES;
         if (!h2_session_feed(conn, span_of(input.at + fed, before - fed)))
             return;
-        fed = before;
+        fed       = before;
+        has_reset = false;
         if (h2_is_dropped(conn, &begin) && !h2_may_drop(conn, &begin))
             return;
     }

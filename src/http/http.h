@@ -88,6 +88,7 @@ struct http_plan {
                              * big answer waits for a client that does not read */
     bool   needs_caller;    /* its sender is identified before it is served */
     bool   is_public;       /* pages of any origin may have it: it tells nothing and does nothing */
+    bool   takes_websocket; /* an extended CONNECT (RFC 8441) may come here; elsewhere it is 404, because 200 would open it */
 };
 
 /* What a page of some origin may do. */

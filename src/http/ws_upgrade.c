@@ -5,7 +5,7 @@ bool ws_handshake_or_refuse(struct http_server *server, struct http_exchange *ex
                             struct ws_handshake *ret)
 {
     const struct request_head *head  = request->head;
-    struct ws_handshake        shake = { 0 };
+    struct ws_handshake        shake = { .is_extended = head->is_extended };
     const char                *why;
 
     /* RFC 9110 7.8: an Upgrade is named in Connection too. */

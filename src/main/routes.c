@@ -9,7 +9,11 @@
 static struct http_plan plan_follow(const struct worker *worker, const struct http_request *request)
 {
     (void)worker;
-    return (struct http_plan){ .is_alone = true, .needs_caller = request->head->method == HTTP_GET };
+    return (struct http_plan){
+        .is_alone        = true,
+        .needs_caller    = request->head->method == HTTP_GET,
+        .takes_websocket = true,
+    };
 }
 
 static struct http_plan plan_subscribe(const struct worker *worker, const struct http_request *request)
@@ -21,8 +25,9 @@ static struct http_plan plan_subscribe(const struct worker *worker, const struct
 static struct http_plan plan_echo(const struct worker *worker, const struct http_request *request)
 {
     return (struct http_plan){
-        .body_bytes_max = worker->sessions.limits.echo_bytes_max,
-        .is_alone       = request->head->is_websocket,
+        .body_bytes_max  = worker->sessions.limits.echo_bytes_max,
+        .is_alone        = request->head->is_websocket,
+        .takes_websocket = true,
     };
 }
 

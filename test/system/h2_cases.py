@@ -420,6 +420,19 @@ OURS = [
     Case("8.3.1", ":authority with a user", lambda c: c.headers(1, c.common(authority="root@" + c.authority)), malformed),
     Case("8.3.1", ":authority twice", lambda c: c.headers(1, c.common() + [(":authority", c.authority)]), malformed),
     Case("8.3.1", ":protocol on a GET", lambda c: c.headers(1, c.common() + [(":protocol", "websocket")]), malformed),
+    Case("8441 4", "CONNECT for another protocol", lambda c: c.headers(
+        1, c.common("CONNECT", "/v1/ws") + [(":protocol", "connect-udp")], end=False), status(501)),
+    Case("8441 4", "CONNECT with a length", lambda c: c.headers(
+        1, c.common("CONNECT", "/v1/ws") + [(":protocol", "websocket"), ("content-length", "4")], end=False), malformed),
+    Case("8441 4", "CONNECT without :path", lambda c: c.headers(
+        1, c.common("CONNECT", path=None, scheme=None)[:1] + [(":authority", c.authority), (":protocol", "websocket")], end=False),
+         malformed),
+    Case("8441 5", "CONNECT where no WebSocket is", lambda c: c.headers(
+        1, c.common("CONNECT", "/healthz") + [(":protocol", "websocket"), ("sec-websocket-version", "13")], end=False), status(404)),
+    Case("8441 5", "CONNECT with another version", lambda c: c.headers(
+        1, c.common("CONNECT", "/v1/ws") + [(":protocol", "websocket"), ("sec-websocket-version", "8")], end=False), status(426)),
+    Case("8441 5", "CONNECT opens", lambda c: c.headers(
+        1, c.common("CONNECT", "/v1/ws") + [(":protocol", "websocket"), ("sec-websocket-version", "13")], end=False), status(200)),
     Case("8.5", "CONNECT with :path", lambda c: c.headers(1, c.common("CONNECT")), malformed),
     Case("8.1.1", "content-length 5, no body", post_of("5"), malformed),
     Case("8.1.1", "content-length 5, 4 bytes", post_of("5", 4), malformed),

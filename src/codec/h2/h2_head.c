@@ -220,6 +220,23 @@ static void h2_place_fields(struct h2_head *head)
     request->host = h2_has(head, H2_AUTHORITY) ? h2_pseudo_value(head, H2_AUTHORITY) : head->host;
 }
 
+/* RFC 8441 4: it opens a WebSocket as the GET of HTTP/1.1 does. */
+static bool h2_take_connect(struct h2_head *head)
+{
+    /* RFC 9110 9.3.6: we are no proxy. */
+    if (!h2_has(head, H2_PROTOCOL))
+        return h2_refuse(head, 501, "CONNECT is for proxies");
+    head->protocol = h2_pseudo_value(head, H2_PROTOCOL);
+    if (!span_eq_nocase(head->protocol, SPAN("websocket")))
+        return h2_refuse(head, 501, "the only protocol of CONNECT is websocket");
+    if (head->has_length)
+        return h2_refuse(head, 400, "CONNECT has no Content-Length");
+    head->request.method       = HTTP_GET;
+    head->request.method_text  = SPAN("GET");
+    head->request.is_websocket = head->request.is_extended = true;
+    return true;
+}
+
 static bool h2_check_method(struct h2_head *head)
 {
     struct span text = h2_pseudo_value(head, H2_METHOD);
@@ -232,8 +249,7 @@ static bool h2_check_method(struct h2_head *head)
     head->request.method      = h1_method_of(text);
     if (!span_eq(text, SPAN("CONNECT")))
         return !h2_has(head, H2_PROTOCOL) || h2_refuse(head, 400, "only CONNECT names a protocol");
-    /* RFC 9110 9.3.6: we are no proxy. */
-    return h2_refuse(head, 501, "CONNECT is for proxies");
+    return h2_take_connect(head);
 }
 
 static bool h2_check_host(struct h2_head *head)

@@ -151,6 +151,7 @@ struct ws_handshake {
     uint32_t    version_count;
     bool        is_upgrade;     /* Upgrade: has websocket among its values */
     bool        is_connection;  /* Connection: has upgrade among its values */
+    bool        is_extended;    /* an extended CONNECT (RFC 8441 5): no Upgrade, no Connection, no key */
     bool        is_protocol_asked;
     bool        is_protocol_found;
     size_t      protocol;       /* if found: its place in the list of ours */

@@ -109,25 +109,46 @@ static enum ws_offer handshake_refuse(enum ws_offer offer, const char *reason, c
     return offer;
 }
 
-enum ws_offer ws_check_handshake(const struct ws_handshake *shake, size_t ours_count, const char **ret_reason)
+static enum ws_offer ws_check_upgrade(const struct ws_handshake *shake, const char **ret_reason)
 {
     /* 4.2.1 points 3 and 4. RFC 9110 15.5.22: a request without them is told what to upgrade to. */
     if (!shake->is_upgrade)
         return handshake_refuse(WS_OFFER_UPGRADE, "Upgrade must name websocket", ret_reason);
     if (!shake->is_connection)
         return handshake_refuse(WS_OFFER_BAD, "Connection must name Upgrade", ret_reason);
+    return WS_OFFER_OK;
+}
 
-    /* 4.2.1 point 6, 11.3.5: the version stands there once and is 13. 4.4: else the answer says which one we speak. */
-    if (shake->version_count > 1)
-        return handshake_refuse(WS_OFFER_BAD, "more than one Sec-WebSocket-Version", ret_reason);
-    if (!span_eq(shake->version, SPAN("13")))
-        return handshake_refuse(WS_OFFER_UPGRADE, "Sec-WebSocket-Version must be 13", ret_reason);
-
-    /* 4.2.1 point 5, 11.3.1: the key stands there once and is 16 bytes. */
+/* 4.2.1 point 5, 11.3.1: the key stands there once and is 16 bytes. */
+static enum ws_offer ws_check_key(const struct ws_handshake *shake, const char **ret_reason)
+{
     if (shake->key_count != 1)
         return handshake_refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must stand there once", ret_reason);
     if (!ws_key_is_valid(shake->key))
         return handshake_refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must be 16 bytes in base64", ret_reason);
+    return WS_OFFER_OK;
+}
+
+/* 4.2.1 point 6, 11.3.5: the version stands there once and is 13. 4.4: else the answer says which one we speak. */
+static enum ws_offer ws_check_version(const struct ws_handshake *shake, const char **ret_reason)
+{
+    if (shake->version_count > 1)
+        return handshake_refuse(WS_OFFER_BAD, "more than one Sec-WebSocket-Version", ret_reason);
+    if (!span_eq(shake->version, SPAN("13")))
+        return handshake_refuse(WS_OFFER_UPGRADE, "Sec-WebSocket-Version must be 13", ret_reason);
+    return WS_OFFER_OK;
+}
+
+enum ws_offer ws_check_handshake(const struct ws_handshake *shake, size_t ours_count, const char **ret_reason)
+{
+    enum ws_offer offer = shake->is_extended ? WS_OFFER_OK : ws_check_upgrade(shake, ret_reason);
+
+    if (offer == WS_OFFER_OK)
+        offer = ws_check_version(shake, ret_reason);
+    if (offer == WS_OFFER_OK && !shake->is_extended)
+        offer = ws_check_key(shake, ret_reason);
+    if (offer != WS_OFFER_OK)
+        return offer;
 
     /* 9.1: what is no list of extensions ends the handshake. */
     if (shake->is_extension_bad)

@@ -157,6 +157,10 @@ class Link:
         for stream in touched:
             stream.client.write()
 
+    def fail(self):
+        for stream in self.end():
+            stream.client.write()
+
     def end(self):
         self.is_over = True
         self.gateway.forget(self.sock)
@@ -303,6 +307,9 @@ class Client:
         stream.out = stream.out[sent:]
         return True
 
+    def fail(self):
+        self.close()
+
     def close(self):
         if self.is_gone:
             return
@@ -354,7 +361,7 @@ class H2Gateway:
                     self.carry(key, events)
                 except Exception as why:    # the tests of other clients go on; the end says it
                     self.faults.append(why)
-                    self.forget(key.fileobj)
+                    key.data.__self__.fail()
         for key in list(self.selector.get_map().values()):
             key.fileobj.close()
         self.selector.close()

@@ -234,8 +234,8 @@ class H2Wire:
         while (came := self.next()) is not None:
             if what(came):
                 return came
-            assert time.monotonic() < deadline, (said, self.story())
-        raise AssertionError(f"closed before {said}: {self.story()}")
+            assert time.monotonic() < deadline, (said, self.transcript())
+        raise AssertionError(f"closed before {said}: {self.transcript()}")
 
     def wait_frame(self, kind, stream=None, flags=0):
         return self.wait(lambda came: came.kind == kind and stream in (None, came.stream) and came.flags & flags == flags,
@@ -259,7 +259,7 @@ class H2Wire:
             body += came.payload if came.kind == DATA else b""
         return status, body
 
-    def story(self):
+    def transcript(self):
         return [str(came) for came in self.record[-12:]] + (["closed"] if self.is_closed else [])
 
 

@@ -237,7 +237,7 @@ def test_one_of_a_hundred_streams_is_not_read(server):
         def take(wants):
             while not wants():
                 came = wire.next()
-                assert came is not None, wire.story()
+                assert came is not None, wire.transcript()
                 if came.kind == DATA:
                     got[came.stream] += len(came.payload)
                     if came.stream != unread and came.payload:

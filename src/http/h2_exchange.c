@@ -167,7 +167,7 @@ struct stream *h2_open_websocket(struct http_exchange *http, const struct ws_han
     if (agreed.len > 0)
         fields[count++] = (struct http_field){ SPAN("sec-websocket-extensions"), agreed };
     /* RFC 8441 5: 200, and no accept key. */
-    must(exchange->is_two_way);
+    exchange->is_two_way = true;
     struct stream *stream = h2_exchange_take_over(exchange, &(struct http_answer){
         .status = 200, .fields = { fields, count },
     });

@@ -30,6 +30,7 @@ PAGE_BYTES(client_event_stream, "clients/js/lib/event_stream.js");
 PAGE_BYTES(client_http, "clients/js/lib/http.js");
 PAGE_BYTES(client_link_places, "clients/js/lib/link_places.js");
 PAGE_BYTES(client_outbox, "clients/js/lib/outbox.js");
+PAGE_BYTES(client_pace, "clients/js/lib/pace.js");
 PAGE_BYTES(client_place_store, "clients/js/lib/place_store.js");
 PAGE_BYTES(client_poll_link, "clients/js/lib/poll_link.js");
 PAGE_BYTES(client_requests, "clients/js/lib/requests.js");
@@ -42,7 +43,7 @@ PAGE_BYTES(client_websocket_link, "clients/js/lib/websocket_link.js");
 #define PAGE(path, media, name)                                                                            \
     (struct api_page){ path, media, span_of(page_##name, (size_t)(page_##name##_end - page_##name)) }
 
-enum { PAGE_COUNT = 23 };
+enum { PAGE_COUNT = 24 };
 
 #define SCRIPT(path, name) PAGE(path, "text/javascript; charset=utf-8", name)
 
@@ -67,6 +68,7 @@ size_t pages_get(const struct api_page **ret_pages)
             SCRIPT("/longwire/lib/http.js", client_http),
             SCRIPT("/longwire/lib/link_places.js", client_link_places),
             SCRIPT("/longwire/lib/outbox.js", client_outbox),
+            SCRIPT("/longwire/lib/pace.js", client_pace),
             SCRIPT("/longwire/lib/place_store.js", client_place_store),
             SCRIPT("/longwire/lib/poll_link.js", client_poll_link),
             SCRIPT("/longwire/lib/requests.js", client_requests),

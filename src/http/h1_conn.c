@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "codec/handover/handover.h"
 
 enum { READS_AT_ONCE = 2 };
 
@@ -293,7 +294,51 @@ static void h1_identified(struct http_sender *sender, const struct http_caller *
     h1_conn_identified(container_of(sender, struct h1_conn, sender), caller);
 }
 
+/* A request whose body has not come whole is told as if nothing of it had been parsed. False: its bytes are not there any more. */
+static bool h1_put_unserved(const struct h1_conn *conn, struct buf *buf)
+{
+    const struct h1_pending *pending = conn->pending;
+
+    buf_clear(buf);
+    if (pending != NULL) {
+        if (pending->head.is_chunked || conn->h1.left + pending->body.len != pending->head.content_length)
+            return false;
+        buf_put(buf, buf_span(&pending->head_text));
+        buf_put(buf, buf_span(&pending->body));
+    }
+    buf_put(buf, buf_span(&conn->in));
+    return true;
+}
+
+/* No request has come whole and waits for its answer. */
+static bool h1_hand_over(const struct http_conn *http, struct buf *scratch, struct handover_http *ret)
+{
+    const struct h1_conn *conn = container_of(http, const struct h1_conn, http);
+
+    if (conn->exchange_count > 0 || conn->is_alone || conn->is_last || conn->is_eof || conn->is_shut ||
+        !h1_put_unserved(conn, scratch))
+        return false;
+    *ret = (struct handover_http){ .served = conn->served, .flags = conn->is_brief, .in = buf_span(scratch),
+                                   .out = buf_span(&conn->out) };
+    return true;
+}
+
+void h1_take_over(struct http_server *server, struct stream *stream, const struct handover_http *told)
+{
+    h1_open(server, stream, SPAN(""), told->flags != 0);
+    struct h1_conn *conn = container_of(container_of(server->conns.prev, struct http_conn, link), struct h1_conn, http);
+
+    conn->served = told->served;
+    buf_init(&conn->in, told->in.len + server->limits.h1.head_bytes_max + 2 * LOOP_INPUT_BYTES);
+    buf_put(&conn->in, told->in);
+    buf_put(&conn->out, told->out);
+    if (told->out.len > 0)
+        http_conn_sends(&conn->http);
+    http_conn_mark(&conn->http);
+}
+
 const struct http_version http_version_1 = {
+    .hand_over      = h1_hand_over,
     .open           = h1_open,
     .close          = h1_close,
     .work           = h1_work,

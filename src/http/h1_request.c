@@ -289,7 +289,7 @@ bool h1_conn_may_parse(const struct h1_conn *conn)
     const struct http_limits *limits = &conn->http.server->limits;
     size_t                    max    = http_has_room(conn->http.server) ? limits->answer_bytes_max : 1;
 
-    return !conn->is_last && !conn->is_alone && conn->exchange_count < limits->pipeline_max &&
+    return !conn->is_last && !conn->is_alone && !conn->http.server->loop->is_held && conn->exchange_count < limits->pipeline_max &&
            conn->out.len + conn->promised < max;
 }
 

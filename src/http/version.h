@@ -6,6 +6,8 @@
 #include "codec/ws/ws.h"
 #include "http/http.h"
 
+struct handover_http;  /* codec/handover/handover.h */
+
 /* What connections of all versions have; each version's own struct begins with it. */
 struct http_conn {
     struct list                link;     /* in server.conns */
@@ -14,6 +16,7 @@ struct http_conn {
     struct http_server        *server;
     struct stream             *stream;   /* NULL: a session has it now */
     struct list                sending;  /* in server.sending */
+    bool                       has_moved; /* another process has it, or is about to */
     uint64_t                   number;   /* no other connection of the process has it */
     uint64_t                   taken;    /* bytes of answers that its client had taken … */
     bool                       is_known; /* one of its requests came from somebody who is known */
@@ -37,6 +40,8 @@ struct http_version {
     /* Memory is short: lets go of it, unless the service has yet to answer a request of it. False: it stays. NULL: it
      * always does. */
     bool (*shed)(struct http_conn *conn);
+    /* For another process (hand_over.h). False: a request is under way, or the connection ends. NULL: such connections don't move. */
+    bool (*hand_over)(const struct http_conn *conn, struct buf *scratch, struct handover_http *ret);
     void (*identified)(struct http_sender *sender, const struct http_caller *caller);  /* see http_identified() */
 
     /* Each ends the exchange, and is called once. If the client is gone already, the answer is dropped. */

@@ -192,6 +192,9 @@ static inline uint64_t subscription_seen(const struct subscription *sub)
 }
 uint64_t subscription_seen_epoch(const struct subscription *sub);
 
+/* A subscription that is opened with this stands where this one does, and tells its reader the same next. */
+struct start subscription_start_again(const struct subscription *sub);
+
 /* --- what comes in --- */
 
 /* The answer to port->follow() with this number. Of a channel that was left and followed anew only the answer to the

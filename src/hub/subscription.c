@@ -303,6 +303,28 @@ bool subscription_is_settled(const struct subscription *sub)
     return sub->state == SUB_PLACED;
 }
 
+struct start subscription_start_again(const struct subscription *sub)
+{
+    struct start start = { START_AFTER, subscription_seen(sub), subscription_seen_epoch(sub) };
+
+    switch ((enum subscription_state)sub->state) {
+    case SUB_JOINING:
+        start.kind = (enum start_kind)sub->start_kind;
+        break;
+    case SUB_FIRST:
+        if (sub->start_kind == START_AFTER)
+            start.seq = start.epoch = 0;
+        break;
+    case SUB_AHEAD:
+        start.seq = sub->more->claimed;
+        break;
+    case SUB_PLACED:
+    case SUB_EPOCH:
+        break;
+    }
+    return start;
+}
+
 bool subscription_begins_elsewhere(const struct subscription *sub, bool has_named, uint64_t *ret_after)
 {
     const uint64_t seen     = subscription_seen(sub);

@@ -1,21 +1,25 @@
 /* main.c - the process: settings, signals, and a few lines for the person who started it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "auth/issuer.h"
 #include "base/must.h"
 #include "main/confine.h"
+#include "main/hand_over.h"
 #include "main/hide_secrets.h"
 #include "main/limits.h"
 #include "main/memory_control.h"
 #include "main/reload.h"
 #include "main/server.h"
 #include "main/stores.h"
+#include "main/take_over.h"
 #include "reactor/log.h"
 #include "settings/config.h"
 #include "settings/url_list.h"
@@ -194,31 +198,59 @@ static int reload(struct server *server, char *const *argv)
     return which;
 }
 
+/* A signal that has come, or -1: none in that time, or a process has come to take over. */
+static int wait_for_signal(const struct hand_over *hand, int signals, const sigset_t *ours, msec wait)
+{
+    const struct timespec none  = { 0 };
+    struct pollfd         fds[] = { { .fd = signals, .events = POLLIN }, { .fd = hand->fd, .events = POLLIN } };
+
+    poll(fds, 2, (int)wait);
+    return sigtimedwait(ours, NULL, &none);
+}
+
+static bool somebody_comes(const struct hand_over *hand)
+{
+    struct pollfd at = { .fd = hand->fd, .events = POLLIN };
+
+    return hand->fd >= 0 && poll(&at, 1, 0) > 0;
+}
+
+/* Another process serves: what is left here leaves, and this process ends. */
+static void leave_to_the_new_one(struct server *server, const sigset_t *ours)
+{
+    server_await_leaving(server, ours);
+    LOG(LOG_INFO, "stopped");
+    log_tell_suppressed();
+    _exit(EXIT_SUCCESS);
+}
+
 /* Waits for a signal to stop, and returns it. */
-static int wait_and_reload(struct server *server, const sigset_t *ours, char *const *argv)
+static int wait_and_reload(struct server *server, struct hand_over *hand, const sigset_t *ours, char *const *argv)
 {
     struct memory_control memory;
-    int                  which;
+    int                   signals = signalfd(-1, ours, SFD_CLOEXEC | SFD_NONBLOCK);
+    int                   which;
 
     memory_control_open(&memory);
     do {
-        const msec            wait  = memory_control_look(&memory, server);
-        const struct timespec slice = { .tv_sec = wait / 1000, .tv_nsec = wait % 1000 * 1000000 };
-        which                       = sigtimedwait(ours, NULL, &slice);
+        which = wait_for_signal(hand, signals, ours, memory_control_look(&memory, server));
         if (which == SIGHUP)
             which = reload(server, argv);
+        else if (which < 0 && somebody_comes(hand) && hand_over_serve(hand, server))
+            leave_to_the_new_one(server, ours);
     } while (which <= 0);
     memory_control_close(&memory);
+    close(signals);
     return which;
 }
 
 /* Waits for a signal to stop, then stops and closes the server. The process ends at once if a second signal comes,
  * or if a store never finishes a write: its threads can't be ended, and what was acknowledged is on the disk
  * already. */
-static void wait_for_the_end(struct server *server, const sigset_t *ours, char *const *argv)
+static void wait_for_the_end(struct server *server, struct hand_over *hand, const sigset_t *ours, char *const *argv)
 {
     pthread_t stopper;
-    int       which   = wait_and_reload(server, ours, argv);
+    int       which   = wait_and_reload(server, hand, ours, argv);
     msec      patient = clock_now() + server_settings(server)->stop_timeout_s * 1000 + STOP_MORE_MS;
 
     if (counter_get(&server->cluster.is_usurped) != 0)
@@ -226,6 +258,7 @@ static void wait_for_the_end(struct server *server, const sigset_t *ours, char *
     else
         LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
 
+    hand_over_close(hand);
     must(pthread_create(&stopper, NULL, stop_server, server) == 0);
     while (pthread_tryjoin_np(stopper, NULL) != 0) {
         struct timespec wait = { .tv_nsec = 20 * 1000 * 1000 };
@@ -237,9 +270,10 @@ static void wait_for_the_end(struct server *server, const sigset_t *ours, char *
     }
 }
 
-static int run(struct settings *settings, const struct buf *warnings, char *const *argv)
+static int run(struct settings *settings, const struct buf *warnings, bool takes_over, char *const *argv)
 {
     static struct server server;
+    struct hand_over    hand;
     char                why[WHY_BYTES] = "";
     sigset_t            ours;
 
@@ -249,16 +283,18 @@ static int run(struct settings *settings, const struct buf *warnings, char *cons
     log_warnings(warnings);
     confine(&(const struct confinement){ .filters_calls = settings->seccomp, .dumps_core = settings->core_dumps });
 
-    enum rc rc = server_open(&server, settings, why, sizeof why);
+    enum rc rc = server_open(&server, settings, takes_over, why, sizeof why);
     if (rc != RC_OK) {
         LOG(LOG_ERROR, "cant_start", log_str("why", why));
+        take_over_free(server.take_over, why);
         server_stop(&server);
         server_close(&server);
         return EXIT_CANT_START;
     }
     say_hello(settings, &server);
+    hand_over_open(&hand, settings);
     settings_fini(settings);  /* the server has a copy; here the secrets are wiped */
-    wait_for_the_end(&server, &ours, argv);
+    wait_for_the_end(&server, &hand, &ours, argv);
     LOG(LOG_INFO, "stopped");
     log_tell_suppressed();
     return counter_get(&server.cluster.is_usurped) != 0 ? EXIT_USURPED : EXIT_SUCCESS;
@@ -338,7 +374,8 @@ int main(int argc, char **argv)
         outcome = CONFIG_EXIT_BAD;
     switch (outcome) {
     case CONFIG_RUN:
-        status = run(&settings, &say, argv);
+    case CONFIG_TAKE_OVER:
+        status = run(&settings, &say, outcome == CONFIG_TAKE_OVER, argv);
         break;
     case CONFIG_INIT:
         status = init(&settings);

@@ -13,6 +13,7 @@
 #include "main/memory_cgroup.h"
 #include "main/random.h"
 #include "main/revocations_load.h"
+#include "main/take_over.h"
 #include "reactor/log.h"
 #include "reactor/tls_tickets.h"
 
@@ -66,6 +67,15 @@ bool server_has_left(const struct server *server)
         if (counter_get(&server->workers[i].has_left) == 0)
             return false;
     return true;
+}
+
+const int *server_offered_sockets(struct server *server, size_t at)
+{
+    /* Asked for as the first worker opens: until then the address is as the settings say. */
+    if (!server->is_asked[at])
+        server->offered[at] = take_over_sockets(server->take_over, listen_scheme(&server->listens[at]), server->listens[at].text);
+    server->is_asked[at] = true;
+    return server->offered[at];
 }
 
 void server_learn_port(struct server *server, size_t at, unsigned port)
@@ -223,12 +233,41 @@ static enum rc server_open_tls(struct server *server, const struct settings *set
     return is_good ? RC_OK : RC_BAD;
 }
 
-enum rc server_open(struct server *server, const struct settings *settings, char *why, size_t why_size)
+/* The same names and keys as the process whose place this one takes: what its clients know of it stays true. */
+static void server_go_on(struct server *server, const struct handover_offer *offer)
+{
+    server->hash_key     = (struct hash_key){ offer->hash_keys[0], offer->hash_keys[1] };
+    server->incarnation  = offer->incarnation;
+    server->started_wall = (msec)offer->started_wall;
+}
+
+static enum rc server_open_stores(struct server *server, const struct settings *settings, char *why, size_t why_size)
+{
+    enum rc rc = server->take_over == NULL ? RC_OK : take_over_receive(server->take_over, why, why_size);
+
+    if (rc == RC_OK)
+        rc = stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);
+    if (rc == RC_OK && server->take_over != NULL)
+        take_over_memory(server->take_over, server);
+    return rc;
+}
+
+static enum rc server_commit(struct server *server, char *why, size_t why_size)
+{
+    if (server->take_over == NULL)
+        return RC_OK;
+    take_over_links(server->take_over, server);
+    return take_over_commit(server->take_over, why, why_size);
+}
+
+enum rc server_open(struct server *server, const struct settings *settings, bool takes_over, char *why, size_t why_size)
 {
     const unsigned       count = worker_count_of(settings);
     struct tls_sections *tls   = NULL;
 
     *server            = (struct server){ .namespaces = settings->namespaces };
+    gate_init(&server->gate);
+    server->writer.gate = &server->gate;
     enum rc rc         = server_open_tls(server, settings, &tls, why, why_size);
     server->snapshot   = snapshot_new(settings, tls, NULL);
     server->hash_key   = (struct hash_key){ random_u64(), random_u64() };
@@ -239,6 +278,10 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     addresses_init(&server->addresses, server->descriptors);
     usage_tables_init(&server->usage);
     server->incarnation  = random_u64() | 1;
+    if (rc == RC_OK && takes_over)
+        rc = take_over_begin(settings, count, &server->take_over, why, why_size);
+    if (server->take_over != NULL)
+        server_go_on(server, take_over_offer(server->take_over));
     server->connection_keys = (struct connection_keys){ .secret = server->hash_key };
     server_name_node(server, settings);
     revocations_init(&server->revocations, &server->hash_key);
@@ -247,9 +290,9 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     counter_set(&server->snapshot_at, (uint64_t)clock_wall());
 
     if (rc == RC_OK)
-        rc = stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);
-    if (rc == RC_OK)
         rc = server_trust(server, settings, why, why_size);
+    if (rc == RC_OK)
+        rc = server_open_stores(server, settings, why, why_size);
     if (rc == RC_OK)
         server->wall_seen = stores_wall_seen(&server->stores, settings);
     if (rc == RC_OK)
@@ -265,12 +308,16 @@ enum rc server_open(struct server *server, const struct settings *settings, char
         uplink_host_open(&server->writer.uplink, server);
     if (rc == RC_OK)
         rc = server_open_workers(server, count, why, why_size);
+    if (rc == RC_OK)
+        rc = server_commit(server, why, why_size);
     if (rc != RC_OK)
         return rc;
     confine_listening();
     rc = server_start_threads(server);
     if (rc != RC_OK)
         snprintf(why, why_size, "can't start threads");
+    take_over_free(server->take_over, NULL);
+    server->take_over = NULL;
     return rc;
 }
 
@@ -352,4 +399,14 @@ void server_close(struct server *server)
     stores_close_inline(&server->stores);
     snapshot_unref(server->snapshot);
     tls_tickets_free(server->tls_tickets);
+    gate_fini(&server->gate);
+}
+
+void server_await_leaving(struct server *server, const sigset_t *signals)
+{
+    const struct timespec slice = { .tv_nsec = 10 * 1000 * 1000 };
+    const msec            by    = clock_now() + server_settings(server)->stop_timeout_s * 1000;
+
+    while (server_connection_count(server) > 0 && clock_now() < by && sigtimedwait(signals, NULL, &slice) < 0)
+        continue;
 }

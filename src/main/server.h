@@ -9,8 +9,11 @@
 #ifndef MAIN_SERVER_H
 #define MAIN_SERVER_H
 
+#include <signal.h>
+
 #include "main/addresses.h"
 #include "main/cluster_host.h"
+#include "main/hand_over_gate.h"
 #include "main/ticket_secret.h"
 #include "main/worker.h"
 #include "main/writer_thread.h"
@@ -36,6 +39,8 @@ struct server {
     unsigned              worker_count;
     struct counter        is_stopping;
     struct counter        shed_order;            /* the number of the last order, times two; 1 more: it is for all */
+    struct hand_over_gate gate;                  /* another process takes this one's place */
+    struct take_over     *take_over;             /* this process takes the place of another one; NULL: it does not */
     struct counter        drain_ms;              /* its clients are let go within so many ms; 0: they stay */
     uint64_t              incarnation;           /* of this start: random */
     struct connection_keys connection_keys;
@@ -48,14 +53,16 @@ struct server {
     /* those of `http`, `https`, `tcp` and `tcps`, in this order and as in the settings, with the ports that the system gave */
     struct listen_address listens[ALL_LISTENS];
     size_t                listen_count;
+    const int            *offered[ALL_LISTENS];  /* sockets of the process whose place this one takes; see is_asked */
+    bool                  is_asked[ALL_LISTENS];
     unsigned              ports[ALL_LISTENS];
     struct counter        reloads_done, reloads_failed;
     struct counter        snapshot_at;           /* when the configuration in force was read; wall clock */
 };
 
-/* Opens stores and sockets and starts all threads. Not RC_OK: `why` is a sentence for the operator; server_stop() and
+/* Opens stores and sockets and starts all threads; takes_over: those of the server that runs (take_over.h). Not RC_OK: `why` is a sentence for the operator; server_stop() and
  * server_close() are due all the same. The settings are copied. */
-enum rc server_open(struct server *server, const struct settings *settings, char *why, size_t why_size) RC_MUST_USE;
+enum rc server_open(struct server *server, const struct settings *settings, bool takes_over, char *why, size_t why_size) RC_MUST_USE;
 
 /* The settings in force; main's thread. */
 const struct settings *server_settings(const struct server *server);
@@ -77,6 +84,10 @@ void server_count_failed_reload(struct server *server);
 /* Tells clients to come back, finishes writes, ends the threads; within stop_timeout_s and a little. */
 void server_stop(struct server *server);
 void server_close(struct server *server);
+
+/* Another process serves by now (hand_over.h): waits until the clients that it did not get have left, for stop_timeout_s at most, or
+ * a signal comes. The process ends behind it, without server_stop(): what its threads hold is the other one's. */
+void server_await_leaving(struct server *server, const sigset_t *signals);
 
 /* Prometheus text; metrics.c. */
 void server_put_metrics(struct server *server, const struct writer_stats *stats, struct buf *out);
@@ -102,6 +113,9 @@ bool server_is_deserted(const struct server *server);
 
 /* Has every worker left? */
 bool server_has_left(const struct server *server);
+
+/* While opening in the place of another process: its sockets that listen at listens[at], one a loop; NULL: there are none. */
+const int *server_offered_sockets(struct server *server, size_t at);
 
 /* While opening: the port that the first worker's socket of listens[at] has got. With port 0 the system chose it, and
  * the other workers must share it. */

@@ -152,6 +152,11 @@ static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
             .accepted           = accepted_by_kind[listen->is_tls][listen->is_native],
             .ctx                = worker,
         };
+        const int *offered = worker->server->take_over == NULL ? NULL : server_offered_sockets(worker->server, i);
+        if (offered != NULL) {
+            options.has_socket = true;
+            options.socket     = offered[worker->index];
+        }
         enum rc rc = listener_new(&worker->loop, &options, &worker->listeners[i]);
         if (rc != RC_OK) {
             snprintf(why, why_size, "can't listen on %s (%s): %s", listen->text, listen_scheme(listen),

@@ -4,6 +4,7 @@
  *   worker.c        open, accept, start, close
  *   worker_turn.c   what happens in a turn: mail, deliveries, the rest after a long turn, leaving
  *   worker_node.c   what the API tells of this node; its drain
+ *   worker_hand_over.c   how it stands still while another process takes the server's place, and goes on in that one
  *   worker_ports.c  what shard, sessions and API ask of the server
  *   routes.c        which handler serves a request
  *
@@ -62,6 +63,7 @@ struct worker {
     struct registry       nodes;       /* of the cluster, as nodes_news.h told them last */
     bool                  has_nodes;   /* false: the node is in no cluster */
     struct admission      allocation;  /* when clients come that were sent to nodes of the cluster: this loop's part */
+    struct moving        *moving;      /* what moves to another process (worker_hand_over.c); NULL: none is there */
     struct counter        has_left;    /* 1: serves nobody any more, and has all its commands back */
     struct snapshot      *snapshot;    /* the configuration that this loop goes by; owns a reference */
     struct counter        adopted;     /* number of that snapshot */

@@ -1,6 +1,7 @@
 /* worker_ports.c - what shard, sessions and API ask of the server. */
 #include <stdio.h>
 
+#include "auth/vouch.h"
 #include "main/server.h"
 #include "main/forwarder_metrics.h"
 #include "main/worker_priv.h"
@@ -141,8 +142,23 @@ static size_t worker_hook_fields(void *ctx, const struct request_head *head,
     return callers_fields(&worker->snapshot->settings, head, ret);
 }
 
+static void worker_tell_identity(void *ctx, const struct identity *identity, struct buf *scratch, struct handover_identity *ret)
+{
+    const struct worker *worker = ctx;
+
+    identity_tell(&worker->callers.keys, &worker->callers.all, identity, scratch, ret);
+}
+
+static struct identity *worker_hear_identity(void *ctx, const struct handover_identity *told)
+{
+    struct worker *worker = ctx;
+
+    return identity_hear(&worker->callers.keys, &worker->callers.all, told);
+}
+
 const struct session_port worker_session_port = {
     .new_key = worker_new_key, .hook_fields = worker_hook_fields, .elsewhere = worker_elsewhere,
+    .tell_identity = worker_tell_identity, .hear_identity = worker_hear_identity,
 };
 
 static void worker_put_forwarders(void *ctx, struct buf *out)

@@ -8,6 +8,10 @@
 extern const struct loop_hooks worker_hooks;
 void worker_arm_tick(struct worker *worker);
 
+/* worker_hand_over.c: at the beginning of a turn's end, and at its end. */
+void worker_hold_if_asked(struct worker *worker);
+void worker_stand_still_if_asked(struct worker *worker);
+
 /* worker_ports.c; ctx is the worker. */
 extern const struct shard_port   worker_shard_port;
 extern const struct session_port worker_session_port;

@@ -188,6 +188,7 @@ static void worker_on_turn_end(void *ctx)
     if (counter_get(&worker->server->is_stopping) && worker->leave_by == 0)
         worker_begin_to_leave(worker);
     worker_drain_if_asked(worker);
+    worker_hold_if_asked(worker);
     worker_look_at_memory(worker);
     worker_shed_if_ordered(worker);
     /* What the turn has read goes to the writer before the long work of sending begins. */
@@ -197,6 +198,7 @@ static void worker_on_turn_end(void *ctx)
     tls_accept_turn_end(&worker->tls);
     if (worker->leave_by != 0)
         worker_leave_if_done(worker);
+    worker_stand_still_if_asked(worker);
 }
 
 static void worker_on_closing(void *ctx, int fd)

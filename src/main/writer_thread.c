@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "main/cluster_host.h"
 #include "main/command_mail.h"
+#include "main/hand_over_gate.h"
 #include "main/limits.h"
 
 static void writer_send(void *ctx, unsigned loop, struct command *command)
@@ -61,6 +62,28 @@ static void writer_on_mail(void *ctx, struct mail *mail)
     writer_take(&thread->writer, command_of(mail), thread->loop.wall);
 }
 
+/* Has everything that the writer has begun come to its end? */
+static bool writer_thread_is_idle(const struct writer_thread *thread)
+{
+    return writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) && offline_tasks_are_idle(&thread->offline) &&
+           occupancies_are_idle(&thread->occupancies) && event_outbox_is_idle(&thread->events);
+}
+
+/* Another process takes the server's place, and all loops stand still. Looks again each turn, until what is under way has come
+ * to its end, or it is time. */
+static void writer_stand_still_if_asked(struct writer_thread *thread)
+{
+    struct hand_over_gate *gate = thread->gate;
+
+    thread->loop.wake_at = 0;
+    if (gate_phase(gate) != GATE_PARK || !gate_loops_are_parked(gate, thread->writer.loop_count))
+        return;
+    if (writer_thread_is_idle(thread) || clock_now() >= gate->settle_by)
+        gate_park_writer(gate);
+    else
+        thread->loop.wake_at = gate->settle_by;
+}
+
 static void writer_on_turn_end(void *ctx)
 {
     struct writer_thread *thread = ctx;
@@ -77,9 +100,10 @@ static void writer_on_turn_end(void *ctx)
     backend_host_turn_end(&thread->backends);
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
         mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
-    if (thread->is_last_mail && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) &&
-        offline_tasks_are_idle(&thread->offline) && occupancies_are_idle(&thread->occupancies) && event_outbox_is_idle(&thread->events) && backend_host_is_idle(&thread->backends) && cluster_host_leave(thread->cluster))
+    if (thread->is_last_mail && writer_thread_is_idle(thread) && backend_host_is_idle(&thread->backends) &&
+        cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
+    writer_stand_still_if_asked(thread);
 }
 
 static void be_lean_if_wanted(struct writer_thread *thread)

@@ -27,6 +27,7 @@
 #include "reactor/loop.h"
 
 struct cluster_host;
+struct hand_over_gate;
 
 struct writer_thread {
     struct writer   writer;
@@ -40,6 +41,7 @@ struct writer_thread {
     struct backend_host backends;
     struct uplink_host uplink;
     struct cluster_host *cluster;          /* borrowed; set before it starts */
+    struct hand_over_gate *gate;           /* … */
     struct loop     loop;
     struct timer    tick;
     struct mailbox *mailboxes[LOOPS_MAX];  /* of the workers' loops; borrowed */

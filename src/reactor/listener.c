@@ -79,7 +79,7 @@ static void listener_rested(struct timer *timer, msec now)
 
     if (free_fd >= 0)
         close(free_fd);
-    if (is_early || loop_watch(listener->loop, listener->fd, EPOLLIN, &listener->source) != RC_OK)
+    if (is_early || listener->loop->is_held || loop_watch(listener->loop, listener->fd, EPOLLIN, &listener->source) != RC_OK)
         wheel_arm(&listener->loop->wheel, &listener->rest, now + REST_MS);
 }
 
@@ -125,6 +125,16 @@ refused:;
     return rc;
 }
 
+/* What it was opened with stays; what is set later may be set anew. */
+static enum rc listener_adopt(int *ret_fd, const struct listener_options *options)
+{
+    listener_tune(options->socket, options);
+    if (listen(options->socket, options->backlog) != 0)
+        return RC_BAD;
+    *ret_fd = options->socket;
+    return RC_OK;
+}
+
 enum rc listener_new(struct loop *loop, const struct listener_options *options, struct listener **ret)
 {
     enum rc          rc       = RC_NOMEM;
@@ -136,7 +146,7 @@ enum rc listener_new(struct loop *loop, const struct listener_options *options, 
     listener->options      = *options;
     listener->source.kind = &listener_kind;
     listener->rest.fire    = listener_rested;
-    rc                     = listener_open(&listener->fd, options);
+    rc                     = options->has_socket ? listener_adopt(&listener->fd, options) : listener_open(&listener->fd, options);
     if (rc != RC_OK)
         goto out;
     rc = loop_watch(loop, listener->fd, EPOLLIN, &listener->source);
@@ -145,6 +155,8 @@ enum rc listener_new(struct loop *loop, const struct listener_options *options, 
     *ret     = listener;
     listener = NULL;
 out:
+    if (listener != NULL && options->has_socket)
+        listener->fd = -1;  /* the caller's still */
     listener_free(listener);
     return rc;
 }
@@ -178,4 +190,21 @@ struct ip_address ip_of_socket(const struct sockaddr_storage *address)
     case AF_INET6: return ip_of_v6(&((const struct sockaddr_in6 *)address)->sin6_addr);
     default: return IP_UNKNOWN;
     }
+}
+
+void listener_hold(struct listener *listener)
+{
+    if (!timer_is_armed(&listener->rest))
+        loop_unwatch(listener->loop, listener->fd);
+}
+
+void listener_release(struct listener *listener)
+{
+    if (!timer_is_armed(&listener->rest))
+        listener_rested(&listener->rest, listener->loop->now);
+}
+
+int listener_socket(const struct listener *listener)
+{
+    return listener->fd;
 }

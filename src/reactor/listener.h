@@ -22,6 +22,8 @@ struct listener_options {
     int         backlog;
     int         descriptors_max;     /* while so many are open in this process, nobody is accepted: the others are for files.
                                       * A connection for each listener may still come beyond it. 0: any number */
+    bool        has_socket;  /* `socket` listens there already: another process has opened it and handed it over */
+    int         socket;      /* taken on RC_OK */
     /* the first of this address in this process: fails if another process listens there */
     bool        is_first;
     /* Takes the descriptor: connected, non-blocking. `peer` is the address of its other end; IP_UNKNOWN: it has none. */
@@ -33,6 +35,13 @@ struct listener_options {
  * may not bind it; RC_BAD: this machine has no such address. */
 enum rc listener_new(struct loop *loop, const struct listener_options *options, struct listener **ret) RC_MUST_USE;
 void    listener_free(struct listener *listener);  /* NULL is fine */
+
+/* Between the two nobody is accepted: clients wait in the kernel's queue. */
+void listener_hold(struct listener *listener);
+void listener_release(struct listener *listener);
+
+/* The listening socket, which stays the listener's. */
+int listener_socket(const struct listener *listener);
 
 /* The port it really got, for addresses with port 0. */
 unsigned listener_port(const struct listener *listener);

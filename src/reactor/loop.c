@@ -31,6 +31,18 @@ void loop_turn_begin(struct loop *loop, msec now, msec wall)
         loop->hooks->turn_begin(loop->ctx);
 }
 
+void loop_hold(struct loop *loop)
+{
+    must(loop_is_here(loop));
+    loop->is_held = true;
+}
+
+void loop_release(struct loop *loop)
+{
+    must(loop_is_here(loop));
+    loop->is_held = false;  /* those that were not read meanwhile are in loop->again: the next turn does not wait */
+}
+
 static void loop_read_mail(struct loop *loop)
 {
     struct mail *mail = mailbox_take(&loop->mailbox);

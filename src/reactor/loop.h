@@ -51,6 +51,7 @@ struct loop {
     bool                     is_stopping;
     bool                     is_busy;  /* there is work for the next turn: do not wait for events */
     bool                     was_late; /* the last turn came after a pause of the process, and fired no timer */
+    bool                     is_held;  /* by loop_hold() */
 
     /* Of loop_epoll.c: */
     int                      epoll;
@@ -68,6 +69,11 @@ void    loop_fini(struct loop *loop);
 /* Turns until loop_stop(). */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);  /* from within */
+
+/* Nothing is read any more, until loop_release(): what comes waits in the sockets, and nobody is told of it. Writes, mail
+ * and timers go on. */
+void loop_hold(struct loop *loop);
+void loop_release(struct loop *loop);
 
 /* May this thread touch what belongs to the loop? While the loop runs, only its own may. */
 static inline bool loop_is_here(const struct loop *loop)

@@ -103,7 +103,7 @@ void loop_unwatch(struct loop *loop, int fd)
 /* *ret_until: when the loop should have woken at the latest. */
 static int loop_wait(struct loop *loop, struct epoll_event *events, msec *ret_until)
 {
-    int sleep_ms = loop->again == NULL && !loop->is_busy ? wheel_sleep_ms(&loop->wheel, clock_now()) : 0;
+    int sleep_ms = (loop->again == NULL || loop->is_held) && !loop->is_busy ? wheel_sleep_ms(&loop->wheel, clock_now()) : 0;
 
     if (loop->wake_at != 0 && sleep_ms != 0) {
         msec left = loop->wake_at - clock_now();

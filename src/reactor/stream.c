@@ -57,8 +57,12 @@ void stream_tell(struct stream *stream, unsigned news)
     must(stream->events != NULL || stream->is_closed);
     if ((news & STREAM_IS_ENDED) != 0)
         stream->is_ended = true;
-    if (!stream->is_closed && (news & (STREAM_IS_READABLE | STREAM_IS_ENDED)) != 0)
-        stream->events->on_readable(stream, stream->owner);
+    if (!stream->is_closed && (news & (STREAM_IS_READABLE | STREAM_IS_ENDED)) != 0) {
+        if (stream_loop(stream)->is_held)
+            stream_more(stream);
+        else
+            stream->events->on_readable(stream, stream->owner);
+    }
     if (!stream->is_closed && (news & STREAM_IS_WRITABLE) != 0 && stream->is_full) {
         stream->is_full = false;
         stream->events->on_writable(stream, stream->owner);
@@ -184,6 +188,19 @@ bool stream_put_peer(const struct stream *stream, struct buf *text)
     return true;
 }
 
+bool stream_is_named(const struct stream *stream)
+{
+    return stream->named_peer != 0;
+}
+
+void stream_name_peer_by(struct stream *stream, struct span text)
+{
+    struct ip_address address;
+
+    if (ip_read(text, &address))
+        stream_name_peer(stream, &address);
+}
+
 void stream_name_peer(struct stream *stream, const struct ip_address *address)
 {
     must(loop_is_here(stream_loop(stream)) && !stream->is_closed && ip_is_known(address));
@@ -222,6 +239,8 @@ void loop_read_again(struct loop *loop)
 {
     struct stream *stream = loop->again;
 
+    if (loop->is_held)
+        return;
     loop->again = NULL;
     while (stream != NULL) {
         struct stream *next = stream->next;

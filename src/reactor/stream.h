@@ -132,6 +132,9 @@ bool stream_peer(const struct stream *stream, struct ip_address *ret);
 bool stream_put_peer(const struct stream *stream, struct buf *text);
 /* A proxy in front says whose link this is; from now on stream_peer() says the same. `address` is known. */
 void stream_name_peer(struct stream *stream, const struct ip_address *address);
+/* Has a proxy said so? And the same by a text, of which nothing comes if it is no address. */
+bool stream_is_named(const struct stream *stream);
+void stream_name_peer_by(struct stream *stream, struct span text);
 
 /* Whom the peer's certificate names. False: it has shown none, and *ret is unchanged. */
 bool stream_get_person(const struct stream *stream, struct stream_person *ret);

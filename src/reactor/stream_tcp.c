@@ -120,6 +120,11 @@ void stream_tcp_maker_init(struct stream_maker *maker, struct loop *loop)
     maker->source.ready = stream_tcp_ready;
 }
 
+int stream_tcp_socket(const struct stream *stream)
+{
+    return stream->source.kind == &stream_loop(stream)->tcp.source && !stream->is_closed ? stream->number : -1;
+}
+
 enum rc stream_tcp_new(struct loop *loop, int fd, struct stream **ret)
 {
     struct stream *stream = stream_make(&loop->tcp, fd);

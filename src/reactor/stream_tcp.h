@@ -15,6 +15,9 @@ bool   stream_tcp_is_dead(const struct stream *stream, msec silence_ms);
 size_t stream_tcp_unacked_bytes(const struct stream *stream);
 bool   stream_tcp_peer(const struct stream *stream, struct ip_address *ret);
 
+/* The socket, which stays the stream's; -1: it is not a stream of this maker, or is closed. */
+int stream_tcp_socket(const struct stream *stream);
+
 /* The loop's. */
 void stream_tcp_maker_init(struct stream_maker *maker, struct loop *loop);
 

@@ -141,6 +141,7 @@ void client_send_away(struct client *client, enum client_close why, const char *
 /* The same, at that time and with that close code. */
 void client_put_off(struct client *client, const struct put_off *put_off);
 /* link_kind's. */
+bool client_is_busy(const struct link *link);
 void client_end(struct link *link, enum link_end why);
 bool client_expiring(struct link *link, msec in);
 void client_presence(struct link *link, const struct presence_note *note);

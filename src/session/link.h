@@ -19,6 +19,7 @@
 
 struct device_link;
 struct link;
+struct link_parcel;
 struct presence_note;
 
 /* What goes out before anything new is drawn. */
@@ -47,6 +48,10 @@ struct link_kind {
     void (*end)(struct link *link, enum link_end why);
     /* Tell the client that its token ends in so long. False: not now, ask again soon. NULL: there is no way to say it. */
     bool (*expiring)(struct link *link, msec in);
+    /* For another process (hand_over.h): fills in what is the transport's own. False: not now. NULL: such links don't move. */
+    bool (*hand_over)(const struct link *link, struct link_parcel *ret);
+    /* Is something under way that would have to be answered first? NULL: never. */
+    bool (*is_busy)(const struct link *link);
     /* Tell the client which device came to a channel, or left it. NULL: likewise. */
     void (*presence)(struct link *link, const struct presence_note *note);
 };
@@ -81,6 +86,7 @@ struct link {
     bool                    is_user_noted : 1;  /* … and said who it is */
     bool                    has_row       : 1;  /* a row says so, which tells its end if this node can't */
     bool                    is_counted    : 1;  /* usage_count_link(), for the holder */
+    bool                    has_moved     : 1;  /* another process has it, or is about to */
     bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "codec/bin/bin.h"
 #include "codec/ws/ws.h"
+#include "session/hand_over.h"
 #include "session/serve.h"
 #include "session/session.h"
 
@@ -175,6 +176,12 @@ static const struct stream_events native_session_events = {
     .on_writable = native_on_writable,
 };
 
+static bool native_session_hand_over(const struct link *link, struct link_parcel *ret)
+{
+    ret->link.transport = HANDOVER_NATIVE;
+    return client_hand_over(container_of(link, const struct client, link), ret);
+}
+
 static const struct client_kind native_kind = {
     .link = {
         .encode = client_encode,
@@ -186,6 +193,8 @@ static const struct client_kind native_kind = {
         .end    = client_end,
         .presence = client_presence,
         .expiring = client_expiring,
+        .hand_over = native_session_hand_over,
+        .is_busy = client_is_busy,
     },
     .dialect       = &bin_dialect,
     .transport     = TRANSPORT_NATIVE,
@@ -208,6 +217,25 @@ static struct native_session *native_session_open(struct session_worker *worker,
     session->client.timer.fire  = native_on_timer;
     stream_start(stream, &native_session_events, session);
     return session;
+}
+
+struct link *native_session_take_over(struct session_worker *worker, struct stream *stream, const struct handover_link *told,
+                                      struct identity *holder)
+{
+    struct native_session *session = pool_take(&worker->native_sessions);
+    struct link           *link    = &session->client.link;
+
+    client_init(&session->client, worker, &native_kind, holder, told->key);
+    session->client.timer.fire = native_on_timer;
+    link->stream               = stream;
+    link->is_answered          = (told->flags & HANDOVER_IS_ANSWERED) != 0;
+    stream_start(stream, &native_session_events, session);
+    client_take_over(&session->client, told);
+    if (link->is_answered)
+        client_await_beat(&session->client);
+    else
+        native_await_connect(session);
+    return link;
 }
 
 void session_accept_native(struct session_worker *worker, struct stream *stream)

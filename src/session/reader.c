@@ -148,6 +148,26 @@ bool reader_note_placed(struct reader *reader, struct reader_sub *sub)
     return true;
 }
 
+void reader_note_told_before(struct reader *reader, struct reader_sub *sub)
+{
+    if (sub->sub.is_told)
+        return;
+    sub->sub.is_told = true;
+    reader->unplaced_count--;
+}
+
+void reader_reverse(struct reader *reader)
+{
+    struct reader_sub *rest = reader->subs, *next;
+
+    reader->subs = NULL;
+    for (; rest != NULL; rest = next) {
+        next         = rest->next;
+        rest->next   = reader->subs;
+        reader->subs = rest;
+    }
+}
+
 bool reader_is_behind(const struct reader *reader)
 {
     for (const struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)

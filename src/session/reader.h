@@ -60,6 +60,11 @@ struct reader_sub *reader_follow(struct reader *reader, struct reader_shared *sh
 struct reader_sub *reader_find(const struct reader *reader, struct span channel);
 void reader_unfollow(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec now);
 
+/* The subscription goes on where the one of another process was: it has answered there, and its client was told so. */
+void reader_note_told_before(struct reader *reader, struct reader_sub *sub);
+/* The first subscription becomes the last. */
+void reader_reverse(struct reader *reader);
+
 /* hub_port.ready was called for this subscription: marks it to be looked at. Returns its reader. A reader without a
  * link keeps no page. */
 struct reader *reader_ready(struct subscription *subscription);

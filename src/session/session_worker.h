@@ -21,6 +21,8 @@
 #include "session/session_counters.h"
 #include "session/session_limits.h"
 
+struct handover_identity;  /* codec/handover/handover.h */
+
 /* What sessions ask of the server. */
 struct session_port {
     /* A number that was never given before and can't be guessed: the key of a connection on this loop, or a random
@@ -32,6 +34,9 @@ struct session_port {
     /* Where clients go when this node leaves: addresses of other nodes, with commas. Nothing: nobody knows, or there are none. NULL:
      * likewise. */
     void     (*elsewhere)(void *ctx, struct buf *where);
+    /* What another process has to know of an identity, and the identity that it is here: see auth/vouch.h. */
+    void     (*tell_identity)(void *ctx, const struct identity *identity, struct buf *scratch, struct handover_identity *ret);
+    struct identity *(*hear_identity)(void *ctx, const struct handover_identity *told);
 };
 
 struct place;

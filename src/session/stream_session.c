@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "reactor/log.h"
 #include "session/device_link.h"
+#include "session/hand_over.h"
 #include "session/session.h"
 #include "session/stream_format.h"
 #include "session/serve.h"
@@ -226,6 +227,27 @@ static const struct stream_events stream_session_events = {
     .on_writable = stream_session_on_writable,
 };
 
+static const struct stream_format *const told_formats[HANDOVER_TRANSPORTS] = {
+    [HANDOVER_SSE] = &sse_format, [HANDOVER_SSE_RAW] = &sse_raw_format, [HANDOVER_NDJSON] = &ndjson_format,
+    [HANDOVER_MULTIPART] = &multipart_format,
+};
+
+static bool stream_session_hand_over(const struct link *link, struct link_parcel *ret)
+{
+    const struct stream_session *session = container_of(link, const struct stream_session, link);
+    uint8_t                      format  = HANDOVER_SSE;
+
+    while (told_formats[format] != session->format)
+        format++;
+    ret->link.transport = format;
+    ret->link.timer_at  = (uint64_t)session->timer.at;
+    ret->link.token_set = session->set;
+    ret->link.boundary  = span_str(session->boundary);
+    ret->link.flags |= session->is_greeted ? HANDOVER_IS_GREETED : 0;
+    ret->link.flags |= link->encoding == ENCODING_PRIVATE ? 0 : HANDOVER_IS_SHARED;
+    return true;
+}
+
 static const struct link_kind stream_session_kind = {
     .encode = stream_session_encode,
     .placed = stream_session_placed,
@@ -234,6 +256,7 @@ static const struct link_kind stream_session_kind = {
     .leave  = stream_session_leave,
     .end    = stream_session_end,
     .expiring = stream_session_expiring,
+    .hand_over = stream_session_hand_over,
     .presence = stream_session_presence,
 };
 
@@ -302,4 +325,28 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
     wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat.asked_ms);
     if (worker->is_stopping)
         stream_session_leave(&session->link);
+}
+
+struct link *stream_session_take_over(struct session_worker *worker, struct stream *stream, const struct handover_link *told,
+                                      struct identity *holder)
+{
+    const struct http_caller caller    = { .identity = holder, .connection = told->key };
+    const msec               latest    = worker->loop->now + worker->limits.heartbeat.asked_ms;
+    const bool               is_shared = (told->flags & HANDOVER_IS_SHARED) != 0;
+
+    if (holder == NULL || told->boundary.len > BOUNDARY_BYTES) {
+        stream_close(stream);
+        return NULL;
+    }
+    struct stream_session *session = stream_session_new(worker, &caller, told_formats[told->transport], is_shared ? 1 : 0);
+    memset(session->boundary, 0, sizeof session->boundary);
+    if (told->boundary.len > 0)
+        memcpy(session->boundary, told->boundary.at, told->boundary.len);
+    session->set         = told->token_set;
+    session->is_greeted  = (told->flags & HANDOVER_IS_GREETED) != 0;
+    session->link.stream = stream;
+    stream_start(stream, &stream_session_events, session);
+    wheel_arm(&worker->loop->wheel, &session->timer,
+              told->timer_at < (uint64_t)latest ? (msec)told->timer_at : latest);
+    return &session->link;
 }

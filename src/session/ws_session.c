@@ -3,6 +3,7 @@
 #include "codec/bin/bin.h"
 #include "http/ws_upgrade.h"
 #include "reactor/log.h"
+#include "session/hand_over.h"
 #include "session/member_subscribe.h"
 #include "session/session.h"
 #include "session/serve.h"
@@ -172,11 +173,23 @@ static const struct stream_events ws_session_events = {
     .on_writable = ws_on_writable,
 };
 
+static bool ws_session_hand_over(const struct link *link, struct link_parcel *ret)
+{
+    const struct ws_session *session = container_of(container_of(link, const struct client, link), const struct ws_session, client);
+
+    ret->link.transport = encoding_plain(link->encoding) == ENCODING_WS_BIN ? HANDOVER_WS_BIN : HANDOVER_WS_JSON;
+    ret->link.window    = (uint8_t)encoding_window(link->encoding);
+    buf_clear(&ret->state);
+    ws_put_state(&session->ws, &ret->state);
+    ret->link.ws = buf_span(&ret->state);
+    return client_hand_over(&session->client, ret);
+}
+
 #define WS_KIND(its_dialect, its_put_frame)                                                                            \
     {                                                                                                                  \
         .link = { .encode = client_encode, .placed = client_placed, .left = client_left, .draw = ws_session_draw,      \
                   .lost = ws_session_lost, .leave = ws_session_leave, .end = client_end, .presence = client_presence,                               \
-                  .expiring = client_expiring },                                                                       \
+                  .expiring = client_expiring, .hand_over = ws_session_hand_over, .is_busy = client_is_busy },                                                                       \
         .dialect = its_dialect, .transport = TRANSPORT_WS, .put_frame = its_put_frame, .close = ws_close_client,       \
         .close_by_code = ws_close_by_code, .ask = ws_ask, .answered = ws_answered, .go_on = ws_go_on,                  \
     }
@@ -256,6 +269,30 @@ static void ws_session_open(struct session_worker *worker, struct http_exchange 
     session->client.link.encoding = (uint8_t)encoding_with((enum encoding)session->client.link.encoding, shake->window);
     session->client.timer.fire = ws_on_timer;
     ws_session_start(session, exchange, shake, head, requests);
+}
+
+struct link *ws_session_take_over(struct session_worker *worker, struct stream *stream, const struct handover_link *told,
+                                  struct identity *holder)
+{
+    struct ws_session *session = pool_take(&worker->ws_sessions);
+    struct link       *link    = &session->client.link;
+
+    client_init(&session->client, worker, &ws_kinds[told->transport == HANDOVER_WS_BIN], holder, told->key);
+    ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
+    ws_skip_long(&session->ws);
+    if (told->window != WS_WINDOW_NONE)
+        ws_allow_deflate(&session->ws);
+    link->encoding             = (uint8_t)encoding_with((enum encoding)link->encoding, (enum ws_window)told->window);
+    session->client.timer.fire = ws_on_timer;
+    link->stream               = stream;
+    stream_start(stream, &ws_session_events, session);
+    if (!ws_get_state(&session->ws, told->ws) || told->rest.len > CLIENT_REST_BYTES_MAX) {
+        ws_session_free(session);
+        return NULL;
+    }
+    client_take_over(&session->client, told);
+    client_await_beat(&session->client);
+    return link;
 }
 
 void session_serve_ws(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)

@@ -82,6 +82,8 @@ static const char help_head[] =
     "  --copy            copy the data directory `data` into the new PostgreSQL databases that `store` names, and exit; goes on\n"
     "                    if it was ended before\n"
     "  --repair          repair a damaged data directory as far as possible, say what it cost, and exit\n"
+    "  --take-over       take the place of the server that runs on the same data: its sockets and its clients; it ends, or goes\n"
+    "                    on if this one can't start\n"
     "  --print-config    print a configuration file with every setting, its default and its meaning\n"
     "  --print-docs      print docs/configuration.md\n"
     "  --help, --version\n"

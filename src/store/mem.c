@@ -534,3 +534,76 @@ struct store *mem_store_new(const struct mem_store_options *options)
     mem->store.ledger = &mem->ledger.ledger;
     return &mem->store;
 }
+
+/* --- another process takes this one's place ----------------------------------------------------------------------- */
+
+static void list_visit(const struct list *list, const struct mem_visitor *visitor, void *ctx)
+{
+    for (const struct list *link = list->next; link != list; link = link->next) {
+        const struct mem_channel *channel = container_of(link, const struct mem_channel, link);
+        visitor->channel(ctx, channel->name, channel->epoch, channel_first(channel) - 1);
+        for (uint64_t seq = channel_first(channel); seq <= channel->head; seq++)
+            visitor->message(ctx, channel_get(channel, seq));
+    }
+}
+
+bool mem_store_is(const struct store *store)
+{
+    return store->ops == &mem_ops;
+}
+
+void mem_store_visit(struct store *store, const struct mem_visitor *visitor, void *ctx)
+{
+    list_visit(&mem_of(store)->idle, visitor, ctx);
+    list_visit(&mem_of(store)->non_empty, visitor, ctx);
+}
+
+void mem_store_next(const struct store *store, uint64_t *ret_epoch, uint64_t *ret_id)
+{
+    const struct mem *mem = container_of(store, const struct mem, store);
+
+    *ret_epoch = mem->epoch;
+    *ret_id    = 1;
+    for (int kind = 0; kind < ID_KIND_COUNT; kind++)
+        if (mem->id_next[kind] > *ret_id)
+            *ret_id = mem->id_next[kind];
+}
+
+void mem_store_begin_at(struct store *store, uint64_t epoch, uint64_t id)
+{
+    struct mem *mem = mem_of(store);
+
+    if (epoch != 0)
+        mem->epoch = epoch;
+    for (int kind = 0; kind < ID_KIND_COUNT; kind++)
+        if (mem->id_next[kind] < id)
+            mem->id_next[kind] = id;
+}
+
+bool mem_store_add_channel(struct store *store, struct channel_name *name, uint64_t epoch, uint64_t head)
+{
+    struct mem *mem = mem_of(store);
+
+    if (epoch == 0 || head == UINT64_MAX || mem_channel_find(mem, name) != NULL)
+        return false;
+    struct mem_channel *channel = mem_channel_new(mem, name);
+    channel->epoch              = epoch;
+    channel->head               = head;
+    counters_set(mem);
+    return true;
+}
+
+bool mem_store_add_message(struct store *store, struct message *message)
+{
+    struct mem         *mem     = mem_of(store);
+    struct mem_channel *channel = mem_channel_find(mem, message->channel);
+
+    if (channel == NULL || message->epoch != channel->epoch || message->seq != channel->head + 1)
+        return false;
+    channel->head++;
+    mem_channel_keep(mem, channel, message);
+    channel_relink(mem, channel);
+    rings_bound(mem);
+    counters_set(mem);
+    return true;
+}

@@ -33,4 +33,23 @@ struct mem_store_options {
 /* The store's close frees it. */
 struct store *mem_store_new(const struct mem_store_options *options);
 
+/* Is it one of these? */
+bool mem_store_is(const struct store *store);
+
+/* For another process that takes this one's place: what it holds, channel by channel, those that were used longest ago first, with
+ * their messages in order; and the numbers that it would give next. */
+struct mem_visitor {
+    void (*channel)(void *ctx, const struct channel_name *name, uint64_t epoch, uint64_t before);  /* its messages come behind
+                                                                                                   * that seq */
+    void (*message)(void *ctx, const struct message *message);  /* of that channel */
+};
+void mem_store_visit(struct store *store, const struct mem_visitor *visitor, void *ctx);
+void mem_store_next(const struct store *store, uint64_t *ret_epoch, uint64_t *ret_id);
+/* In that process, before anything else is done with the store: its numbers begin there, unless they begin above already … */
+void mem_store_begin_at(struct store *store, uint64_t epoch, uint64_t id);
+/* … adds a channel whose last seq is `head`, and a numbered message behind
+ * the last one of its channel. False: it does not follow, or there is such a channel. */
+bool mem_store_add_channel(struct store *store, struct channel_name *name, uint64_t epoch, uint64_t head);
+bool mem_store_add_message(struct store *store, struct message *message);
+
 #endif

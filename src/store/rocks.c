@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -24,6 +26,7 @@ enum {
     DEAD_DISK_SHARE        = 8,   /* … and for what retention may leave dead */
     WRITE_BUFFERS          = 6,  /* at most so many buffers of messages and ledger rows are in memory */
     CHANGE_COUNT_MAX       = 65536,
+    LOCK_TRIES             = 2000,  /* 5 ms each */
 };
 
 _Thread_local enum rocks_thread rocks_thread;
@@ -91,6 +94,15 @@ void rocks_health_set(struct rocks *rocks, enum rocks_health health, const char 
         snprintf(commits->failure, sizeof commits->failure, "%s", why);
         commits->is_full = health == ROCKS_FULL;
     }
+    pthread_mutex_unlock(&commits->lock);
+}
+
+static void commits_are_broken(struct commit_queue *commits, const char *why)
+{
+    pthread_mutex_lock(&commits->lock);
+    commits->health = ROCKS_BROKEN;
+    commits->failure_count++;
+    snprintf(commits->failure, sizeof commits->failure, "%.*s", (int)sizeof commits->failure - 1, why);
     pthread_mutex_unlock(&commits->lock);
 }
 
@@ -320,6 +332,66 @@ static void rocks_close(struct store *store)
     rocks_free(rocks);
 }
 
+/* --- another process takes this one's place ----------------------------------------------------------------------- */
+
+/* What is in the write-ahead log has to be read by whoever opens the database, so it is moved into tables before. */
+static void rocks_make_light(struct store *store)
+{
+    struct rocks *rocks = rocks_of(store);
+
+    pthread_rwlock_rdlock(&rocks->db_lock);
+    if (rocks->db.db != NULL && !rocks->db.is_read_only)
+        rocks_db_flush(&rocks->db);
+    pthread_rwlock_unlock(&rocks->db_lock);
+}
+
+/* db_lock stays held for writing until take_back(): whoever wants something of the database waits. */
+static void rocks_let_go(struct store *store)
+{
+    struct rocks *rocks = rocks_of(store);
+
+    pthread_rwlock_rdlock(&rocks->db_lock);
+    if (rocks->db.db != NULL)
+        rocksdb_disable_manual_compaction(rocks->db.db);
+    pthread_rwlock_unlock(&rocks->db_lock);
+    pthread_rwlock_wrlock(&rocks->db_lock);
+    if (rocks->db.db != NULL && rocks->commits.health == ROCKS_HEALTHY)
+        channels_save_all(rocks);
+    rocks_db_close(&rocks->db);
+    flock(rocks->lock_fd, LOCK_UN);
+}
+
+/* The other process may be on its way out. */
+static bool rocks_lock_again(const struct rocks *rocks)
+{
+    const struct timespec pause = { .tv_nsec = 5 * 1000 * 1000 };
+
+    for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        if (flock(rocks->lock_fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+static enum rc rocks_take_back(struct store *store, char *ret_why, size_t why_size)
+{
+    struct rocks *rocks = rocks_of(store);
+    enum rc       rc    = RC_BUSY;
+
+    snprintf(ret_why, why_size, "the data directory %s is in use by another process", rocks->path);
+    if (rocks_lock_again(rocks))
+        rc = rocks_load(rocks, true, ret_why, why_size);
+    channel_table_clear(&rocks->table);
+    if (rc != RC_OK) {
+        counter_set(&rocks->is_unreadable, rocks_load_read_only(rocks) != RC_OK);
+        commits_are_broken(&rocks->commits, ret_why);
+        maintenance_ask_repair(rocks);
+    }
+    pthread_rwlock_unlock(&rocks->db_lock);
+    return rc;
+}
+
 static void rocks_stats(struct store *store, struct store_stats *ret_stats)
 {
     struct rocks *rocks = rocks_of(store);
@@ -360,6 +432,9 @@ static const struct store_ops rocks_ops = {
     .lean   = rocks_lean,
     .stats  = rocks_stats,
     .close  = rocks_close,
+    .make_light = rocks_make_light,
+    .let_go     = rocks_let_go,
+    .take_back  = rocks_take_back,
 };
 
 static char *path_join(const char *path, const char *name)

@@ -188,6 +188,18 @@ static void db_prepare(struct rocks_db *db, const struct rocks_db_options *optio
     rocksdb_writeoptions_set_sync(db->write_synced, 1);
 }
 
+void rocks_db_flush(struct rocks_db *db)
+{
+    rocksdb_flushoptions_t *how    = rocksdb_flushoptions_create();
+    char                   *status = NULL;
+
+    rocksdb_flushoptions_set_wait(how, 1);
+    for (enum family family = 0; status == NULL && family < FAMILY_COUNT; family++)
+        rocksdb_flush_cf(db->db, how, db->families[family], &status);
+    rocksdb_flushoptions_destroy(how);
+    free(status);
+}
+
 void rocks_db_close(struct rocks_db *db)
 {
     for (enum family family = 0; db->db != NULL && family < FAMILY_COUNT; family++)

@@ -63,6 +63,8 @@ const char *rocks_family_name(enum family family);
 /* Opens it for reading alone, of what is on the disk now: writes nothing, and so works while nothing can be written. */
 enum rc rocks_db_open_read_only(struct rocks_db *db, const struct rocks_db_options *options, char *ret_why,
                                 size_t why_size) RC_MUST_USE;
+/* Moves what is in memory into tables, as far as that succeeds. */
+void rocks_db_flush(struct rocks_db *db);
 void rocks_db_close(struct rocks_db *db);  /* does nothing if it isn't open */
 
 /* RocksDB's sequence number of the last write; it rises with each write. */

@@ -237,6 +237,13 @@ struct store_ops {
     uint32_t (*part_of)(struct store *store, const struct channel_name *name);
     /* Completes what is under way, then frees the store. */
     void (*close)(struct store *store);
+    /* For a store that one process at a time may use, while another process takes this one's place; NULL: it need not do
+     * anything for that. The first may be called at any time, from any thread, and makes the next two quick. let_go() waits until what
+     * is being written is written; from then on nothing is served, and what is asked waits. After take_back(), on the same
+     * thread, all goes on. If the data could not be opened then, the store tries again by itself. */
+    void (*make_light)(struct store *store);
+    void (*let_go)(struct store *store);
+    enum rc (*take_back)(struct store *store, char *ret_why, size_t why_size);
 };
 
 /* Set by the maker. */

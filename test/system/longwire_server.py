@@ -212,6 +212,27 @@ class Server:
         self.stop()
         return self.start()
 
+    def start_beside(self, *flags):
+        """Another process with the same command and these flags, which logs into the same file; the caller's."""
+        with open(self.log_path, "ab") as log:
+            return subprocess.Popen([*self.command(), *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                    env={**os.environ, **self.env})
+
+    def take_over(self):
+        """A new process takes this one's place (--take-over); the old one must exit with status 0."""
+        must_run.discard(self)
+        new = self.start_beside("--take-over")
+        old, self.process = self.process, new
+        try:
+            status = old.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            old.kill()
+            old.wait()
+            self.fail("the server whose place was taken did not end")
+        if status != 0:
+            self.fail(f"the server whose place was taken ended with status {status}")
+        self.wait_healthy()
+
     def check_log(self):
         for word in SANITIZER_WORDS:
             if word in self.log():

@@ -365,6 +365,69 @@ enum ws_event ws_feed(struct ws *ws, char *input, size_t len, size_t *ret_used, 
     return event;
 }
 
+/* --- its state --- */
+
+enum { STATE_NUMBERS = 5, STATE_BYTES = 4 * STATE_NUMBERS + 5 };
+
+enum { STATE_IS_FIN = 1, STATE_IS_FIRST = 2, STATE_IS_SKIPPED = 4, STATE_IS_DEFLATED = 8, STATE_BITS = 16 };
+
+void ws_put_state(const struct ws *ws, struct buf *buf)
+{
+    const uint32_t numbers[STATE_NUMBERS] = { ws->message_room, ws->frame_left, ws->mask, ws->fragments_left, ws->utf8.state };
+
+    if (ws->step == STEP_OPCODE && ws->message == 0)
+        return;
+    for (size_t i = 0; i < STATE_NUMBERS; i++)
+        for (int shift = 0; shift < 32; shift += 8)
+            buf_putc(buf, (char)(numbers[i] >> shift));
+    buf_putc(buf, (char)ws->step);
+    buf_putc(buf, (char)ws->to_come);
+    buf_putc(buf, (char)ws->opcode);
+    buf_putc(buf, (char)ws->message);
+    buf_putc(buf, (char)((ws->is_fin ? STATE_IS_FIN : 0) | (ws->is_first ? STATE_IS_FIRST : 0) |
+                         (ws->is_skipped ? STATE_IS_SKIPPED : 0) | (ws->is_deflated ? STATE_IS_DEFLATED : 0)));
+}
+
+static bool ws_is_sound(const struct ws *ws, uint8_t message)
+{
+    bool is_known = ws->opcode <= WS_BINARY || (ws->opcode >= WS_CLOSE && ws->opcode <= WS_PONG);
+    bool is_data  = ws->step == STEP_PAYLOAD && !is_control(ws);
+
+    if (ws->is_deflated && !ws->may_deflate)
+        return false;
+
+    return is_known && ws->step <= STEP_OVER && message <= WS_BINARY && ws->utf8.state >> 16 <= 3 && ws->to_come <= 8 &&
+           (ws->to_come > 0 || ws->step < STEP_LENGTH_16 || ws->step > STEP_MASK) && (!is_data || message != 0) &&
+           (!is_control(ws) || ws->step < STEP_MASK || ws->frame_left <= WS_CONTROL_BYTES_MAX);
+}
+
+bool ws_get_state(struct ws *ws, struct span state)
+{
+    const unsigned char *at = (const unsigned char *)state.at;
+    uint32_t             numbers[STATE_NUMBERS];
+
+    if (state.len == 0)
+        return true;
+    if (state.len != STATE_BYTES || at[STATE_BYTES - 1] >= STATE_BITS)
+        return false;
+    for (size_t i = 0; i < STATE_NUMBERS; i++, at += 4)
+        numbers[i] = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+    ws->message_room   = numbers[0];
+    ws->frame_left     = numbers[1];
+    ws->mask           = numbers[2];
+    ws->fragments_left = numbers[3];
+    ws->utf8.state     = numbers[4];
+    ws->step           = at[0];
+    ws->to_come        = at[1];
+    ws->opcode         = at[2];
+    ws->message        = at[3] & 3;
+    ws->is_fin         = (at[4] & STATE_IS_FIN) != 0;
+    ws->is_first       = (at[4] & STATE_IS_FIRST) != 0;
+    ws->is_skipped     = (at[4] & STATE_IS_SKIPPED) != 0;
+    ws->is_deflated    = (at[4] & STATE_IS_DEFLATED) != 0;
+    return ws_is_sound(ws, at[3]);
+}
+
 /* --- what the server sends --- */
 
 size_t ws_put_head(char head[static WS_HEAD_BYTES_MAX], unsigned opcode, uint64_t len)

@@ -106,6 +106,12 @@ struct ws_piece {
  * shows it. After a close or a fault, further input is consumed and ignored (RFC 6455 1.4, 7.1.7). */
 enum ws_event ws_feed(struct ws *ws, char *input, size_t len, size_t *ret_used, struct ws_piece *ret_piece);
 
+/* How far the client's bytes have been read, for another process that goes on there; nothing between two frames and messages.
+ * Appends. */
+void ws_put_state(const struct ws *ws, struct buf *buf);
+/* After ws_init() and what was allowed. False: these bytes are no such state. */
+bool ws_get_state(struct ws *ws, struct span state);
+
 /* --- what the server sends: never masked (5.1), never fragmented --- */
 
 /* Added to the opcode of a message that ws_deflate() has compressed (RFC 7692 6: RSV1). */

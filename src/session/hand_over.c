@@ -1,0 +1,284 @@
+#include "session/hand_over.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "reactor/stream_tcp.h"
+#include "session/client.h"
+#include "session/device_link.h"
+#include "session/link_expiry.h"
+#include "session/presence_follow.h"
+
+enum { WORDS_BYTES_MOST = 32 * 1024 * 1024 };
+
+/* --- the old process: before ------------------------------------------------------------------------------------- */
+
+void session_worker_settle(struct session_worker *worker)
+{
+    client_marks_send_all(worker);
+    device_links_tell(worker);
+    for (struct list *at = worker->polls.next, *next; at != &worker->polls; at = next) {
+        struct link *link = container_of(at, struct link, in_worker);
+        next              = at->next;
+        link->kind->leave(link);
+    }
+}
+
+static bool link_has_socket(const struct link *link)
+{
+    return link->kind->hand_over != NULL && link->stream != NULL && stream_tcp_socket(link->stream) >= 0 && !link->is_over;
+}
+
+bool session_worker_is_settled(const struct session_worker *worker)
+{
+    for (const struct list *at = worker->links.next; at != &worker->links; at = at->next) {
+        const struct link *link = container_of(at, struct link, in_worker);
+        if (link_has_socket(link) && link->kind->is_busy != NULL && link->kind->is_busy(link))
+            return false;
+    }
+    return true;
+}
+
+/* --- the old process: what is told ------------------------------------------------------------------------------ */
+
+static uint32_t flag_if(bool is_set, enum handover_link_flag flag)
+{
+    return is_set ? (uint32_t)flag : 0;
+}
+
+static uint32_t link_flags(const struct link *link)
+{
+    return flag_if(link->is_chunked, HANDOVER_IS_CHUNKED) | flag_if(link->is_let_in, HANDOVER_IS_LET_IN) |
+           flag_if(link->is_farewell, HANDOVER_IS_FAREWELL) | flag_if(link->is_notify, HANDOVER_IS_NOTIFY) |
+           flag_if(link->is_noted, HANDOVER_IS_NOTED) | flag_if(link->is_user_noted, HANDOVER_IS_USER_NOTED) |
+           flag_if(link->has_row, HANDOVER_HAS_ROW) | flag_if(link->is_answered, HANDOVER_IS_ANSWERED) |
+           flag_if(link->expiry != NULL && link->expiry->is_told, HANDOVER_IS_EXPIRY_TOLD);
+}
+
+static uint32_t sub_flag_if(bool is_set, enum handover_sub_flag flag)
+{
+    return is_set ? (uint32_t)flag : 0;
+}
+
+static uint32_t sub_flags(const struct subscription *sub)
+{
+    return sub_flag_if(sub->is_told, HANDOVER_IS_TOLD) | sub_flag_if(sub->is_unasked, HANDOVER_IS_UNASKED) |
+           sub_flag_if(sub->is_bounded, HANDOVER_IS_BOUNDED) | sub_flag_if(sub->is_watched, HANDOVER_IS_WATCHED) |
+           sub_flag_if(sub->is_notify, HANDOVER_IS_SUB_NOTIFY) | sub_flag_if(sub->is_noted, HANDOVER_IS_SUB_NOTED);
+}
+
+static void put_sub(struct buf *buf, const struct link *link, const struct reader_sub *sub)
+{
+    const struct cut_frame *cut   = link->waiting == NULL ? NULL : &link->waiting->cut;
+    struct start            start = subscription_start_again(&sub->sub);
+
+    /* The rest of a frame that was cut is among the bytes that wait. */
+    if (cut != NULL && cut_frame_is_there(cut) && cut->sub == sub)
+        start = (struct start){ START_AFTER, cut->seq, cut->epoch };
+    handover_put_sub(buf, &(struct handover_sub){
+        .channel = channel_name_span(subscription_name(&sub->sub)), .start = (uint8_t)start.kind, .seq = start.seq,
+        .epoch = start.epoch, .flags = sub_flags(&sub->sub), .quiet = sub->sub.is_notify ? sub->sub.told_alias : 0,
+    });
+}
+
+static void put_words(const struct link *link, struct link_parcel *parcel)
+{
+    const struct link_waiting *waiting = link->waiting;
+
+    buf_clear(&parcel->words);
+    if (waiting != NULL && cut_frame_is_there(&waiting->cut))
+        buf_put(&parcel->words, span_skip(frame_span(waiting->cut.frame, link->is_chunked), waiting->cut.at));
+    if (waiting != NULL)
+        buf_put(&parcel->words, buf_span(&waiting->words));
+    parcel->link.words = buf_span(&parcel->words);
+}
+
+/* A frame that was let go would have to be made again from the log first. */
+static bool link_is_whole(const struct link *link)
+{
+    const struct link_waiting *waiting = link->waiting;
+
+    return waiting == NULL || !cut_frame_is_there(&waiting->cut) || waiting->cut.frame != NULL;
+}
+
+_Static_assert(sizeof ((struct reader *)0)->sub_count == 2 && HANDOVER_SUBS_MAX == UINT16_MAX, "all subscriptions can be told");
+
+/* False: it can't move now. */
+static bool link_tell(const struct link *link, struct link_parcel *parcel)
+{
+    struct session_worker *worker = link->worker;
+
+    if (!link_has_socket(link) || !link_is_whole(link) || (link->kind->is_busy != NULL && link->kind->is_busy(link)) ||
+        link->device != NULL)
+        return false;
+    parcel->link = (struct handover_link){ .key = link->key, .flags = link_flags(link), .sub_count = link->reader->sub_count };
+    put_words(link, parcel);
+    buf_clear(&parcel->peer);
+    if (stream_is_named(link->stream) && stream_put_peer(link->stream, &parcel->peer))
+        parcel->link.peer = buf_span(&parcel->peer);
+    if (buf_is_over(&parcel->words))
+        return false;
+    if (link->holder != NULL) {
+        parcel->link.flags |= HANDOVER_HAS_HOLDER;
+        worker->port->tell_identity(worker->ctx, link->holder, &parcel->scratch, &parcel->link.holder);
+    }
+    return link->kind->hand_over(link, parcel);
+}
+
+static void link_put(const struct link *link, const struct handover_link *told, struct buf *buf)
+{
+    size_t at = buf->len;
+
+    handover_put_link(buf, told);
+    for (const struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
+        put_sub(buf, link, sub);
+    handover_end_link(buf, at);
+}
+
+static void parcel_init(struct link_parcel *parcel)
+{
+    buf_init(&parcel->words, WORDS_BYTES_MOST);
+    buf_init(&parcel->state, SIZE_MAX / 2);
+    buf_init(&parcel->scratch, SIZE_MAX / 2);
+    buf_init(&parcel->peer, IP_TEXT_BYTES_MAX);
+}
+
+static void parcel_fini(struct link_parcel *parcel)
+{
+    buf_fini(&parcel->words);
+    buf_fini(&parcel->state);
+    buf_fini(&parcel->scratch);
+    buf_fini(&parcel->peer);
+}
+
+size_t session_worker_hand_over(struct session_worker *worker, struct buf *buf, void (*moved)(void *ctx, int socket), void *ctx)
+{
+    struct link_parcel *parcel = calloc(1, sizeof *parcel);
+    size_t              count  = 0;
+
+    must(parcel != NULL && loop_is_here(worker->loop));
+    parcel_init(parcel);
+    for (struct list *at = worker->links.next; at != &worker->links; at = at->next) {
+        struct link *link = container_of(at, struct link, in_worker);
+        link->has_moved   = link_tell(link, parcel);
+        if (!link->has_moved)
+            continue;
+        link_put(link, &parcel->link, buf);
+        moved(ctx, stream_tcp_socket(link->stream));
+        count++;
+    }
+    parcel_fini(parcel);
+    free(parcel);
+    return count;
+}
+
+void session_worker_forget_moved(struct session_worker *worker)
+{
+    for (struct list *at = worker->links.next, *next; at != &worker->links; at = next) {
+        struct link *link = container_of(at, struct link, in_worker);
+        next              = at->next;
+        if (link->has_moved)
+            link->kind->lost(link);
+    }
+}
+
+/* --- the new process -------------------------------------------------------------------------------------------- */
+
+static void link_take_flags(struct link *link, uint32_t flags)
+{
+    link->is_chunked    = (flags & HANDOVER_IS_CHUNKED) != 0;
+    link->is_let_in     = (flags & HANDOVER_IS_LET_IN) != 0;
+    link->is_farewell   = (flags & HANDOVER_IS_FAREWELL) != 0;
+    link->is_notify     = (flags & HANDOVER_IS_NOTIFY) != 0;
+    link->is_noted      = (flags & HANDOVER_IS_NOTED) != 0;
+    link->is_user_noted = (flags & HANDOVER_IS_USER_NOTED) != 0;
+    link->has_row       = (flags & HANDOVER_HAS_ROW) != 0;
+    if (link->expiry != NULL)
+        link->expiry->is_told = (flags & HANDOVER_IS_EXPIRY_TOLD) != 0;
+}
+
+static void sub_take_flags(struct reader_sub *sub, const struct handover_sub *told)
+{
+    sub->sub.is_unasked = (told->flags & HANDOVER_IS_UNASKED) != 0;
+    sub->sub.is_bounded = (told->flags & HANDOVER_IS_BOUNDED) != 0;
+    sub->sub.is_watched = (told->flags & HANDOVER_IS_WATCHED) != 0;
+    sub->sub.is_notify  = (told->flags & HANDOVER_IS_SUB_NOTIFY) != 0;
+    sub->sub.is_noted   = (told->flags & HANDOVER_IS_SUB_NOTED) != 0;
+    sub->sub.told_alias = sub->sub.is_notify ? told->quiet : 0;
+}
+
+static void link_take_sub(struct link *link, const struct handover_sub *told)
+{
+    struct session_worker *worker = link->worker;
+    struct channel_name   *name;
+
+    /* A channel whose namespace is gone is left, as by a restart; what the client knows of it is only its place. */
+    if (channel_name_new(worker->namespaces, worker->hash_key, told->channel, &name) != CHANNEL_NAME_OK)
+        return;
+    struct reader_sub *sub = link_follow(link, name, (struct start){ (enum start_kind)told->start, told->seq, told->epoch });
+    channel_name_unref(name);
+    sub_take_flags(sub, told);
+    if ((told->flags & HANDOVER_IS_TOLD) == 0)
+        return;
+    reader_note_told_before(link->reader, sub);
+    if (subscription_has_presence(&sub->sub))
+        presence_follow_begin(link, sub);
+}
+
+static struct link *link_of_transport(struct session_worker *worker, struct stream *stream, const struct handover_link *told,
+                                      struct identity *holder)
+{
+    switch ((enum handover_transport)told->transport) {
+    case HANDOVER_WS_JSON:
+    case HANDOVER_WS_BIN: return ws_session_take_over(worker, stream, told, holder);
+    case HANDOVER_NATIVE: return native_session_take_over(worker, stream, told, holder);
+    case HANDOVER_SSE:
+    case HANDOVER_SSE_RAW:
+    case HANDOVER_NDJSON:
+    case HANDOVER_MULTIPART: return stream_session_take_over(worker, stream, told, holder);
+    case HANDOVER_TRANSPORTS: break;
+    }
+    must(!"a transport that the codec does not know");
+}
+
+static bool link_take_over(struct session_worker *worker, struct stream *stream, const struct handover_link *told,
+                           struct span subs)
+{
+    struct identity    *holder = NULL;
+    struct handover_sub sub;
+
+    stream_name_peer_by(stream, told->peer);
+    if ((told->flags & HANDOVER_HAS_HOLDER) != 0)
+        holder = worker->port->hear_identity(worker->ctx, &told->holder);
+    struct link *link = link_of_transport(worker, stream, told, holder);
+    identity_unref(holder);
+    if (link == NULL)
+        return false;
+    link_take_flags(link, told->flags);
+    for (uint32_t i = 0; i < told->sub_count; i++) {
+        must(handover_get_sub(&subs, &sub));  /* handover_check() has seen them */
+        link_take_sub(link, &sub);
+    }
+    reader_reverse(link->reader);
+    buf_put(link_words(link), told->words);
+    link_mark(link);
+    return true;
+}
+
+bool session_worker_take_over(struct session_worker *worker, int socket, struct span body)
+{
+    struct handover_link *told = malloc(sizeof *told);
+    struct stream        *stream;
+    bool                  is_taken = false;
+
+    must(told != NULL && loop_is_here(worker->loop));
+    if (stream_tcp_new(worker->loop, socket, &stream) != RC_OK)
+        close(socket);
+    else if (!handover_get_link(&body, told) || told->key == 0)
+        stream_close(stream);
+    else
+        is_taken = link_take_over(worker, stream, told, body);
+    free(told);
+    return is_taken;
+}

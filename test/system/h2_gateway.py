@@ -31,6 +31,7 @@ WINDOW_BYTES = 65535        # of a stream
 HELD_BYTES = 65536          # that wait for a client, before its stream gets no more room
 ROOM = 2**31 - 1 - 65535    # of the link: a client that reads nothing must not stop the others
 KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+RESETS_MAX = 200            # on one link: the server allows 500 before it takes them for a flood
 NOT_PASSED = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"host", b"te",
               b"sec-websocket-key", b"sec-websocket-accept"}
 
@@ -77,7 +78,7 @@ class Link:
     """One HTTP/2 connection to the server."""
 
     def __init__(self, gateway):
-        self.gateway, self.streams, self.is_over = gateway, {}, False
+        self.gateway, self.streams, self.is_over, self.resets = gateway, {}, False, 0
         self.sock = socket.create_connection(("127.0.0.1", gateway.server_port), SECONDS)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if gateway.tls is not None:
@@ -94,7 +95,7 @@ class Link:
 
     @property
     def has_room(self):
-        return not self.is_over and len(self.streams) < self.peer.remote_settings.max_concurrent_streams
+        return not self.is_over and self.resets < RESETS_MAX and len(self.streams) < self.peer.remote_settings.max_concurrent_streams
 
     def flush(self):
         """The server reads always; what it does not take at once, it takes soon."""
@@ -134,6 +135,7 @@ class Link:
 
     def leave(self, stream):
         if self.streams.pop(stream.number, None) is not None and not self.is_over:
+            self.resets += 1
             with contextlib.suppress(h2.exceptions.ProtocolError):
                 self.peer.reset_stream(stream.number, h2.errors.ErrorCodes.CANCEL)
             self.flush()
@@ -391,6 +393,9 @@ class H2Gateway:
         sock.close()
 
     def link(self):
+        for link in self.links:
+            if link.resets >= RESETS_MAX and not link.streams:
+                link.end()
         self.links = [link for link in self.links if not link.is_over]
         link = next((link for link in self.links if link.has_room), None)
         if link is None:

@@ -1,6 +1,7 @@
 #include "auth/usage_limits.h"
 
 #include <stdio.h>
+#include <string.h>
 
 
 struct usage_row {
@@ -29,7 +30,7 @@ const char *usage_limit_name(enum usage_limit limit)
 
 void usage_tables_init(struct usage_tables *tables)
 {
-    *tables = (struct usage_tables){ 0 };
+    memset(tables, 0, sizeof *tables);
     count_table_init(&tables->links);
 }
 

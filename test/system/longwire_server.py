@@ -62,6 +62,11 @@ def watched_servers():
         signal.signal(signal.SIGCHLD, before)
 
 
+def copy_data(data, into):
+    """A copy of a server's directory. The socket of a take-over, which a server that was killed leaves, is none of its data."""
+    return shutil.copytree(data, into, ignore=shutil.ignore_patterns("take-over"))
+
+
 def is_built():
     return LONGWIRED.exists()
 

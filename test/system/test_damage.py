@@ -3,13 +3,12 @@ where the damage is, and one bad place doesn't cost all channels."""
 import contextlib
 import pathlib
 import re
-import shutil
 import subprocess
 
 import pytest
 
 from longwire_client import TRANSPORTS, Api, Reader, event_of
-from longwire_server import LONGWIRED, Server, is_built
+from longwire_server import LONGWIRED, Server, copy_data, is_built
 from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -68,7 +67,7 @@ def check_events(events, head):
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.8])
 def test_a_damaged_block_is_a_gap_for_every_reader(killed, share, tmp_path):
     """Threat 6: a bit flipped in a block of a table of messages."""
-    data = shutil.copytree(killed, tmp_path / "data")
+    data = copy_data(killed, tmp_path / "data")
     table = largest(data, "*.sst")
     flip(table, int(table.stat().st_size * share))
     with Server(data=data, flags=FLAGS) as server, contextlib.closing(Api(server.url)) as api, \
@@ -114,7 +113,7 @@ def fixture_in_log(tmp_path_factory):
 def test_a_damaged_log_costs_a_commit(in_log, share, tmp_path):
     """Threat 6: a bit flipped in db/*.log below the synced mark. The server starts, keeps what is whole before and behind
     the damage, and says what it lost."""
-    data, epoch = shutil.copytree(in_log[0], tmp_path / "data"), in_log[1]
+    data, epoch = copy_data(in_log[0], tmp_path / "data"), in_log[1]
     log = largest(data, "*.log")
     used = len(log.read_bytes().rstrip(b"\0"))
     flip(log, int(used * share))
@@ -132,7 +131,7 @@ def test_a_damaged_log_costs_a_commit(in_log, share, tmp_path):
 @pytest.mark.parametrize("pattern, share", [("CURRENT", 0.3), ("OPTIONS-*", 0.3)])
 def test_a_damaged_name_costs_nothing(killed, pattern, share, tmp_path):
     """Threats 6, 7."""
-    data = shutil.copytree(killed, tmp_path / "data")
+    data = copy_data(killed, tmp_path / "data")
     path = largest(data, pattern)
     flip(path, int(path.stat().st_size * share))
     with Server(data=data, flags=FLAGS) as server, contextlib.closing(Api(server.url)) as api:
@@ -141,7 +140,7 @@ def test_a_damaged_name_costs_nothing(killed, pattern, share, tmp_path):
 
 def test_a_damaged_end_of_a_table_costs_the_table(killed, tmp_path):
     """Threat 6: without its index a table can't be opened. It is set aside, and the others are read."""
-    data = shutil.copytree(killed, tmp_path / "data")
+    data = copy_data(killed, tmp_path / "data")
     table = largest(data, "*.sst")
     flip(table, table.stat().st_size - 1200)
     with Server(data=data, flags=FLAGS) as server, contextlib.closing(Api(server.url)) as api:
@@ -162,7 +161,7 @@ def run_longwired(data, *flags):
 def test_where_the_operator_decides(killed, tmp_path):
     """Threats 6, 7: without its manifest nobody knows which tables count. The start says what to do and what it costs, and
     that works."""
-    data = shutil.copytree(killed, tmp_path / "data")
+    data = copy_data(killed, tmp_path / "data")
     manifest = largest(data, "MANIFEST-*")
     flip(manifest, 100)
     refused = run_longwired(data)

@@ -13,7 +13,6 @@ import pathlib
 import random
 import re
 import resource
-import shutil
 import stat
 import subprocess
 import threading
@@ -24,7 +23,7 @@ import pytest
 
 from hanging_server import FAULTY_DISK, HangingServer, Waiting, needs_faulty_disk
 from longwire_client import TRANSPORTS, Api, Reader, audit_history, audit_reader, event_of
-from longwire_server import LONGWIRED, Server, is_built
+from longwire_server import LONGWIRED, Server, copy_data, is_built
 from proxies import Proxy
 from strace_server import StracedServer, needs_strace, strace
 from waiting import SECONDS, wait_until
@@ -545,7 +544,7 @@ def test_a_directory_of_someone_else_or_read_only(tmp_path):
         server.stop()
         start_refused(server.data, wrap=["setpriv", "--reuid=65534", "--clear-groups"], said="[Pp]ermission denied")
         with small_disk(tmp_path / "disk", "16m") as disk:
-            shutil.copytree(server.data, disk / "data")
+            copy_data(server.data, disk / "data")
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
             start_refused(disk / "data", said="[Rr]ead-only file system")
         server.start()
@@ -655,7 +654,7 @@ def flip(path, at):
 def test_a_cut_log(log, share, tmp_path):
     """Threat 4: the end of the log is cut off. What stands before the cut is there, and the server reports that
     acknowledged messages are lost."""
-    data = shutil.copytree(log[0], tmp_path / "data")
+    data = copy_data(log[0], tmp_path / "data")
     path = newest(data, "*.log")
     cut(path, int(path.stat().st_size * share))
     there = judge(data, log[1])
@@ -665,7 +664,7 @@ def test_a_cut_log(log, share, tmp_path):
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8, 0.97])
 def test_a_flipped_bit(log, share, tmp_path):
     """Threat 6: found by checksum, never shown."""
-    data = shutil.copytree(log[0], tmp_path / "data")
+    data = copy_data(log[0], tmp_path / "data")
     path = newest(data, "*.log")
     flip(path, int(path.stat().st_size * share))
     there = judge(data, log[1])
@@ -675,7 +674,7 @@ def test_a_flipped_bit(log, share, tmp_path):
 @pytest.fixture(name="tables", scope="module")
 def fixture_tables(log, tmp_path_factory):
     """The same after a clean start and stop, when the messages are in tables."""
-    data = shutil.copytree(log[0], tmp_path_factory.mktemp("tables") / "data")
+    data = copy_data(log[0], tmp_path_factory.mktemp("tables") / "data")
     with Server(data=data):
         pass
     assert list((data / "db").glob("*.sst"))
@@ -685,7 +684,7 @@ def fixture_tables(log, tmp_path_factory):
 @pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.9])
 def test_a_flipped_bit_in_a_table(tables, share, tmp_path):
     """Threat 6."""
-    data = shutil.copytree(tables[0], tmp_path / "data")
+    data = copy_data(tables[0], tmp_path / "data")
     path = max((data / "db").glob("*.sst"), key=lambda path: path.stat().st_size)
     flip(path, int(path.stat().st_size * share))
     judge(data, tables[1])
@@ -695,7 +694,7 @@ def test_a_flipped_bit_in_a_table(tables, share, tmp_path):
 @pytest.mark.parametrize("damage", ["missing", "empty", "zeroed"])
 def test_a_file_that_was_lost(tables, name, damage, tmp_path):
     """Threat 7: rebuilt, or refused with a clear sentence; never silently empty."""
-    data = shutil.copytree(tables[0], tmp_path / "data")
+    data = copy_data(tables[0], tmp_path / "data")
     for path in data.glob(name):
         if damage == "missing":
             path.unlink()
@@ -707,7 +706,7 @@ def test_a_file_that_was_lost(tables, name, damage, tmp_path):
 
 def test_a_directory_from_a_newer_version(tables, tmp_path):
     """Threat 7."""
-    data = shutil.copytree(tables[0], tmp_path / "data")
+    data = copy_data(tables[0], tmp_path / "data")
     (data / "format").write_text((data / "format").read_text().replace("format 4", "format 5"))
     start_refused(data, said="format 5")
     assert pathlib.Path(data / "format").read_text().endswith("5\n")

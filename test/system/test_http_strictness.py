@@ -124,7 +124,7 @@ def test_chunks_in_doubt(server, chunks):
     (b"GET /heal#thz HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"GET /heal\x80 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET /heal\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"G(T /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"\r\n\r\n\r\n" + GET + b"\r\n", 400), (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
-    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505), (b"X" * 17 + b" / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\nX\r\n", 505), (b"X" * 17 + b" / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
     (b"\n" + GET + b"\r\n", 400)] + [
     (GET + name + b": http://localhost:1\r\n" + name + b": http://localhost:2\r\n\r\n", 400)
     for name in (b"Origin", b"Content-Type", b"Authorization", b"Last-Event-ID", b"Idempotency-Key", b"Longwire-Event",

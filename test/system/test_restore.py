@@ -3,7 +3,7 @@ import json
 import shutil
 import urllib.request
 
-from longwire_server import Server
+from longwire_server import Server, copy_data
 from waiting import SECONDS
 
 CHANNEL = "/v1/channels/topic:a/messages"
@@ -26,7 +26,7 @@ def test_a_copy_of_a_stopped_server_is_a_backup(tmp_path):
     with Server(data=tmp_path / "data") as server:
         epoch = publish(server, "one", "two")[0]["epoch"]
         server.stop()
-        shutil.copytree(server.data, tmp_path / "copy")
+        copy_data(server.data, tmp_path / "copy")
         with Server(data=tmp_path / "copy") as restored:
             assert texts_of(restored) == ["one", "two"]
             assert publish(restored, "three")[0] | {"id": 0, "time": 0} == {
@@ -38,7 +38,7 @@ def test_an_older_copy_beside_the_newest_synced_takes_a_new_epoch(tmp_path):
     with Server(data=tmp_path / "data") as server:
         publish(server, "one", "two")
         server.stop()
-        shutil.copytree(server.data, tmp_path / "copy")
+        copy_data(server.data, tmp_path / "copy")
         server.start()
         epoch = publish(server, "lost 1", "lost 2")[0]["epoch"]
         cursor = ask(server, "/v1/subscribe?channel=topic:a&after=0")["cursor"]

@@ -19,6 +19,7 @@ struct ws_transcript_limits {
     uint32_t fragments_max;
     bool     skips_long;
     bool     may_deflate;
+    bool     moves;        /* another process goes on after each cut, with nothing but the state */
 };
 
 struct ws_transcript {
@@ -122,6 +123,26 @@ static inline void ws_transcript_feed(struct ws_transcript *run, struct span *in
     }
 }
 
+static inline void ws_transcript_begin(struct ws *ws, const struct ws_transcript_limits *limits)
+{
+    ws_init(ws, limits->message_bytes_max, limits->fragments_max);
+    if (limits->skips_long)
+        ws_skip_long(ws);
+    if (limits->may_deflate)
+        ws_allow_deflate(ws);
+}
+
+static inline void ws_transcript_move(struct ws *ws, const struct ws_transcript_limits *limits)
+{
+    struct buf state;
+
+    buf_init(&state, 100);
+    ws_put_state(ws, &state);
+    ws_transcript_begin(ws, limits);
+    must(ws_get_state(ws, buf_span(&state)));
+    buf_fini(&state);
+}
+
 /* A teller for laws.h; `context` is a const struct ws_transcript_limits *. */
 static inline void ws_transcript(struct cuts *cuts, void *context, struct buf *transcript)
 {
@@ -129,14 +150,13 @@ static inline void ws_transcript(struct cuts *cuts, void *context, struct buf *t
     struct ws_transcript               run   = { 0 };
     struct span                  input  = { 0 };
 
-    ws_init(&run.ws, limits->message_bytes_max, limits->fragments_max);
-    if (limits->skips_long)
-        ws_skip_long(&run.ws);
-    if (limits->may_deflate)
-        ws_allow_deflate(&run.ws);
+    ws_transcript_begin(&run.ws, limits);
     buf_init(&run.message, WS_TRANSCRIPT_MESSAGE_BYTES_MAX);
-    while (cuts_next(cuts, input.len, &input))
+    while (cuts_next(cuts, input.len, &input)) {
         ws_transcript_feed(&run, &input, transcript);
+        if (limits->moves)
+            ws_transcript_move(&run.ws, limits);
+    }
     buf_fini(&run.message);
 }
 

@@ -393,6 +393,8 @@ static bool ws_is_sound(const struct ws *ws, uint8_t message)
     bool is_known = ws->opcode <= WS_BINARY || (ws->opcode >= WS_CLOSE && ws->opcode <= WS_PONG);
     bool is_data  = ws->step == STEP_PAYLOAD && !is_control(ws);
 
+    if (ws->step == STEP_OVER)
+        return true;  /* whatever a fault has left is not looked at any more */
     if (ws->is_deflated && !ws->may_deflate)
         return false;
 

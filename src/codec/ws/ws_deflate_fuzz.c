@@ -24,6 +24,20 @@ static void check_again(struct ws_inflater *inflater, enum ws_window window, str
     buf_fini(&copy);
 }
 
+/* Parameters of a media type make no difference. */
+static void check_media(struct span media)
+{
+    struct buf more;
+
+    if (media.len == 0 || memchr(media.at, ';', media.len) != NULL)
+        return;
+    buf_init(&more, media.len + 16);
+    buf_put(&more, media);
+    buf_put_lit(&more, "; q=1");
+    must(ws_media_is_compressed(media) == ws_media_is_compressed(buf_span(&more)));
+    buf_fini(&more);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     static const size_t maxima[] = { 1, 100, 5000, 100000 };
@@ -32,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 
     if (len == 0)
         return 0;
+    check_media(span_of(bytes + 1, len - 1));
     size_t         max    = maxima[bytes[0] & 3];
     enum ws_window window = (enum ws_window)(WS_WINDOW_9 + (bytes[0] >> 2 & 3));
     enum ws_opcode opcode = (bytes[0] & 16) != 0 ? WS_TEXT : WS_BINARY;

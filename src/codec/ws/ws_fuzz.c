@@ -1,4 +1,4 @@
-/* Any bytes, however cut, tell one transcript; and what ws.h promises for every input holds (ws_transcript.h checks
+/* Any bytes, however cut, tell one transcript, also if another process goes on at each cut with the state of the one before; and what ws.h promises for every input holds (ws_transcript.h checks
  * it). The first byte chooses the limits, the rest is what the client sends; and what we send. */
 #include <stdio.h>
 
@@ -39,6 +39,15 @@ static void check_sending(struct span bytes)
     buf_fini(&frame);
 }
 
+/* What another process tells may be any bytes. */
+static void check_state(struct span bytes, const struct ws_transcript_limits *limits)
+{
+    struct ws ws;
+
+    ws_transcript_begin(&ws, limits);
+    (void)ws_get_state(&ws, bytes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     static const uint64_t message_maxima[]  = { 20, 125, 300, UINT32_MAX };
@@ -49,7 +58,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         return 0;
     check_sending(span_of(bytes + 1, len - 1));
     struct ws_transcript_limits limits = { message_maxima[bytes[0] & 3], fragment_maxima[bytes[0] >> 2 & 3],
-                                           .may_deflate = bytes[0] >> 4 & 1 };
+                                           .may_deflate = bytes[0] >> 4 & 1,
+                                           .skips_long = bytes[0] >> 5 & 1, .moves = bytes[0] >> 6 & 1 };
+    check_state(span_of(bytes + 1, len - 1), &limits);
     bool is_held = laws_hold(span_of(bytes + 1, len - 1), ws_transcript, &limits, 4, &transcript);
     if (!is_held)
         fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&transcript)));

@@ -48,6 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     struct ws_handshake shake = see_all(lines);
     const char         *why   = NULL;
 
+    must(shake.window <= WS_WINDOW_ANY && (shake.window == WS_WINDOW_NONE) == (ws_extensions(shake.window).len == 0));
     must(!shake.is_protocol_found || (shake.is_protocol_asked && shake.protocol < OURS_COUNT));
     if (shake.is_protocol_found)
         must(memmem(lines.at, lines.len, ours[shake.protocol].at, ours[shake.protocol].len) != NULL);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 struct usage_row {
     const char *setting, *says, *advice;
 };

@@ -12,7 +12,7 @@ bool client_is_busy(const struct link *link)
                             !list_is_empty(&work->requests) || !list_is_empty(&work->refs));
 }
 
-bool client_hand_over(const struct client *client, struct link_parcel *parcel)
+void client_hand_over(const struct client *client, struct link_parcel *parcel)
 {
     const struct heartbeat   *heartbeat = &client->heartbeat;
     const struct client_work *work      = client->work;
@@ -25,12 +25,11 @@ bool client_hand_over(const struct client *client, struct link_parcel *parcel)
     told->next_ms  = heartbeat->next_ms;
     told->beats    = heartbeat->beats;
     if (work == NULL)
-        return true;
+        return;
     told->gathered       = buf_span(&work->in);
     told->gathered_since = (uint64_t)work->in_since;
     told->rest           = span_of(work->rest, work->rest_len);
     told->fields         = buf_span(&work->fields);
-    return true;
 }
 
 void client_take_over(struct client *client, const struct handover_link *told)

@@ -38,7 +38,7 @@ bool session_worker_take_over(struct session_worker *worker, int socket, struct 
 
 struct client;
 struct link;
-bool client_hand_over(const struct client *client, struct link_parcel *parcel);
+void client_hand_over(const struct client *client, struct link_parcel *parcel);
 void client_take_over(struct client *client, const struct handover_link *told);
 /* Each takes the stream; NULL: this is no such link, and the stream is closed. */
 struct link *ws_session_take_over(struct session_worker *worker, struct stream *stream, const struct handover_link *told,

@@ -179,7 +179,8 @@ static const struct stream_events native_session_events = {
 static bool native_session_hand_over(const struct link *link, struct link_parcel *ret)
 {
     ret->link.transport = HANDOVER_NATIVE;
-    return client_hand_over(container_of(link, const struct client, link), ret);
+    client_hand_over(container_of(link, const struct client, link), ret);
+    return true;
 }
 
 static const struct client_kind native_kind = {

@@ -26,10 +26,7 @@ struct revocation_request {
 
 static bool is_plain_line(struct span text, size_t bytes_max)
 {
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.at[i] < 0x20 || text.at[i] == 0x7f)
-            return false;
-    return text.len <= bytes_max && utf8_is_valid(text);
+    return text.len <= bytes_max && !span_has_control(text) && utf8_is_valid(text);
 }
 
 static bool is_device_of_user(struct span name)

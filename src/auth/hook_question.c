@@ -105,10 +105,7 @@ static bool read_member_text(struct hook_reader *reader, const char *name, struc
 
 static bool is_plain_text(struct span text)
 {
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.at[i] < 0x20 || text.at[i] == 0x7f)
-            return false;
-    return utf8_is_valid(text);
+    return !span_has_control(text) && utf8_is_valid(text);
 }
 
 static struct identified read_refusal(struct hook_reader *reader, unsigned status, struct span body)

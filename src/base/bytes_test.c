@@ -38,6 +38,24 @@ static void utf8_says_the_same_for_every_cut(void **state)
     }
 }
 
+static void control_characters_are_found_wherever_they_stand(void **state)
+{
+    const struct {
+        struct span text;
+        bool        of_ascii, any;
+    } rows[] = {
+        { SPAN(""), false, false },          { SPAN("plain text"), false, false },   { SPAN("\x1f" "a"), true, true },
+        { SPAN("a\n"), true, true },         { SPAN("a\0b"), true, true },           { SPAN("\x7f"), true, true },
+        { SPAN("\xc2\x80"), false, true },   { SPAN("a\xc2\x9f"), false, true },    { SPAN("\xc2\xa0"), false, false },
+        { SPAN("\xc3\x80"), false, false },  { SPAN("\xe2\x82\x80"), false, false }, { SPAN("\xc2\xa0\xc2\x85z"), false, true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (span_has_control(rows[i].text) != rows[i].of_ascii || utf8_has_control(rows[i].text) != rows[i].any)
+            fail_msg("row %zu", i);
+}
+
 static void base64_gives_back_what_it_took(void **state)
 {
     (void)state;
@@ -144,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_says_the_same_for_every_cut),
+        cmocka_unit_test(control_characters_are_found_wherever_they_stand),
         cmocka_unit_test(base64_gives_back_what_it_took),
         cmocka_unit_test(base64_refuses_a_second_spelling),
         cmocka_unit_test(a_buf_stops_at_its_maximum_and_says_so),

@@ -57,3 +57,11 @@ bool span_u64(struct span span, uint64_t *ret_value)
     *ret_value = value;
     return true;
 }
+
+bool span_has_control(struct span span)
+{
+    for (size_t i = 0; i < span.len; i++)
+        if ((unsigned char)span.at[i] < 0x20 || span.at[i] == 0x7f)
+            return true;
+    return false;
+}

@@ -69,6 +69,9 @@ bool span_eq_nocase(struct span a, struct span b);
 /* Without spaces and tabs at both ends (the OWS of RFC 9110 5.6.3). */
 struct span span_trim(struct span span);
 
+/* Is there a control character of ASCII (U+0000 to U+001F, U+007F)? The bytes need not be UTF-8. */
+bool span_has_control(struct span span);
+
 /* Cuts at the first `mark`: *ret_head is what stands before it, and *rest becomes what follows. Without a mark, all
  * of it is the head and *rest becomes empty. False, and nothing changes, if *rest is empty already. */
 bool span_cut(struct span *rest, char mark, struct span *ret_head);

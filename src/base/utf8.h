@@ -24,4 +24,7 @@ static inline bool utf8_is_valid(struct span text)
     return utf8_feed(&utf8, text) && utf8_is_whole(&utf8);
 }
 
+/* Is there a control character (Unicode's category Cc: U+0000 to U+001F, U+007F to U+009F)? `text` is valid UTF-8. */
+bool utf8_has_control(struct span text);
+
 #endif

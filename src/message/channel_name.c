@@ -7,21 +7,6 @@
 #include "base/utf8.h"
 #include "message/user_name.h"
 
-static bool rest_is_valid(struct span rest)
-{
-    if (rest.len > CHANNEL_NAME_BYTES_MAX || !utf8_is_valid(rest))
-        return false;
-    for (size_t i = 0; i < rest.len; i++) {
-        unsigned char c = (unsigned char)rest.at[i];
-        if (c < 0x20 || c == 0x7f)
-            return false;
-        /* U+0080 … U+009F, the other control characters, are C2 80 … C2 9F. */
-        if (c == 0xc2 && (unsigned char)rest.at[i + 1] < 0xa0)
-            return false;
-    }
-    return true;
-}
-
 enum channel_name_fault channel_name_new(struct namespaces *set, const struct hash_key *key, struct span text,
                                          struct channel_name **ret)
 {
@@ -29,7 +14,7 @@ enum channel_name_fault channel_name_new(struct namespaces *set, const struct ha
 
     if (memchr(text.at == NULL ? "" : text.at, ':', text.len) == NULL || !span_cut(&rest, ':', &space_name))
         return CHANNEL_NAME_MALFORMED;
-    if (!rest_is_valid(rest))
+    if (rest.len > CHANNEL_NAME_BYTES_MAX || !utf8_is_valid(rest) || utf8_has_control(rest))
         return CHANNEL_NAME_MALFORMED;
 
     const struct namespace *space = namespaces_find_for(set, space_name, rest);

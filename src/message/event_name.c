@@ -10,22 +10,9 @@ static const struct span reserved[] = {
     SPAN("recalled"), SPAN("reconnect"), SPAN("replaced"), SPAN("revoked"),
 };
 
-static bool has_control(struct span text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char byte = (unsigned char)text.at[i];
-        if (byte < 0x20 || byte == 0x7f)
-            return true;
-        /* U+0080 to U+009F */
-        if (byte == 0xc2 && i + 1 < text.len && (unsigned char)text.at[i + 1] < 0xa0)
-            return true;
-    }
-    return false;
-}
-
 enum event_verdict event_name_judge(struct span name)
 {
-    if (name.len == 0 || name.len > EVENT_BYTES_MAX || !utf8_is_valid(name) || has_control(name))
+    if (name.len == 0 || name.len > EVENT_BYTES_MAX || !utf8_is_valid(name) || utf8_has_control(name))
         return EVENT_MALFORMED;
     return known_words_have(KNOWN_WORDS(reserved), name) ? EVENT_RESERVED : EVENT_FINE;
 }

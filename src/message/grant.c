@@ -6,14 +6,10 @@ bool grant_pattern_is_valid(struct span pattern)
 {
     size_t stars = 0;
 
-    if (pattern.len == 0 || pattern.len > GRANT_BYTES_MAX || !utf8_is_valid(pattern))
+    if (pattern.len == 0 || pattern.len > GRANT_BYTES_MAX || !utf8_is_valid(pattern) || utf8_has_control(pattern))
         return false;
-    for (size_t i = 0; i < pattern.len; i++) {
-        unsigned char c = (unsigned char)pattern.at[i];
-        if (c < 0x20 || c == 0x7f)
-            return false;
-        stars += c == '*';
-    }
+    for (size_t i = 0; i < pattern.len; i++)
+        stars += pattern.at[i] == '*';
     return stars <= GRANT_STARS_MAX;
 }
 

@@ -4,15 +4,8 @@
 
 static bool user_part_is_valid(struct span name, size_t bytes_max)
 {
-    if (name.len == 0 || name.len > bytes_max || !utf8_is_valid(name))
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.at[i];
-        bool is_c1 = c == 0xc2 && i + 1 < name.len && (unsigned char)name.at[i + 1] < 0xa0;
-        if (c < 0x20 || c == 0x7f || c == '/' || is_c1)
-            return false;
-    }
-    return true;
+    return name.len > 0 && name.len <= bytes_max && memchr(name.at, '/', name.len) == NULL && utf8_is_valid(name) &&
+           !utf8_has_control(name);
 }
 
 bool user_name_is_valid(struct span name)

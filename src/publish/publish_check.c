@@ -38,12 +38,7 @@ static bool media_is_unsaid(struct span media)
 
 static bool key_is_well_formed(struct span key)
 {
-    if (key.len > PUBLISH_KEY_BYTES_MAX)
-        return false;
-    for (size_t i = 0; i < key.len; i++)
-        if ((unsigned char)key.at[i] < 0x20 || key.at[i] == 0x7f)
-            return false;
-    return true;
+    return key.len <= PUBLISH_KEY_BYTES_MAX && !span_has_control(key);
 }
 
 static struct verdict publish_refuse(unsigned status, const char *why)

@@ -319,10 +319,7 @@ static struct request_command *request_command_of(const struct request_sender *s
 
 static bool is_request_id(struct span id)
 {
-    for (size_t i = 0; i < id.len; i++)
-        if ((unsigned char)id.at[i] < ' ' || id.at[i] == 0x7f)
-            return false;
-    return id.len > 0 && id.len <= REQUEST_ID_BYTES_MAX && utf8_is_valid(id);
+    return id.len > 0 && id.len <= REQUEST_ID_BYTES_MAX && !span_has_control(id) && utf8_is_valid(id);
 }
 
 static struct verdict refuse_body(const struct uplink_section *uplink, size_t bytes, char scratch[REQUEST_WHY_BYTES])

@@ -12,10 +12,7 @@ static void *field_of(const struct value_row *row, void *base)
 
 bool value_is_text(const struct value_row *row, struct span text)
 {
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.at[i] < ' ' || text.at[i] == 0x7f)
-            return false;
-    return text.len <= row->max;
+    return text.len <= row->max && !span_has_control(text);
 }
 
 static bool text_set(const struct value_row *row, char *field, struct span text)

@@ -56,13 +56,25 @@ static void open_look(const struct key_identifier *keys, const struct credential
         });
 }
 
-/* Only an address that sent wrong ones is asked for: as long as there are none, nothing is. */
-static bool is_slowed(const struct key_identifier *keys, const struct credential *credential)
+/* As long as nobody sent wrong ones, no address is asked for: to know it may take a system call. */
+static msec slowed_for(const struct key_identifier *keys, const struct credential *credential)
 {
-    uint64_t count_max = keys->settings->wrong_secrets_per_address_per_min;
+    if (!wrong_secrets_are_any(&keys->usage->tables->wrong))
+        return 0;
+    const struct ip_address address = credential_address(credential);
 
-    return count_max > 0 && keys->wrong.at != NULL &&
-           wrong_secrets_are_many(&keys->wrong, credential_customer(credential), count_max, *keys->wall);
+    return usage_secret_wait(keys->usage, &address, *keys->wall);
+}
+
+static struct verdict refuse_who_guesses(struct key_identifier *keys, const struct credential *credential, msec wait_ms)
+{
+    const struct ip_address address = credential_address(credential);
+
+    return (struct verdict){
+        .status = usage_refuse_secret(keys->usage, &address, wait_ms).status,
+        .reason = "too many wrong keys and tokens came from this address "
+                  "(wrong_secrets_per_address_per_min); try again in a minute",
+    };
 }
 
 /* True: *ret is a user, or why the token of a known issuer does not hold. */
@@ -81,24 +93,20 @@ static bool user_look(struct key_identifier *keys, const struct credential *cred
 
 void key_identifier_note_wrong(struct key_identifier *keys, uint64_t address)
 {
-    if (keys->settings->wrong_secrets_per_address_per_min > 0)
-        wrong_secrets_note(&keys->wrong, address, *keys->wall);
+    usage_note_wrong_secret(keys->usage, address, *keys->wall);
 }
 
 static void token_look(struct key_identifier *keys, const struct credential *credential, struct identified *ret)
 {
-    bool             slowed = is_slowed(keys, credential);
-    struct identity *holder = slowed || credential->kind != CREDENTIAL_TOKEN ? NULL
+    const msec       slowed = slowed_for(keys, credential);
+    struct identity *holder = slowed > 0 || credential->kind != CREDENTIAL_TOKEN ? NULL
                                                                              : find_holder(keys, credential->token);
     if (holder != NULL)
         ret->identity = identity_ref(holder);
     else if (user_look(keys, credential, ret))
         return;
-    else if (slowed)
-        ret->refusal = (struct verdict){
-            .status = 429, .reason = "too many wrong keys and tokens came from this address "
-                                     "(wrong_secrets_per_address_per_min); try again in a minute",
-        };
+    else if (slowed > 0)
+        ret->refusal = refuse_who_guesses(keys, credential, slowed);
     else if (!ret->awaits_keys && !keys->settings->hook.is_there)  /* the application may know the token: it is asked */
         key_identifier_note_wrong(keys, credential_customer(credential));
 }
@@ -159,11 +167,11 @@ static struct identity *holder_new(const struct api_key *key)
 }
 
 void key_identifier_init(struct key_identifier *keys, struct wheel *wheel, const struct identifier_limits *limits,
-                         const struct settings *settings, const msec *wall)
+                         const struct settings *settings, struct usage_limits *usage, const msec *wall)
 {
     struct buf why;
 
-    *keys = (struct key_identifier){ .settings = settings, .wall = wall };
+    *keys = (struct key_identifier){ .settings = settings, .usage = usage, .wall = wall };
     buf_init(&why, 1024);
     must(issuers_init(&keys->issuers, settings, &why));
     buf_fini(&why);
@@ -181,7 +189,6 @@ void key_identifier_fini(struct key_identifier *keys)
     identity_unref(keys->nobody);
     authority_unref(keys->open);
     issuers_fini(&keys->issuers);
-    wrong_secrets_fini(&keys->wrong);
 }
 
 static bool key_is_kept(const struct api_key *before, const struct api_key *now)

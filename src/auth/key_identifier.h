@@ -10,21 +10,21 @@
 
 #include "auth/identify.h"
 #include "auth/issuer.h"
-#include "auth/wrong_secrets.h"
+#include "auth/usage_limits.h"
 
 struct key_identifier {
     struct identifier      identifier;
     const struct settings *settings;           /* borrowed */
     const msec            *wall;               /* what time it is; borrowed */
     struct issuers         issuers;
-    struct wrong_secrets   wrong;
+    struct usage_limits   *usage;              /* says who has sent many wrong ones; borrowed */
     struct identity       *nobody;             /* who shows no key */
     struct authority      *open;               /* vouches for everybody while all is open; else NULL */
     struct identity       *holders[KEYS_MAX];  /* of the settings' keys, in their order */
 };
 
 void key_identifier_init(struct key_identifier *keys, struct wheel *wheel, const struct identifier_limits *limits,
-                         const struct settings *settings, const msec *wall);
+                         const struct settings *settings, struct usage_limits *usage, const msec *wall);
 void key_identifier_fini(struct key_identifier *keys);
 
 /* Goes by new settings, which issuers_check() has passed; the ones before may go afterwards. A key keeps its identity, with the rights that it has now,

@@ -41,12 +41,16 @@ static void settings_drop(struct settings *settings)
 static const struct identifier_limits limits = { 1, 1000 };
 static const msec now = INT64_C(1800000000000);
 
+static const struct hash_key  hash_key;
+static struct usage_tables    tables;
+static struct usage_limits    usage = { .tables = &tables, .hash_key = &hash_key };
+
 static struct key_identifier *keys_new(const struct settings *settings)
 {
     struct key_identifier *keys = malloc(sizeof *keys);
 
     must(keys != NULL);
-    key_identifier_init(keys, NULL, &limits, settings, &now);  /* no timer is ever armed */
+    key_identifier_init(keys, NULL, &limits, settings, &usage, &now);  /* no timer is ever armed */
     return keys;
 }
 
@@ -273,19 +277,23 @@ static void who_guesses_is_slowed(void **state)
     struct key_identifier *keys     = keys_new(settings);
     msec                   time     = now;
 
-    settings->wrong_secrets_per_address_per_min = 3;
-    keys->wall                                  = &time;
+    usage_tables_init(&tables);
+    usage.max[USAGE_WRONG_SECRETS_OF_ADDRESS] = 3;
+    keys->wall                                = &time;
     for (int i = 0; i < 3; i++)
         assert_int_equal(status_of(keys, i == 1 ? "a.b.c" : "guess", "192.0.2.7"), 401);
     assert_int_equal(status_of(keys, "guess", "192.0.2.7"), 429);
     assert_int_equal(status_of(keys, SECRET_A, "192.0.2.7"), 429);
+    assert_int_equal(counter_get(&usage.refused[USAGE_WRONG_SECRETS_OF_ADDRESS].count), 2);
+    assert_string_equal(usage.refused[USAGE_WRONG_SECRETS_OF_ADDRESS].who, "192.0.2.7");
     assert_int_equal(status_of(keys, SECRET_A, "192.0.2.8"), 200);
     expect_who(keys, NULL, "", "");
     time += 60 * 1000;
     assert_int_equal(status_of(keys, SECRET_A, "192.0.2.7"), 200);
-    settings->wrong_secrets_per_address_per_min = 0;
+    usage.max[USAGE_WRONG_SECRETS_OF_ADDRESS] = 0;
     for (int i = 0; i < 10; i++)
         assert_int_equal(status_of(keys, "guess", "192.0.2.7"), 401);
+    usage_tables_fini(&tables);
     keys_free(keys);
     settings_drop(settings);
 }

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
+
 struct usage_row {
     const char *setting, *says, *advice;
 };
@@ -19,6 +21,8 @@ static const struct usage_row rows[] = {
     [USAGE_PUBLISHES_OF_USER]       = { "publishes_per_user_per_s", "this user publishes more often than", LATER },
     [USAGE_PUBLISHES_OF_KEY]        = { "publishes_per_key_per_s", "this API key publishes more often than", LATER },
     [USAGE_SUBSCRIBES_OF_CONNECTION] = { "subscribes_per_connection_per_s", "this connection subscribes more often than", LATER },
+    [USAGE_WRONG_SECRETS_OF_ADDRESS] = { "wrong_secrets_per_address_per_min", "this address sent more wrong keys and tokens than",
+                                         "try again in" },
 };
 _Static_assert(sizeof rows / sizeof rows[0] == USAGE_LIMIT_COUNT, "a row for each");
 
@@ -39,6 +43,7 @@ void usage_tables_fini(struct usage_tables *tables)
     for (size_t i = 0; i < USAGE_LIMIT_COUNT; i++)
         rate_table_fini(&tables->rates[i]);
     rate_table_fini(&tables->refusals);
+    wrong_secrets_fini(&tables->wrong);
 }
 
 const char *usage_explain(struct usage_limits *limits, enum usage_limit limit, msec wait_ms)
@@ -138,4 +143,30 @@ bool usage_count_link(struct usage_limits *limits, const struct identity *identi
 void usage_uncount_link(struct usage_limits *limits, const struct identity *identity)
 {
     count_table_take(&limits->tables->links, hash_of_sender(limits, identity));
+}
+
+/* --- wrong keys and tokens ------------------------------------------------------------------------------------ */
+
+msec usage_secret_wait(const struct usage_limits *limits, const struct ip_address *address, msec wall)
+{
+    const uint64_t max = limits->max[USAGE_WRONG_SECRETS_OF_ADDRESS];
+
+    return max == 0 ? 0 : wrong_secrets_wait(&limits->tables->wrong, ip_customer(address), max, wall);
+}
+
+struct verdict usage_refuse_secret(struct usage_limits *limits, const struct ip_address *address, msec wait_ms)
+{
+    struct buf who;
+
+    buf_init(&who, IP_TEXT_BYTES_MAX);
+    ip_put(address, &who);
+    struct verdict verdict = usage_refuse(limits, USAGE_WRONG_SECRETS_OF_ADDRESS, buf_span(&who), wait_ms);
+    buf_fini(&who);
+    return verdict;
+}
+
+void usage_note_wrong_secret(struct usage_limits *limits, uint64_t address, msec wall)
+{
+    if (limits->max[USAGE_WRONG_SECRETS_OF_ADDRESS] > 0)
+        wrong_secrets_note(&limits->tables->wrong, address, wall);
 }

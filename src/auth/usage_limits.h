@@ -7,6 +7,7 @@
 #define AUTH_USAGE_LIMITS_H
 
 #include "auth/may.h"
+#include "auth/wrong_secrets.h"
 #include "base/count_table.h"
 #include "base/counter.h"
 #include "base/hash.h"
@@ -20,6 +21,7 @@ enum usage_limit {
     USAGE_PUBLISHES_OF_USER,
     USAGE_PUBLISHES_OF_KEY,
     USAGE_SUBSCRIBES_OF_CONNECTION,
+    USAGE_WRONG_SECRETS_OF_ADDRESS,
     USAGE_LIMIT_COUNT
 };
 
@@ -37,6 +39,7 @@ struct usage_tables {
     struct rate_table rates[USAGE_LIMIT_COUNT];  /* … of those limits that are rates */
     struct rate_table refusals;                  /* of links, by their connections */
     struct count_table links;                    /* of users */
+    struct wrong_secrets wrong;                  /* of addresses */
 };
 
 void usage_tables_init(struct usage_tables *tables);
@@ -73,6 +76,13 @@ struct verdict usage_link(struct usage_limits *limits, const struct identity *id
 bool usage_count_link(struct usage_limits *limits, const struct identity *identity);
 /* A link that counted is this one's no more. */
 void usage_uncount_link(struct usage_limits *limits, const struct identity *identity);
+
+/* For how long has this address sent as many wrong keys and tokens as it may? 0: it has not. `wall`: ms since 1970. */
+msec usage_secret_wait(const struct usage_limits *limits, const struct ip_address *address, msec wall);
+/* Counts a refusal for that, and says it: 429. */
+struct verdict usage_refuse_secret(struct usage_limits *limits, const struct ip_address *address, msec wait_ms);
+/* One more was wrong. */
+void usage_note_wrong_secret(struct usage_limits *limits, uint64_t address, msec wall);
 
 /* A link was told of the last refusal. True: it has been told as often in a second as the limit allows in one, and goes on
  * regardless: it waits for no answer, and is to be ended. */

@@ -97,7 +97,7 @@ void callers_open(struct worker *worker)
     const struct settings         *settings = settings_of(worker);
     const struct identifier_limits limits   = identifier_limits_of(settings);
 
-    key_identifier_init(&callers->keys, &worker->loop.wheel, &limits, settings, &worker->loop.wall);
+    key_identifier_init(&callers->keys, &worker->loop.wheel, &limits, settings, &worker->usage, &worker->loop.wall);
     caller_identifier_init(&callers->all, &callers->keys.identifier, &worker->revocations, &worker->loop.wall,
                            &worker->loop.wheel, &limits, &callers_port, worker);
     caller_identifier_set_hook(&callers->all, settings->hook.is_there, false);

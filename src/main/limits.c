@@ -274,6 +274,7 @@ void limits_set_usage(const struct settings *settings, uint64_t max[static USAGE
     max[USAGE_PUBLISHES_OF_CONNECTION] = settings->publishes_per_connection_per_s;
     max[USAGE_PUBLISHES_OF_USER]       = settings->publishes_per_user_per_s;
     max[USAGE_PUBLISHES_OF_KEY]        = settings->publishes_per_key_per_s;
+    max[USAGE_WRONG_SECRETS_OF_ADDRESS] = settings->wrong_secrets_per_address_per_min;
 }
 
 uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors)

@@ -347,7 +347,7 @@ def test_an_address_that_guesses_is_slowed(application):
     """Threat 107: what the application does not know counts; then it is not asked any more, and users with tokens of an
     issuer come in as before."""
     secret = "a-secret-of-the-issuer-0123456789"
-    more = f"wrong_secrets_per_address_per_min = 5\nloops = 1\n[jwt app]\nsecret = {secret}\n"
+    more = f"wrong_secrets_per_address_per_min = 5\nloops = 2\n[jwt app]\nsecret = {secret}\n"
     with Server(config=more + config(application).replace("loops = 2\n", "")) as server:
         def come(token):
             with contextlib.closing(Api(server.url, token)) as api:

@@ -195,7 +195,7 @@ def test_nobody_else_names_one(server):
 
 def test_each_request_of_a_connection_has_its_own_client():
     """Threat 107: a proxy's connection carries requests of many clients, and who guesses is slowed alone."""
-    config = (f"proxy_protocol = {BEFORE}\ntrusted_proxies = {HERE}/32\nwrong_secrets_per_address_per_min = 2\nloops = 1\n"
+    config = (f"proxy_protocol = {BEFORE}\ntrusted_proxies = {HERE}/32\nwrong_secrets_per_address_per_min = 2\nloops = 2\n"
               f"[key app]\nsecret = {KEY}\nrights = publish, subscribe, admin\n")
     with Server(config=config) as server, Wire(server) as wire:
         def status(client, secret):

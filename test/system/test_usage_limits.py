@@ -1,5 +1,7 @@
 """Limits of use: how much one connection, user, API key or address may have, over all doors. What is above a limit is answered
 429 with `Retry-After`, on links `error` 429 and close 4008 for who goes on regardless; the others notice nothing."""
+import contextlib
+import http.client
 import json
 import re
 import time
@@ -12,7 +14,7 @@ from longwire_server import Server
 from native_link import NativeLink
 from native_wire import NativeClient
 from test_reload import Reloadable
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 from wire import Ndjson, Wire, Ws, fresh, path_of, publish, request, request_bytes
 
 PUBLISHES = ("publishes_per_connection_per_s", "publishes_per_user_per_s", "publishes_per_key_per_s")
@@ -342,3 +344,22 @@ def test_a_client_finds_the_rate(program):
         messages = request(server, "GET", path_of("topic:paced-0") + "/messages?limit=1000").want(200).json()["messages"]
         assert sorted(message["data"] for message in messages) == sorted(f"m{number}" for number in range(120))
         assert refusals(server, "publishes_per_user_per_s") > 0 and refusals(server, "subscribes_per_connection_per_s") > 0
+
+
+def test_wrong_keys_of_an_address_count_whichever_loop_they_come_to():
+    """Threat 107. Each comes over a connection of its own, so that both loops get some."""
+    def status(source, secret):
+        link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS, source_address=(source, 0))
+        with contextlib.closing(link):
+            link.request("GET", "/metrics", headers={"Authorization": f"Bearer {secret}"})
+            answer = link.getresponse()
+            return answer.status, answer.read().decode()
+
+    limit = "wrong_secrets_per_address_per_min"
+    with Server(config=f"loops = 2\n{limit} = 10\n{KEYS}") as server:
+        assert [status("127.0.0.2", f"guess-{i}")[0] for i in range(30)] == [401] * 10 + [429] * 20
+        assert status("127.0.0.2", "ops-secret-of-this-test")[0] == 429
+        code, text = status("127.0.0.3", "ops-secret-of-this-test")
+        assert code == 200 and f'longwire_limit_refusals_total{{limit="{limit}"}} 21\n' in text
+        wait_until(lambda: f"event=limit_reached limit={limit}" in server.log())
+        assert "last=127.0.0.2" in server.log() and "guess-" not in server.log()

@@ -295,7 +295,7 @@ test-build:
 	@setup/javascript $(SAN)/javascript
 
 TSAN_UNITS = $(filter $(OUT)/test/reactor/% $(OUT)/test/fetch/% $(OUT)/test/store/% $(OUT)/test/node/% $(OUT)/test/message/% \
-    $(OUT)/test/cluster/%,$(UNITS)) $(CLIENT_UNITS)
+    $(OUT)/test/cluster/% $(OUT)/test/main/hand_over_gate_test,$(UNITS)) $(CLIENT_UNITS)
 tsan-units: $(TSAN_UNITS)
 # As they are shipped: under a sanitizer a pool, for one, is malloc; and none can be made to fail.
 base-units: $(filter $(OUT)/test/base/%,$(UNITS))

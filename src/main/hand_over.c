@@ -168,13 +168,13 @@ static bool stand_still(struct server *server)
 {
     struct hand_over_gate *gate = &server->gate;
 
-    gate->answer_by = clock_now() + ANSWER_MS;
-    gate->settle_by = clock_now() + SETTLE_MS;
-    gate_move(gate, GATE_HOLD);
+    const msec answer_by = clock_now() + ANSWER_MS, settle_by = clock_now() + SETTLE_MS;
+
+    gate_hold(gate, answer_by, settle_by);
     wake_all(server);
-    if (!gate_await_settled(gate, server->worker_count, gate->answer_by)) {
+    if (!gate_await_settled(gate, server->worker_count, answer_by)) {
         wake_all(server);
-        gate_await_settled(gate, server->worker_count, gate->settle_by);
+        gate_await_settled(gate, server->worker_count, settle_by);
     }
     gate_move(gate, GATE_PARK);
     wake_all(server);

@@ -23,13 +23,21 @@ void gate_fini(struct hand_over_gate *gate)
 
 /* --- main -------------------------------------------------------------------------------------------------------- */
 
+void gate_hold(struct hand_over_gate *gate, msec answer_by, msec settle_by)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->answer_by = answer_by;
+    gate->settle_by = settle_by;
+    gate->settled = gate->parked = 0;
+    gate->is_writer_parked       = false;
+    counter_set(&gate->phase, GATE_HOLD);
+    pthread_cond_broadcast(&gate->moved);
+    pthread_mutex_unlock(&gate->lock);
+}
+
 void gate_move(struct hand_over_gate *gate, enum gate_phase phase)
 {
     pthread_mutex_lock(&gate->lock);
-    if (phase == GATE_HOLD) {
-        gate->settled = gate->parked = 0;
-        gate->is_writer_parked       = false;
-    }
     counter_set(&gate->phase, phase);
     pthread_cond_broadcast(&gate->moved);
     pthread_mutex_unlock(&gate->lock);
@@ -75,6 +83,24 @@ bool gate_await_writer(struct hand_over_gate *gate, msec by)
 
 /* --- the others -------------------------------------------------------------------------------------------------- */
 
+static msec gate_time(struct hand_over_gate *gate, const msec *at)
+{
+    pthread_mutex_lock(&gate->lock);
+    msec time = *at;
+    pthread_mutex_unlock(&gate->lock);
+    return time;
+}
+
+msec gate_answer_by(struct hand_over_gate *gate)
+{
+    return gate_time(gate, &gate->answer_by);
+}
+
+msec gate_settle_by(struct hand_over_gate *gate)
+{
+    return gate_time(gate, &gate->settle_by);
+}
+
 bool gate_loops_are_parked(struct hand_over_gate *gate, unsigned loops)
 {
     pthread_mutex_lock(&gate->lock);
@@ -105,7 +131,8 @@ static enum gate_phase gate_stand_still(struct hand_over_gate *gate)
 enum gate_phase gate_park(struct hand_over_gate *gate)
 {
     pthread_mutex_lock(&gate->lock);
-    gate->parked++;
+    if (gate_phase(gate) == GATE_PARK)
+        gate->parked++;
     return gate_stand_still(gate);
 }
 
@@ -113,7 +140,8 @@ enum gate_phase gate_park(struct hand_over_gate *gate)
 enum gate_phase gate_park_writer(struct hand_over_gate *gate)
 {
     pthread_mutex_lock(&gate->lock);
-    gate->is_writer_parked = true;
+    if (gate_phase(gate) == GATE_PARK)
+        gate->is_writer_parked = true;
     pthread_cond_broadcast(&gate->moved);
     while (gate_phase(gate) == GATE_PARK || gate_phase(gate) == GATE_LEAVE)
         pthread_cond_wait(&gate->moved, &gate->lock);

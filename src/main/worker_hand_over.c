@@ -103,7 +103,7 @@ static void worker_leave_behind(struct worker *worker)
 /* What a back end is asked, and what a client sends slowly, may take long. */
 static void worker_settle(struct worker *worker)
 {
-    bool is_late = clock_now() >= worker->server->gate.answer_by;
+    bool is_late = clock_now() >= gate_answer_by(&worker->server->gate);
 
     if (worker->moving->is_settled || worker->shard.away_count > 0 ||
         (!is_late && (!session_worker_is_settled(&worker->sessions) || !http_server_is_settled(&worker->http))))

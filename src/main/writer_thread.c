@@ -78,10 +78,10 @@ static void writer_stand_still_if_asked(struct writer_thread *thread)
     thread->loop.wake_at = 0;
     if (gate_phase(gate) != GATE_PARK || !gate_loops_are_parked(gate, thread->writer.loop_count))
         return;
-    if (writer_thread_is_idle(thread) || clock_now() >= gate->settle_by)
+    if (writer_thread_is_idle(thread) || clock_now() >= gate_settle_by(gate))
         gate_park_writer(gate);
     else
-        thread->loop.wake_at = gate->settle_by;
+        thread->loop.wake_at = gate_settle_by(gate);
 }
 
 static void writer_on_turn_end(void *ctx)

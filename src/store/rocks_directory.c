@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "store/rocks_priv.h"
+#include "store/write_whole.h"
 
 enum {
     FORMAT_NOW       = 4,  /* 1: has no ledger; 2: no message has an event; 3: none has a collapse key. All become 4
@@ -119,30 +120,13 @@ enum rc rocks_format_write(struct rocks *rocks, char *ret_why, size_t why_size)
     int fd = openat(rocks->directory_fd, "format.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return directory_refuse(rocks, "the file `format` can't be created", ret_why, why_size);
-    bool is_written = write(fd, text, (size_t)len) == len && fsync(fd) == 0;
+    bool is_written = write_whole(fd, (struct span){ text, (size_t)len }) && fsync(fd) == 0;
     close(fd);
     if (!is_written || renameat(rocks->directory_fd, "format.new", rocks->directory_fd, "format") != 0 ||
         fsync(rocks->directory_fd) != 0)
         return directory_refuse(rocks, "the file `format` can't be written", ret_why, why_size);
     rocks->is_format_1 = rocks->is_format_old = false;
     return RC_OK;
-}
-
-/* Writes at the beginning of the file; the rest of a short write is written again. With false errno says why. */
-static bool pwrite_all(int fd, struct span bytes)
-{
-    for (off_t at = 0; bytes.len > 0;) {
-        const ssize_t len = pwrite(fd, bytes.at, bytes.len, at);
-        if (len < 0 && errno == EINTR)
-            continue;
-        if (len <= 0) {
-            errno = len == 0 ? ENOSPC : errno;
-            return false;
-        }
-        at += len;
-        bytes = span_skip(bytes, (size_t)len);
-    }
-    return true;
 }
 
 /* --- the newest time ---------------------------------------------------------------------------------------------- */
@@ -164,7 +148,7 @@ void rocks_save_clock(struct rocks *rocks, msec wall)
 
     buf_init(&value, CLOCK_BYTES_MAX);
     record_put(&value, SPAN("clock"), &number, 1);
-    if (pwrite_all(rocks->clock_fd, buf_span(&value)))
+    if (write_whole_at_start(rocks->clock_fd, buf_span(&value)))
         rocks->maintenance.clock_saved = wall;
     buf_fini(&value);
 }
@@ -192,7 +176,7 @@ enum rc rocks_save_synced(struct rocks *rocks)
 
     buf_init(&value, SYNCED_BYTES_MAX);
     record_put(&value, SPAN("synced"), &sequence, 1);
-    const bool is_whole = pwrite_all(rocks->synced_fd, buf_span(&value));
+    const bool is_whole = write_whole_at_start(rocks->synced_fd, buf_span(&value));
     buf_fini(&value);
     return is_whole ? RC_OK : RC_IO;
 }

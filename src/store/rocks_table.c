@@ -9,6 +9,7 @@
 
 #include "store/record_file.h"
 #include "store/rocks_row.h"
+#include "store/write_whole.h"
 
 /* Tags of a manifest's records. */
 enum { EDIT_DELETED_FILE = 6, EDIT_COLUMN_FAMILY = 200, EDIT_BYTES_MAX = 64, PATH_BYTES = 4096 };
@@ -96,7 +97,7 @@ static int manifest_open(const char *db_path)
 
 static bool manifest_put(void *fd, struct span bytes)
 {
-    return write(*(int *)fd, bytes.at, bytes.len) == (ssize_t)bytes.len;
+    return write_whole(*(int *)fd, bytes);
 }
 
 static bool edit_append(int fd, const struct table_place *place)

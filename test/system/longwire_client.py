@@ -344,18 +344,19 @@ class RefusedError(Exception):
 
 
 class Place:
-    """Where a reader stands, and the socket that it has open."""
+    """Where a reader stands, and the socket that it has open. It takes a link for dead that is silent for `silence_s`."""
 
-    def __init__(self, url, channels, after=0, cursor=None, headers=None, more_query=""):
+    def __init__(self, url, channels, after=0, cursor=None, headers=None, more_query="", silence_s=SECONDS):
         self.url, self.channels = url, list(channels)
         self.after, self.cursor, self.headers, self.more_query = after, cursor, headers or {}, more_query
         self.stands = {}     # channel: (epoch, seq), for WebSockets
-        self.sock, self.is_over = None, False
+        self.silence_s, self.sock, self.is_over = silence_s, None, False
         self.lock = threading.Lock()
 
     def hold(self, sock):
         with self.lock:
             self.sock = sock
+            sock.settimeout(self.silence_s)
             if self.is_over:
                 raise OSError("the reader has been closed")
 
@@ -374,10 +375,12 @@ class Place:
 
 
 def follow(transport, place, on_break=lambda why: None):
-    """Gives every object that comes, for ever: when a connection ends it opens a new one from its place."""
+    """Gives every object that comes, for ever: when a connection ends it opens a new one from its place. A transport is one of
+    TRANSPORTS, or a function as they are."""
+    follow_once = TRANSPORTS.get(transport, transport)
     while not place.is_over:
         try:
-            yield from TRANSPORTS[transport](place)
+            yield from follow_once(place)
             on_break("ended")
         except (OSError, http.client.HTTPException, ValueError, RefusedError) as why:
             on_break(why)

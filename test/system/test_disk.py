@@ -2,7 +2,7 @@
 and recovery without help (threats 2, 4, 6 to 11, 15, 16). The store's own tests go through every byte; these tests see
 the whole process.
 
-LW_KILL_SAMPLE    at how many system calls the server is killed; 14 unless told otherwise
+LW_KILL_SAMPLE    at how many system calls the server is killed; 14 unless told otherwise; `all`: at each
 LW_SEED           seed of that sample
 """
 import contextlib
@@ -129,11 +129,11 @@ def audit_all(server, publishers, readers):
 @needs_faulty_disk
 # "any ENOSPC 5" hits a write or a sync, as it happens.
 @pytest.mark.parametrize("fault, statuses", [
-    ("sync EIO", [503]), ("fdatasync EIO", [503]), ("sync EIO 3", [503]), ("write EIO", [503]), ("any EIO 7", [503]),
+    ("sync EIO", [503]), ("fdatasync EIO", [503]), ("sync EIO 3", [503]), ("write EIO", [503]), ("write EAGAIN", [503]), ("any EIO 7", [503]),
     ("any EIO", [503]), ("any EROFS", [503]), ("any ENOSPC", [503, 507]),
     ("write ENOSPC", [507]), ("write EDQUOT", [507]), ("write EFBIG", [507]), ("any ENOSPC 5", [503, 507])])
 def test_a_disk_that_fails_is_not_believed(fault, statuses, tmp_path):
-    """Threats 8, 10, 11: publishes are refused while it fails, and succeed afterwards, without a restart; nothing that
+    """Threats 8 to 11: publishes are refused while it fails, and succeed afterwards, without a restart; nothing that
     was acknowledged is lost."""
     control = tmp_path / "control"
     data = tmp_path / "data"
@@ -278,7 +278,7 @@ def test_it_stops_though_its_disk_never_finishes(tmp_path):
 
 @needs_strace
 def test_interrupted_calls_change_nothing():
-    """Threat 9: every third write of the log comes back with EINTR. (Short writes: only a preload could make them.)"""
+    """Threat 9: every third write of the log comes back with EINTR."""
     with Server(env={"ASAN_OPTIONS": "detect_leaks=0"}) as server:
         # A call that is under way when strace lets go is answered ENOSYS, so it's there from before the first to after
         # the last.
@@ -288,6 +288,41 @@ def test_interrupted_calls_change_nothing():
         assert publishers.refusals == []
         audit_all(server, publishers, [])
         server.kill()
+        server.start()
+        audit_all(server, publishers, [])
+
+
+def disk_env(control, data):
+    return {"LD_PRELOAD": str(FAULTY_DISK), "FAULTY_DISK_CONTROL": str(control), "FAULTY_DISK_UNDER": str(data),
+            "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+
+ONE_WRITE = """import os, sys
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
+print(os.write(fd, b"12345678"), os.pwrite(fd, b"12345678", 100))"""
+
+
+@needs_faulty_disk
+@pytest.mark.parametrize("fault, said", [("any SHORT", "4 4"), ("write EINTR", "Interrupted|8 8"), ("pwrite EINTR", "Interrupted|8 8")])
+def test_calls_that_do_half_of_it_change_nothing(fault, said, tmp_path):
+    """Threat 9: every write to every file, from the first start on, takes half of its bytes; or every second one is interrupted.
+    Nothing is refused, and the log has the same messages as the acknowledgements. A process without retries sees the fault."""
+    control, data = tmp_path / "control", tmp_path / "data"
+    control.write_text(fault)
+    data.mkdir()
+    done = subprocess.run(["/usr/bin/python3", "-c", ONE_WRITE, data / "probe"], env={**os.environ, **disk_env(control, data)},
+                          capture_output=True, text=True, check=False)
+    assert re.search(said, done.stdout + done.stderr), done
+    (data / "probe").unlink()
+    with Server(data=data, env=disk_env(control, data), flags=["--write-buffer-bytes", "1M"]) as server:
+        with Publishers(server, "topic:h", size=3000) as publishers:
+            publishers.wait_more(300)
+            server.restart()        # tables are written, and a manifest
+            publishers.wait_more(300)
+        assert publishers.refusals == []
+        audit_all(server, publishers, [])
+        server.kill()
+        control.unlink()
         server.start()
         audit_all(server, publishers, [])
 
@@ -467,9 +502,12 @@ CALLS = {"write": 240, "pwrite64": 120, "fdatasync": 120, "openat": 88, "fsync":
 
 
 def kill_places():
-    """A sample in which every kind of call occurs, those of the beginning more often than those of the end."""
-    rng, calls = random.Random(SEED), list(CALLS)
-    for number in range(int(os.environ.get("LW_KILL_SAMPLE", "14"))):
+    """A sample in which every kind of call occurs, those of the beginning more often than those of the end; or all of them."""
+    rng, calls, sample = random.Random(SEED), list(CALLS), os.environ.get("LW_KILL_SAMPLE", "14")
+    if sample == "all":
+        yield from ((call, number) for call in calls for number in range(1, CALLS[call] + 1))
+        return
+    for number in range(int(sample)):
         call = calls[number % len(calls)]
         yield call, max(1, int(CALLS[call] * rng.random() ** 2))
 

@@ -7,7 +7,8 @@
  * `fsync EDQUOT`, `pwrite EFBIG`. A number behind it lets that many calls pass first: `fdatasync EIO 3` (counted from
  * when the process first saw that line). `sync` means fsync and fdatasync, `any` means all four. With a missing or
  * empty control file nothing fails. A write that fails with ENOSPC writes half of its bytes first, as a full disk does.
- * HANG in the place of an error makes the call wait as long as the control file names it. */
+ * HANG in the place of an error makes the call wait as long as the control file names it, SHORT makes a write take no more than
+ * half of its bytes, as the kernel may (a sync passes then). EINTR fails every second of the calls that it is for. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CONTROL_BYTES_MAX = 256, PATH_BYTES_MAX = 4096, HANG = -1, HANG_US = 2000 };
+enum { CONTROL_BYTES_MAX = 256, PATH_BYTES_MAX = 4096, HANG = -1, SHORT = -2, HANG_US = 2000 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char            line_seen[CONTROL_BYTES_MAX];
@@ -57,7 +58,7 @@ static int errno_of(const char *name)
 {
     static const struct { const char *name; int number; } known[] = {
         { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "EDQUOT", EDQUOT }, { "EFBIG", EFBIG }, { "EROFS", EROFS },
-        { "HANG", HANG },
+        { "EINTR", EINTR }, { "EAGAIN", EAGAIN }, { "HANG", HANG }, { "SHORT", SHORT },
     };
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -91,6 +92,8 @@ static int fault_now(const char *call, int fd)
     }
     if (passed++ >= pass_count)
         fault = errno_of(error);
+    if (fault == EINTR && passed % 2 == 0)
+        fault = 0;
     pthread_mutex_unlock(&lock);
     return fault;
 }
@@ -111,7 +114,7 @@ int fsync(int fd)
 {
     int fault = fault_of("fsync", fd);
 
-    if (fault == 0)
+    if (fault == 0 || fault == SHORT)
         return NEXT(fsync)(fd);
     errno = fault;
     return -1;
@@ -121,7 +124,7 @@ int fdatasync(int fd)
 {
     int fault = fault_of("fdatasync", fd);
 
-    if (fault == 0)
+    if (fault == 0 || fault == SHORT)
         return NEXT(fdatasync)(fd);
     errno = fault;
     return -1;
@@ -133,18 +136,25 @@ ssize_t write(int fd, const void *bytes, size_t count)
 
     if (fault == 0)
         return NEXT(write)(fd, bytes, count);
-    if (fault == ENOSPC && count > 1)
-        return NEXT(write)(fd, bytes, count / 2);
+    if ((fault == ENOSPC && count > 1) || fault == SHORT)
+        return NEXT(write)(fd, bytes, count > 1 ? count / 2 : count);
     errno = fault;
     return -1;
 }
 
-ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at)
-{
-    int fault = fault_of("pwrite", fd);
+#define PWRITE(name, offset)                                                              \
+    ssize_t name(int fd, const void *bytes, size_t count, offset at)                      \
+    {                                                                                     \
+        int fault = fault_of("pwrite", fd);                                               \
+                                                                                          \
+        if (fault == 0)                                                                   \
+            return NEXT(name)(fd, bytes, count, at);                                      \
+        if (fault == SHORT)                                                               \
+            return NEXT(name)(fd, bytes, count > 1 ? count / 2 : count, at);              \
+        errno = fault;                                                                    \
+        return -1;                                                                        \
+    }
 
-    if (fault == 0)
-        return NEXT(pwrite)(fd, bytes, count, at);
-    errno = fault;
-    return -1;
-}
+/* Two names of one call: who is built for large files has the second. */
+PWRITE(pwrite, off_t)
+PWRITE(pwrite64, off64_t)

@@ -59,16 +59,39 @@ static void refuse_address(struct usage_limits *limits, bool is_fast, const stru
     buf_fini(&text);
 }
 
+static bool address_counts(const struct addresses *addresses, const struct usage_limits *limits, int fd, const struct ip_address *address)
+{
+    return (limits->max[USAGE_CONNECTIONS_OF_ADDRESS] != 0 || limits->max[USAGE_CONNECTS_OF_ADDRESS] != 0) &&
+           ip_customer(address) != 0 && has_place(addresses, fd);
+}
+
+static uint64_t hash_of_address(const struct usage_limits *limits, const struct ip_address *address)
+{
+    const uint64_t customer = ip_customer(address);
+
+    return hash_bytes(limits->hash_key, span_of(&customer, sizeof customer));
+}
+
+static uint64_t counts_as(uint64_t hash)
+{
+    return (hash & ~(uint64_t)ALL_BITS) | COUNTED_BIT;
+}
+
+void addresses_take(struct addresses *addresses, const struct usage_limits *limits, int fd, const struct ip_address *address)
+{
+    if (address_counts(addresses, limits, fd, address))
+        count_one(addresses, fd, counts_as(hash_of_address(limits, address)), UINT32_MAX);
+}
+
 enum address_verdict addresses_enter(struct addresses *addresses, struct usage_limits *limits, int fd,
                                      const struct ip_address *address, msec now)
 {
-    const uint64_t customer = ip_customer(address);
     const uint64_t most = limits->max[USAGE_CONNECTIONS_OF_ADDRESS], per_s = limits->max[USAGE_CONNECTS_OF_ADDRESS];
 
-    if ((most == 0 && per_s == 0) || customer == 0 || !has_place(addresses, fd))
+    if (!address_counts(addresses, limits, fd, address))
         return ADDRESS_FINE;
-    const uint64_t hash    = hash_bytes(limits->hash_key, span_of(&customer, sizeof customer));
-    const uint64_t as      = (hash & ~(uint64_t)ALL_BITS) | COUNTED_BIT;
+    const uint64_t hash    = hash_of_address(limits, address);
+    const uint64_t as      = counts_as(hash);
     const msec     wait_ms = per_s == 0 ? 0 : rate_table_take(&limits->tables->rates[USAGE_CONNECTS_OF_ADDRESS], hash, per_s, now);
     if (wait_ms == 0 && count_one(addresses, fd, as, most == 0 ? UINT32_MAX : most))
         return ADDRESS_FINE;

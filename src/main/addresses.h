@@ -35,6 +35,8 @@ void addresses_fini(struct addresses *addresses);  /* a zeroed struct is fine */
 /* The connection `fd` comes from this address. A refusal is counted in `limits`. */
 enum address_verdict addresses_enter(struct addresses *addresses, struct usage_limits *limits, int fd,
                                      const struct ip_address *address, msec now);
+/* The connection has come from another process, where it has entered: it counts, also beyond the limits. */
+void addresses_take(struct addresses *addresses, const struct usage_limits *limits, int fd, const struct ip_address *address);
 /* It is about to be closed. */
 void addresses_leave(struct addresses *addresses, int fd);
 /* Did it enter as ADDRESS_OVER? Then *ret is the limit. */

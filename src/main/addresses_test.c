@@ -64,6 +64,31 @@ static void an_address_has_so_many(void **state)
     rig_close(&rig);
 }
 
+/* Connections of another process that this one goes on with. */
+static void what_is_taken_over_counts_beyond_the_limit(void **state)
+{
+    (void)state;
+    struct rig        rig;
+    struct ip_address address;
+
+    rig_open(&rig, 2, 0);
+    assert_true(ip_read(SPAN("192.0.2.7"), &address));
+    for (int fd = 10; fd < 13; fd++)
+        addresses_take(&rig.addresses, &rig.limits, fd, &address);
+    assert_int_equal(enter(&rig, 13, "192.0.2.7", 0), ADDRESS_OVER);
+    addresses_leave(&rig.addresses, 10);
+    addresses_leave(&rig.addresses, 13);
+    assert_int_equal(enter(&rig, 13, "192.0.2.7", 0), ADDRESS_OVER);  /* two are left */
+    addresses_leave(&rig.addresses, 11);
+    assert_int_equal(enter(&rig, 11, "192.0.2.7", 0), ADDRESS_FINE);
+    rig_close(&rig);
+
+    rig_open(&rig, 0, 0);
+    addresses_take(&rig.addresses, &rig.limits, 10, &address);
+    addresses_leave(&rig.addresses, 10);
+    rig_close(&rig);
+}
+
 static void an_address_connects_so_often(void **state)
 {
     (void)state;
@@ -123,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_has_so_many),
+        cmocka_unit_test(what_is_taken_over_counts_beyond_the_limit),
         cmocka_unit_test(an_address_connects_so_often),
         cmocka_unit_test(few_are_told_why),
         cmocka_unit_test(limits_come_and_go),

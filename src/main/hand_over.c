@@ -10,6 +10,7 @@
 #include "codec/handover/handover.h"
 #include "main/memory_hand_over.h"
 #include "main/server.h"
+#include "main/sessions_hand_over.h"
 #include "main/take_over_path.h"
 #include "main/worker_hand_over.h"
 #include "reactor/log.h"
@@ -233,7 +234,9 @@ static bool send_memory(struct talk *talk, const struct server *server)
     struct buf records;
 
     buf_init(&records, SIZE_MAX / 2);
-    memory_put(&server->stores, &records);
+    uint64_t count = memory_put(&server->stores, &records);
+    count += sessions_put(&server->writer.devices, &records);
+    handover_put_end(&records, count);
     bool is_sent = send_part(talk, server->worker_count, buf_span(&records), NULL, 0);
     buf_fini(&records);
     return is_sent;

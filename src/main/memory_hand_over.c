@@ -46,13 +46,13 @@ static void memory_tell_store(struct memory_teller *teller, struct store *store,
     mem_store_visit(store, &visitor, teller);
 }
 
-void memory_put(const struct stores *stores, struct buf *buf)
+uint64_t memory_put(const struct stores *stores, struct buf *buf)
 {
     struct memory_teller teller = { .buf = buf };
 
     memory_tell_store(&teller, stores->memory, false);
     memory_tell_store(&teller, stores->durable, true);
-    handover_put_end(buf, teller.count);
+    return teller.count;
 }
 
 /* --- taking ------------------------------------------------------------------------------------------------------ */
@@ -144,7 +144,8 @@ size_t memory_take(const struct stores *stores, struct namespaces *namespaces, c
     while (handover_next(&records, &kind, &body) && kind != HANDOVER_END)
         lost += !(kind == HANDOVER_STORE     ? take_store(&taker, body)
                   : kind == HANDOVER_CHANNEL ? take_channel(&taker, body)
-                                             : take_message(&taker, body));
+                  : kind == HANDOVER_MESSAGE ? take_message(&taker, body)
+                                             : true);
     channel_name_unref(taker.channel);
     return lost;
 }

@@ -9,11 +9,11 @@
 struct namespaces;
 struct stores;
 
-/* Appends the records of all stores in memory, and the END. Nothing else touches the stores meanwhile. */
-void memory_put(const struct stores *stores, struct buf *buf);
+/* Appends the records of all stores in memory; how many that were. Nothing else touches the stores meanwhile. */
+uint64_t memory_put(const struct stores *stores, struct buf *buf);
 
 /* Fills the stores that were opened a moment ago. What does not fit is left out: channels of a namespace that is gone, or that is kept
- * elsewhere now. Returns how many records that were. */
+ * elsewhere now. Returns how many records that were. Records of other kinds are passed by. */
 size_t memory_take(const struct stores *stores, struct namespaces *namespaces, const struct hash_key *key, struct span records);
 
 #endif

@@ -8,8 +8,10 @@
 
 #include "base/must.h"
 #include "base/version.h"
+#include "device/session_move.h"
 #include "main/memory_hand_over.h"
 #include "main/server.h"
+#include "main/sessions_hand_over.h"
 #include "main/take_over_path.h"
 #include "main/worker_hand_over.h"
 #include "reactor/log.h"
@@ -220,13 +222,17 @@ static enum rc take_sockets(struct take_over *take)
 
 static bool take_is_whole(const struct take_over *take)
 {
+    struct span records[LOOPS_MAX];
+
     for (unsigned i = 0; i <= take->loops; i++) {
         const struct taken_part *part = &take->parts[i];
         size_t                   sockets;
         if (!handover_check(part->records, &sockets) || sockets != part->count || part->count != part->wanted)
             return false;
+        if (i < take->loops)
+            records[i] = part->records;
     }
-    return true;
+    return handover_keys_differ(records, take->loops);
 }
 
 static enum rc take_parts(struct take_over *take, char *why, size_t why_size)
@@ -285,7 +291,12 @@ void take_over_memory(struct take_over *take, struct server *server)
 
 void take_over_links(struct take_over *take, struct server *server)
 {
-    size_t lost = 0, count = 0;
+    struct devices *devices = &server->writer.devices;
+    size_t          lost = 0, count = 0;
+
+    size_t sessions_lost = sessions_take(devices, &server->namespaces, &server->hash_key, take->parts[take->loops].records);
+    if (sessions_lost > 0)
+        LOG(LOG_WARN, "sessions_left_behind", log_u64("records", sessions_lost));
 
     for (unsigned i = 0; i < take->loops; i++) {
         struct taken_part *part = &take->parts[i];
@@ -293,6 +304,7 @@ void take_over_links(struct take_over *take, struct server *server)
         count += part->count;
         part->count = 0;
     }
+    devices_settle_taken(devices);
     LOG(lost > 0 ? LOG_WARN : LOG_INFO, "taken_over", log_u64("links", count - lost), log_u64("lost", lost));
 }
 

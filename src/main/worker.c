@@ -82,6 +82,12 @@ bool worker_lets_address_in(struct worker *worker, int fd, const struct ip_addre
     return addresses_enter(&worker->server->addresses, &worker->usage, fd, client, worker->loop.now) != ADDRESS_REFUSED;
 }
 
+void worker_take_address(struct worker *worker, int fd, const struct ip_address *client, bool is_named)
+{
+    if (is_named || !is_proxys(&worker->snapshot->settings, client))
+        addresses_take(&worker->server->addresses, &worker->usage, fd, client);
+}
+
 enum http_admission worker_admit_stream(void *ctx, const struct stream *stream, struct http_refusal *ret_refusal)
 {
     struct worker      *worker    = ctx;

@@ -1,6 +1,7 @@
 #include "main/worker_hand_over.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -8,6 +9,7 @@
 #include "http/hand_over.h"
 #include "main/server.h"
 #include "main/worker_priv.h"
+#include "reactor/listener.h"
 #include "reactor/log.h"
 #include "session/hand_over.h"
 
@@ -70,10 +72,18 @@ static void worker_socket_moves(void *ctx, int socket)
     moving->sockets[moving->count++] = socket;
 }
 
+/* What clients have acknowledged goes before the writer stands still. */
+static void worker_tell_acknowledged(struct worker *worker)
+{
+    session_worker_tell_acknowledged(&worker->sessions);
+    writer_thread_send(&worker->server->writer, &worker->to_writer);
+}
+
 static void worker_tell(struct worker *worker)
 {
     struct moving *moving = worker->moving;
 
+    worker_tell_acknowledged(worker);
     handover_put_loop(&moving->records, &(struct handover_loop){ worker->key_number });
     session_worker_hand_over(&worker->sessions, &moving->records, worker_socket_moves, moving);
     http_server_hand_over(&worker->http, &moving->records, worker_socket_moves, moving);
@@ -132,10 +142,38 @@ void worker_stand_still_if_asked(struct worker *worker)
 
 /* --- the new process --------------------------------------------------------------------------------------------- */
 
+/* As a proxy has named it; empty: none has. */
+static struct span named_peer(enum handover_kind kind, struct span body)
+{
+    struct handover_link link;
+    struct handover_http http;
+
+    if (kind == HANDOVER_LINK)
+        return handover_get_link(&body, &link) ? link.peer : SPAN("");
+    return handover_get_http(body, &http) ? http.peer : SPAN("");
+}
+
+static void worker_count_address(struct worker *worker, int socket, struct span named)
+{
+    struct sockaddr_storage at      = { 0 };
+    socklen_t               len     = sizeof at;
+    struct ip_address       address = IP_UNKNOWN;
+
+    if (named.len == 0 && getpeername(socket, (struct sockaddr *)&at, &len) == 0)
+        address = ip_of_socket(&at);
+    else if (named.len > 0 && !ip_read(named, &address))
+        return;
+    worker_take_address(worker, socket, &address, named.len > 0);
+}
+
 static bool worker_take_one(struct worker *worker, enum handover_kind kind, int socket, struct span body)
 {
-    return kind == HANDOVER_LINK ? session_worker_take_over(&worker->sessions, socket, body)
-                                 : http_server_take_over(&worker->http, socket, body);
+    worker_count_address(worker, socket, named_peer(kind, body));
+    bool is_taken = kind == HANDOVER_LINK ? session_worker_take_over(&worker->sessions, socket, body)
+                                          : http_server_take_over(&worker->http, socket, body);
+    if (!is_taken)
+        addresses_leave(&worker->server->addresses, socket);
+    return is_taken;
 }
 
 size_t worker_take_over(struct worker *worker, struct span records, const int *sockets, size_t count)

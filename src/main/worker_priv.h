@@ -36,6 +36,8 @@ bool worker_turns_away(void *ctx, const struct stream *stream, struct http_refus
 /* By the limits for each address. `is_named`: a proxy has named the client. False: the connection is closed at once. True: it
  * counts, or is to be told why it is refused, or is that of a proxy that the settings name, for which these limits do not hold. */
 bool worker_lets_address_in(struct worker *worker, int fd, const struct ip_address *client, bool is_named);
+/* The same of a connection that comes from another process: it counts, and is never refused. */
+void worker_take_address(struct worker *worker, int fd, const struct ip_address *client, bool is_named);
 /* A connection of the native protocol; takes the stream. */
 void worker_open_native(void *ctx, struct stream *stream);
 void worker_stop_listening(struct worker *worker);

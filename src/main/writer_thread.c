@@ -76,8 +76,16 @@ static void writer_stand_still_if_asked(struct writer_thread *thread)
     struct hand_over_gate *gate = thread->gate;
 
     thread->loop.wake_at = 0;
-    if (gate_phase(gate) != GATE_PARK || !gate_loops_are_parked(gate, thread->writer.loop_count))
+    if (gate_phase(gate) != GATE_PARK || !gate_loops_are_parked(gate, thread->writer.loop_count)) {
+        thread->is_last_word_taken = false;
         return;
+    }
+    /* What the loops said before they stood still came in this turn, or comes in the next one. */
+    if (!thread->is_last_word_taken) {
+        thread->is_last_word_taken = true;
+        thread->loop.wake_at       = 1;
+        return;
+    }
     if (writer_thread_is_idle(thread) || clock_now() >= gate_settle_by(gate))
         gate_park_writer(gate);
     else

@@ -51,6 +51,7 @@ struct writer_thread {
     bool            is_last_mail;          /* it was set before this turn took its mail: no more will come */
     struct counter  wants_lean;            /* 1: memory is short (memory_control.h) */
     bool            is_lean;               /* as the writer was told last */
+    bool            is_last_word_taken;    /* another process takes the place of this one: what the loops said before they stood still is here */
     pthread_t       thread;
     bool            is_started;
 };

@@ -92,6 +92,38 @@ void group_follow_note(struct group_follow *follow, struct span user, struct rea
     }
 }
 
+/* --- another process ---------------------------------------------------------------------------------------------- */
+
+void group_follow_visit(const struct group_follow *follow, void (*visit)(void *ctx, const struct moving_bound *bound), void *ctx)
+{
+    for (const struct group_bound *bound = follow->bounds; bound != NULL; bound = bound->next) {
+        struct moving_bound moving = { .kind = MOVING_BOUND_KNOWN, .spans = bound->spans };
+        if (bound->left != NULL) {
+            moving.kind    = MOVING_BOUND_LEFT;
+            moving.channel = bound->left;
+        } else if (bound->sub != NULL) {
+            moving.kind    = MOVING_BOUND;
+            moving.channel = subscription_name(&bound->sub->sub);
+        }
+        visit(ctx, &moving);
+    }
+}
+
+void group_follow_take(struct group_follow *follow, const struct moving_bound *moving, struct reader_sub *sub)
+{
+    struct group_bound **end = &follow->bounds, *bound = malloc(sizeof *bound);
+
+    must(bound != NULL && (moving->kind == MOVING_BOUND) == (sub != NULL));
+    while (*end != NULL)
+        end = &(*end)->next;
+    *bound = (struct group_bound){ .sub = sub, .spans = moving->spans };
+    if (moving->kind == MOVING_BOUND_LEFT)
+        bound->left = channel_name_ref(moving->channel);
+    if (sub != NULL)
+        sub->sub.is_bounded = true;
+    *end = bound;
+}
+
 /* --- what the log of the user says ---------------------------------------------------------------------------------- */
 
 /* What a membership message says. */

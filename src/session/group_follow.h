@@ -42,6 +42,22 @@ void group_follow_settle(struct group_follow *follow, struct link *link);
  * what it says of members up to there is passed over, because the link may begin with something newer. */
 void group_follow_know(struct group_follow *follow, uint64_t epoch, uint64_t seq, uint64_t known);
 
+/* What of it moves to another process with the link. */
+struct moving_bound {
+    enum moving_bound_kind {
+        MOVING_BOUND,        /* of a subscription to this channel */
+        MOVING_BOUND_LEFT,   /* of a group that the link has left */
+        MOVING_BOUND_KNOWN,  /* of the log of the user */
+    } kind;
+    struct channel_name *channel;  /* borrowed; NULL: MOVING_BOUND_KNOWN */
+    struct group_spans   spans;
+};
+
+/* The newest first. */
+void group_follow_visit(const struct group_follow *follow, void (*visit)(void *ctx, const struct moving_bound *bound), void *ctx);
+/* In that order. `sub`: of MOVING_BOUND. */
+void group_follow_take(struct group_follow *follow, const struct moving_bound *bound, struct reader_sub *sub);
+
 /* link_look() of a link of a session. */
 struct reader_sub *group_follow_look(struct group_follow *follow, struct link *link, struct entry *ret_entry);
 

@@ -25,6 +25,11 @@ void session_worker_settle(struct session_worker *worker)
     }
 }
 
+void session_worker_tell_acknowledged(struct session_worker *worker)
+{
+    device_links_tell(worker);
+}
+
 static bool link_has_socket(const struct link *link)
 {
     return link->kind->hand_over != NULL && link->stream != NULL && stream_tcp_socket(link->stream) >= 0 && !link->is_over;
@@ -53,6 +58,7 @@ static uint32_t link_flags(const struct link *link)
            flag_if(link->is_farewell, HANDOVER_IS_FAREWELL) | flag_if(link->is_notify, HANDOVER_IS_NOTIFY) |
            flag_if(link->is_noted, HANDOVER_IS_NOTED) | flag_if(link->is_user_noted, HANDOVER_IS_USER_NOTED) |
            flag_if(link->has_row, HANDOVER_HAS_ROW) | flag_if(link->is_answered, HANDOVER_IS_ANSWERED) |
+           flag_if(link->is_quiet, HANDOVER_IS_QUIET) |
            flag_if(link->expiry != NULL && link->expiry->is_told, HANDOVER_IS_EXPIRY_TOLD);
 }
 
@@ -61,11 +67,18 @@ static uint32_t sub_flag_if(bool is_set, enum handover_sub_flag flag)
     return is_set ? (uint32_t)flag : 0;
 }
 
-static uint32_t sub_flags(const struct subscription *sub)
+static uint32_t sub_flags(const struct link *link, const struct reader_sub *reader_sub)
 {
+    const struct subscription *sub        = &reader_sub->sub;
+    const bool                 is_of_user = link->device != NULL && link->device->groups.user_sub == reader_sub;
+
     return sub_flag_if(sub->is_told, HANDOVER_IS_TOLD) | sub_flag_if(sub->is_unasked, HANDOVER_IS_UNASKED) |
            sub_flag_if(sub->is_bounded, HANDOVER_IS_BOUNDED) | sub_flag_if(sub->is_watched, HANDOVER_IS_WATCHED) |
-           sub_flag_if(sub->is_notify, HANDOVER_IS_SUB_NOTIFY) | sub_flag_if(sub->is_noted, HANDOVER_IS_SUB_NOTED);
+           sub_flag_if(sub->is_notify, HANDOVER_IS_SUB_NOTIFY) | sub_flag_if(sub->is_noted, HANDOVER_IS_SUB_NOTED) |
+           sub_flag_if(sub->is_own, HANDOVER_IS_OWN) | sub_flag_if(sub->is_moved, HANDOVER_IS_MOVED) |
+           sub_flag_if(sub->is_kept, HANDOVER_IS_KEPT) | sub_flag_if(sub->is_named, HANDOVER_IS_NAMED) |
+           sub_flag_if(sub->is_keeping, HANDOVER_IS_KEEPING) | sub_flag_if(sub->is_heard, HANDOVER_IS_HEARD) |
+           sub_flag_if(is_of_user, HANDOVER_IS_OF_USER);
 }
 
 static void put_sub(struct buf *buf, const struct link *link, const struct reader_sub *sub)
@@ -78,7 +91,7 @@ static void put_sub(struct buf *buf, const struct link *link, const struct reade
         start = (struct start){ START_AFTER, cut->seq, cut->epoch };
     handover_put_sub(buf, &(struct handover_sub){
         .channel = channel_name_span(subscription_name(&sub->sub)), .start = (uint8_t)start.kind, .seq = start.seq,
-        .epoch = start.epoch, .flags = sub_flags(&sub->sub), .quiet = sub->sub.is_notify ? sub->sub.told_alias : 0,
+        .epoch = start.epoch, .flags = sub_flags(link, sub), .quiet = sub->sub.is_notify ? sub->sub.told_alias : 0,
     });
 }
 
@@ -109,8 +122,7 @@ static bool link_tell(const struct link *link, struct link_parcel *parcel)
 {
     struct session_worker *worker = link->worker;
 
-    if (!link_has_socket(link) || !link_is_whole(link) || (link->kind->is_busy != NULL && link->kind->is_busy(link)) ||
-        link->device != NULL)
+    if (!link_has_socket(link) || !link_is_whole(link) || (link->kind->is_busy != NULL && link->kind->is_busy(link)))
         return false;
     parcel->link = (struct handover_link){ .key = link->key, .flags = link_flags(link), .sub_count = link->reader->sub_count };
     put_words(link, parcel);
@@ -123,16 +135,17 @@ static bool link_tell(const struct link *link, struct link_parcel *parcel)
         parcel->link.flags |= HANDOVER_HAS_HOLDER;
         worker->port->tell_identity(worker->ctx, link->holder, &parcel->scratch, &parcel->link.holder);
     }
-    return link->kind->hand_over(link, parcel);
+    return device_link_hand_over(link, parcel) && link->kind->hand_over(link, parcel);
 }
 
-static void link_put(const struct link *link, const struct handover_link *told, struct buf *buf)
+static void link_put(const struct link *link, const struct link_parcel *parcel, struct buf *buf)
 {
     size_t at = buf->len;
 
-    handover_put_link(buf, told);
+    handover_put_link(buf, &parcel->link);
     for (const struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
         put_sub(buf, link, sub);
+    buf_put(buf, buf_span(&parcel->bounds));
     handover_end_link(buf, at);
 }
 
@@ -142,6 +155,7 @@ static void parcel_init(struct link_parcel *parcel)
     buf_init(&parcel->state, SIZE_MAX / 2);
     buf_init(&parcel->scratch, SIZE_MAX / 2);
     buf_init(&parcel->peer, IP_TEXT_BYTES_MAX);
+    buf_init(&parcel->bounds, SIZE_MAX / 2);
 }
 
 static void parcel_fini(struct link_parcel *parcel)
@@ -150,6 +164,7 @@ static void parcel_fini(struct link_parcel *parcel)
     buf_fini(&parcel->state);
     buf_fini(&parcel->scratch);
     buf_fini(&parcel->peer);
+    buf_fini(&parcel->bounds);
 }
 
 size_t session_worker_hand_over(struct session_worker *worker, struct buf *buf, void (*moved)(void *ctx, int socket), void *ctx)
@@ -164,7 +179,7 @@ size_t session_worker_hand_over(struct session_worker *worker, struct buf *buf, 
         link->has_moved   = link_tell(link, parcel);
         if (!link->has_moved)
             continue;
-        link_put(link, &parcel->link, buf);
+        link_put(link, parcel, buf);
         moved(ctx, stream_tcp_socket(link->stream));
         count++;
     }
@@ -205,7 +220,22 @@ static void sub_take_flags(struct reader_sub *sub, const struct handover_sub *to
     sub->sub.is_watched = (told->flags & HANDOVER_IS_WATCHED) != 0;
     sub->sub.is_notify  = (told->flags & HANDOVER_IS_SUB_NOTIFY) != 0;
     sub->sub.is_noted   = (told->flags & HANDOVER_IS_SUB_NOTED) != 0;
+    sub->sub.is_heard   = (told->flags & HANDOVER_IS_HEARD) != 0;
     sub->sub.told_alias = sub->sub.is_notify ? told->quiet : 0;
+}
+
+/* The rest is of links of a session. */
+static void sub_take_device(struct device_link *device, struct reader_sub *sub, const struct handover_sub *told)
+{
+    sub->sub.is_own     = (told->flags & HANDOVER_IS_OWN) != 0;
+    sub->sub.is_moved   = (told->flags & HANDOVER_IS_MOVED) != 0;
+    sub->sub.is_kept    = (told->flags & HANDOVER_IS_KEPT) != 0;
+    sub->sub.is_named   = (told->flags & HANDOVER_IS_NAMED) != 0;
+    sub->sub.is_keeping = (told->flags & HANDOVER_IS_KEEPING) != 0;
+    device->own_count += sub->sub.is_own;
+    device->kept_count += sub->sub.is_own && sub->sub.is_kept;
+    if (sub->sub.is_own && (told->flags & HANDOVER_IS_OF_USER) != 0)
+        device->groups.user_sub = sub;
 }
 
 static void link_take_sub(struct link *link, const struct handover_sub *told)
@@ -219,6 +249,8 @@ static void link_take_sub(struct link *link, const struct handover_sub *told)
     struct reader_sub *sub = link_follow(link, name, (struct start){ (enum start_kind)told->start, told->seq, told->epoch });
     channel_name_unref(name);
     sub_take_flags(sub, told);
+    if (link->device != NULL)
+        sub_take_device(link->device, sub, told);
     if ((told->flags & HANDOVER_IS_TOLD) == 0)
         return;
     reader_note_told_before(link->reader, sub);
@@ -242,10 +274,20 @@ static struct link *link_of_transport(struct session_worker *worker, struct stre
     must(!"a transport that the codec does not know");
 }
 
+/* The session could not move, or is another link's by now: the client hears which of both. */
+static void link_end_without_session(struct link *link, enum open_outcome outcome)
+{
+    if (outcome == OPEN_STALE)
+        link->kind->end(link, LINK_END_REPLACED);
+    else
+        link->kind->leave(link);
+}
+
 static bool link_take_over(struct session_worker *worker, struct stream *stream, const struct handover_link *told,
                            struct span subs)
 {
-    struct identity    *holder = NULL;
+    struct identity    *holder  = NULL;
+    enum open_outcome   outcome = OPEN_DONE;
     struct handover_sub sub;
 
     stream_name_peer_by(stream, told->peer);
@@ -256,13 +298,20 @@ static bool link_take_over(struct session_worker *worker, struct stream *stream,
     if (link == NULL)
         return false;
     link_take_flags(link, told->flags);
+    if ((told->flags & HANDOVER_HAS_DEVICE) != 0)
+        outcome = device_link_take_over(link, told);
     for (uint32_t i = 0; i < told->sub_count; i++) {
         must(handover_get_sub(&subs, &sub));  /* handover_check() has seen them */
         link_take_sub(link, &sub);
     }
     reader_reverse(link->reader);
+    device_link_take_bounds(link, told, subs);
+    if ((told->flags & HANDOVER_IS_QUIET) != 0)
+        presence_follow_rest(link);
     buf_put(link_words(link), told->words);
     link_mark(link);
+    if (outcome != OPEN_DONE)
+        link_end_without_session(link, outcome);
     return true;
 }
 

@@ -7,12 +7,14 @@
 #define SESSION_HAND_OVER_H
 
 #include "codec/handover/handover.h"
+#include "device/device_command.h"
 #include "session/session_worker.h"
 
 /* What is told of one link. */
 struct link_parcel {
     struct handover_link link;
     struct buf           words, state, scratch, peer;  /* what the spans of the link point into */
+    struct buf           bounds;                       /* … and what follows its subscriptions */
 };
 
 /* --- the old process --- */
@@ -23,6 +25,8 @@ void session_worker_settle(struct session_worker *worker);
 /* Is nothing under way on any link that could move? */
 bool session_worker_is_settled(const struct session_worker *worker);
 
+/* Before the next one: what clients have acknowledged until now. */
+void session_worker_tell_acknowledged(struct session_worker *worker);
 /* Appends the record of each link that can move, and calls moved() with its socket, in the order of the records. Returns how
  * many there are. Changes nothing. */
 size_t session_worker_hand_over(struct session_worker *worker, struct buf *buf, void (*moved)(void *ctx, int socket), void *ctx);
@@ -40,6 +44,12 @@ struct client;
 struct link;
 void client_hand_over(const struct client *client, struct link_parcel *parcel);
 void client_take_over(struct client *client, const struct handover_link *told);
+/* device_hand_over.c: the session of a link. False: not now. */
+bool device_link_hand_over(const struct link *link, struct link_parcel *parcel);
+/* Before the subscriptions. OPEN_DONE: the link has its session; else it is to end. */
+enum open_outcome device_link_take_over(struct link *link, const struct handover_link *told);
+/* Behind them, by what follows them in the record. */
+void device_link_take_bounds(struct link *link, const struct handover_link *told, struct span bounds);
 /* Each takes the stream; NULL: this is no such link, and the stream is closed. */
 struct link *ws_session_take_over(struct session_worker *worker, struct stream *stream, const struct handover_link *told,
                                   struct identity *holder);

@@ -1,5 +1,7 @@
 #include "codec/handover/handover.h"
 
+#include <stdlib.h>
+
 #include "base/must.h"
 
 /* Each struct is described once, for both directions: by a function that passes its fields, in their order. */
@@ -123,12 +125,15 @@ static void pass_heartbeat(struct pass *pass, struct handover_link *link)
     pass_bound(pass, link->beats, 32);
 }
 
-static void pass_session(struct pass *pass, struct handover_link *link)
+static void pass_session_of_link(struct pass *pass, struct handover_link *link)
 {
     pass_span(pass, &link->user);
     pass_span(pass, &link->device);
     pass_u64(pass, &link->generation);
     pass_u64(pass, &link->since);
+    pass_bound(pass, link->since, INT64_MAX);
+    pass_u32(pass, &link->bound_count);
+    pass_bound(pass, link->bound_count, HANDOVER_BOUNDS_MAX + 1);
 }
 
 static void pass_link(struct pass *pass, struct handover_link *link)
@@ -153,7 +158,7 @@ static void pass_link(struct pass *pass, struct handover_link *link)
     pass_u64(pass, &link->token_set);
     pass_span(pass, &link->boundary);
     if ((link->flags & HANDOVER_HAS_DEVICE) != 0)
-        pass_session(pass, link);
+        pass_session_of_link(pass, link);
     if ((link->flags & HANDOVER_HAS_HOLDER) != 0)
         pass_identity(pass, &link->holder);
     pass_u32(pass, &link->sub_count);
@@ -171,6 +176,14 @@ static void pass_sub(struct pass *pass, struct handover_sub *sub)
     pass_u32(pass, &sub->flags);
     pass_bound(pass, sub->flags, HANDOVER_SUB_FLAGS + 1);
     pass_u32(pass, &sub->quiet);
+}
+
+static void pass_group_bound(struct pass *pass, struct handover_bound *bound)
+{
+    pass_u8(pass, &bound->kind);
+    pass_bound(pass, bound->kind, HANDOVER_BOUND_KINDS);
+    pass_span(pass, &bound->channel);
+    pass_span(pass, &bound->spans);
 }
 
 static void pass_http(struct pass *pass, struct handover_http *http)
@@ -218,6 +231,33 @@ static void pass_message(struct pass *pass, struct handover_message *message)
     pass_span(pass, &message->from);
     pass_span(pass, &message->event);
     pass_span(pass, &message->collapse_key);
+}
+
+static void pass_session(struct pass *pass, struct handover_session *session)
+{
+    pass_span(pass, &session->user);
+    pass_span(pass, &session->device);
+    pass_span(pass, &session->device_class);
+    pass_bound(pass, session->user.len, UINT8_MAX + 1);
+    pass_bound(pass, session->device.len, UINT8_MAX + 1);
+    pass_u64(pass, &session->generation);
+    pass_u64(pass, &session->since);
+    pass_u64(pass, &session->seen);
+    pass_bound(pass, session->since, INT64_MAX);
+    pass_bound(pass, session->seen, INT64_MAX);
+    pass_u8(pass, &session->from_back);
+    pass_u32(pass, &session->flags);
+    pass_bound(pass, session->flags, HANDOVER_SESSION_FLAGS + 1);
+}
+
+static void pass_place(struct pass *pass, struct handover_place *place)
+{
+    pass_span(pass, &place->channel);
+    pass_u64(pass, &place->epoch);
+    pass_u64(pass, &place->seq);
+    pass_bound(pass, place->seq, UINT64_C(1) << HANDOVER_SEQ_BITS);
+    pass_u32(pass, &place->flags);
+    pass_bound(pass, place->flags, HANDOVER_PLACE_FLAGS + 1);
 }
 
 static void pass_hello(struct pass *pass, struct handover_hello *hello)
@@ -298,6 +338,13 @@ void handover_put_sub(struct buf *buf, const struct handover_sub *sub)
     pass_sub(&(struct pass){ .out = buf }, &copy);
 }
 
+void handover_put_bound(struct buf *buf, const struct handover_bound *bound)
+{
+    struct handover_bound copy = *bound;
+
+    pass_group_bound(&(struct pass){ .out = buf }, &copy);
+}
+
 void handover_end_link(struct buf *buf, size_t at)
 {
     record_end(buf, at);
@@ -324,6 +371,8 @@ PUT_RECORD(loop, HANDOVER_LOOP)
 PUT_RECORD(store, HANDOVER_STORE)
 PUT_RECORD(channel, HANDOVER_CHANNEL)
 PUT_RECORD(message, HANDOVER_MESSAGE)
+PUT_RECORD(session, HANDOVER_SESSION)
+PUT_RECORD(place, HANDOVER_PLACE)
 
 PUT_RECORD(hello, HANDOVER_HELLO)
 PUT_RECORD(refusal, HANDOVER_REFUSAL)
@@ -352,7 +401,7 @@ bool handover_next(struct span *bytes, enum handover_kind *ret_kind, struct span
 
     pass_u8(&pass, &kind);
     pass_u32(&pass, &len);
-    if (pass.is_bad || kind < HANDOVER_LINK || kind > HANDOVER_GONE || len > HANDOVER_RECORD_MAX || len > pass.in.len)
+    if (pass.is_bad || kind < HANDOVER_LINK || kind >= HANDOVER_KINDS || len > HANDOVER_RECORD_MAX || len > pass.in.len)
         return false;
     *ret_kind = (enum handover_kind)kind;
     *ret_body = span_head(pass.in, len);
@@ -379,17 +428,30 @@ bool handover_get_sub(struct span *body, struct handover_sub *ret)
     return !pass.is_bad;
 }
 
+bool handover_get_bound(struct span *body, struct handover_bound *ret)
+{
+    struct pass pass = { .in = *body };
+
+    pass_group_bound(&pass, ret);
+    *body = pass.in;
+    return !pass.is_bad;
+}
+
 /* --- all of it -------------------------------------------------------------------------------------------------- */
 
 static bool link_record_is_whole(struct span body)
 {
-    struct handover_link link;
-    struct handover_sub  sub;
+    struct handover_link  link;
+    struct handover_sub   sub;
+    struct handover_bound bound;
 
     if (!handover_get_link(&body, &link))
         return false;
     for (uint32_t i = 0; i < link.sub_count; i++)
         if (!handover_get_sub(&body, &sub))
+            return false;
+    for (uint32_t i = 0; i < link.bound_count; i++)
+        if (!handover_get_bound(&body, &bound))
             return false;
     return body.len == 0;
 }
@@ -401,6 +463,8 @@ static bool record_is_whole(enum handover_kind kind, struct span body)
     struct handover_store   store;
     struct handover_channel channel;
     struct handover_message message;
+    struct handover_session session;
+    struct handover_place   place;
 
     return kind == HANDOVER_LINK      ? link_record_is_whole(body)
            : kind == HANDOVER_HTTP    ? handover_get_http(body, &http)
@@ -408,6 +472,8 @@ static bool record_is_whole(enum handover_kind kind, struct span body)
            : kind == HANDOVER_STORE   ? handover_get_store(body, &store)
            : kind == HANDOVER_CHANNEL ? handover_get_channel(body, &channel)
            : kind == HANDOVER_MESSAGE ? handover_get_message(body, &message)
+           : kind == HANDOVER_SESSION ? handover_get_session(body, &session)
+           : kind == HANDOVER_PLACE   ? handover_get_place(body, &place)
                                       : false;  /* END, and what is no part of a state */
 }
 
@@ -431,4 +497,47 @@ bool handover_check(struct span bytes, size_t *ret_links)
         links += kind == HANDOVER_LINK || kind == HANDOVER_HTTP;
     }
     return false;
+}
+
+/* --- keys ------------------------------------------------------------------------------------------------------- */
+
+/* Writes the keys of the links, if there is room for them, and gives how many there are. */
+static size_t keys_of(const struct span *parts, size_t count, uint64_t *keys)
+{
+    enum handover_kind kind;
+    struct span        body;
+    size_t             found = 0;
+
+    for (size_t i = 0; i < count; i++)
+        for (struct span rest = parts[i]; handover_next(&rest, &kind, &body);) {
+            struct handover_link link;
+            if (kind != HANDOVER_LINK)
+                continue;
+            if (keys != NULL)
+                keys[found] = handover_get_link(&body, &link) ? link.key : 0;
+            found++;
+        }
+    return found;
+}
+
+static int key_order(const void *a, const void *b)
+{
+    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+bool handover_keys_differ(const struct span *parts, size_t count)
+{
+    const size_t found  = keys_of(parts, count, NULL);
+    uint64_t    *keys   = calloc(found + 1, sizeof keys[0]);  /* the first one is 0, so that a key of 0 is a second one */
+    bool         differ = true;
+
+    must(keys != NULL);
+    keys_of(parts, count, keys + 1);
+    qsort(keys, found + 1, sizeof keys[0], key_order);
+    for (size_t i = 1; i <= found; i++)
+        differ &= keys[i] != keys[i - 1];
+    free(keys);
+    return differ;
 }

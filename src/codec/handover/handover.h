@@ -15,16 +15,18 @@
 #include "base/buf.h"
 
 enum {
-    HANDOVER_VERSION        = 1,
+    HANDOVER_VERSION        = 2,
     HANDOVER_RECORD_HEAD    = 5,
     HANDOVER_RECORD_MAX     = 64 * 1024 * 1024,  /* bytes of one body */
     HANDOVER_SUBS_MAX       = 65535,             /* of one link */
     HANDOVER_GRANTS_MAX     = 100,               /* of one identity */
     HANDOVER_PRINT_BYTES    = 32,                /* of a fingerprint */
+    HANDOVER_BOUNDS_MAX     = 65535,             /* of one link */
+    HANDOVER_SEQ_BITS       = 55,                /* of the place of a session */
 };
 
 enum handover_kind {
-    HANDOVER_LINK = 1,  /* struct handover_link, then its subscriptions; a descriptor goes with it */
+    HANDOVER_LINK = 1,  /* struct handover_link, its subscriptions, its bounds; a descriptor goes with it */
     HANDOVER_HTTP,      /* struct handover_http; a descriptor goes with it */
     HANDOVER_LOOP,      /* struct handover_loop: the first of a loop's */
     HANDOVER_CHANNEL,   /* struct handover_channel, of a namespace that is not durable */
@@ -41,6 +43,10 @@ enum handover_kind {
     HANDOVER_SOCKETS,   /* old: sockets that belong to the records of the part before, in their order */
     HANDOVER_TAKEN,     /* new: it can serve */
     HANDOVER_GONE,      /* old: it serves no more */
+    /* Of the state again: */
+    HANDOVER_SESSION,   /* struct handover_session, of a device that has a link */
+    HANDOVER_PLACE,     /* struct handover_place of the session that was named last */
+    HANDOVER_KINDS,
 };
 
 enum handover_transport {
@@ -81,7 +87,9 @@ enum handover_link_flag {
     HANDOVER_IS_NOTED = 32, HANDOVER_IS_USER_NOTED = 64, HANDOVER_HAS_ROW = 128, HANDOVER_IS_ANSWERED = 256,
     HANDOVER_IS_GREETED = 512, HANDOVER_HAS_DEVICE = 1024, HANDOVER_IS_EXPIRY_TOLD = 2048,
     HANDOVER_IS_SHARED = 4096,  /* its frames are those of other links, too */
-    HANDOVER_LINK_FLAGS = 8191,
+    HANDOVER_IS_QUIET = 8192,   /* nothing was heard for so long that its device is not present */
+    HANDOVER_HAS_JOINED = 16384,
+    HANDOVER_LINK_FLAGS = 32767,
 };
 
 struct handover_link {
@@ -103,6 +111,7 @@ struct handover_link {
     struct span        boundary;
     struct span        user, device;  /* of its session … */
     uint64_t           generation, since;
+    uint32_t           bound_count;
     struct handover_identity holder;
     uint32_t           sub_count;
 };
@@ -111,7 +120,8 @@ enum handover_sub_flag {
     HANDOVER_IS_TOLD = 1, HANDOVER_IS_UNASKED = 2, HANDOVER_IS_BOUNDED = 4, HANDOVER_IS_OWN = 8, HANDOVER_IS_MOVED = 16,
     HANDOVER_IS_KEPT = 32, HANDOVER_IS_WATCHED = 64, HANDOVER_IS_SUB_NOTIFY = 128, HANDOVER_IS_SUB_NOTED = 256,
     HANDOVER_IS_NAMED = 512, HANDOVER_IS_KEEPING = 1024,
-    HANDOVER_SUB_FLAGS = 2047,
+    HANDOVER_IS_HEARD = 2048, HANDOVER_IS_OF_USER = 4096,  /* by it a session hears of its groups */
+    HANDOVER_SUB_FLAGS = 8191,
 };
 
 enum { HANDOVER_STARTS = 3, HANDOVER_WINDOWS = 4 };
@@ -122,6 +132,19 @@ struct handover_sub {
     uint64_t    seq, epoch;
     uint32_t    flags;   /* of enum handover_sub_flag */
     uint32_t    quiet;   /* of a subscription in mode notify */
+};
+
+/* What of a channel is for the link of a session, in the groups that its user has left or joined (session/group_follow.h). */
+enum handover_bound_kind {
+    HANDOVER_BOUND,        /* of a subscription */
+    HANDOVER_BOUND_LEFT,   /* of a group that the link has left */
+    HANDOVER_BOUND_KNOWN,  /* of the log of the user; it names no channel */
+    HANDOVER_BOUND_KINDS,
+};
+
+struct handover_bound {
+    uint8_t     kind;   /* enum handover_bound_kind */
+    struct span channel, spans;
 };
 
 struct handover_http {
@@ -150,6 +173,26 @@ struct handover_message {
     uint8_t     kind;
     uint64_t    seq, id, target, time, expires_at;
     struct span payload, media, from, event, collapse_key;
+};
+
+enum handover_session_flag { HANDOVER_IS_SEEN_DIRTY = 1, HANDOVER_IS_ROAMING = 2, HANDOVER_SESSION_FLAGS = 3 };
+
+struct handover_session {
+    struct span user, device, device_class;
+    uint64_t    generation, since, seen;
+    uint8_t     from_back;
+    uint32_t    flags;   /* of enum handover_session_flag */
+};
+
+enum handover_place_flag {
+    HANDOVER_PLACE_MOVED = 1, HANDOVER_PLACE_DIRTY = 2, HANDOVER_PLACE_NEW = 4, HANDOVER_PLACE_KEPT = 8, HANDOVER_PLACE_GONE = 16,
+    HANDOVER_PLACE_FLAGS = 31,
+};
+
+struct handover_place {
+    struct span channel;
+    uint64_t    epoch, seq;
+    uint32_t    flags;   /* of enum handover_place_flag */
 };
 
 struct handover_hello {
@@ -190,10 +233,12 @@ void handover_put_part(struct buf *buf, const struct handover_part *part);
 /* A word without a body: READY, SOCKETS, TAKEN, GONE. */
 void handover_put_word(struct buf *buf, enum handover_kind word);
 
-/* The subscriptions follow by handover_put_sub(), as many as link->sub_count says. */
+/* The subscriptions follow by handover_put_sub(), as many as link->sub_count says, and the bounds of a session by
+ * handover_put_bound(), as many as link->bound_count says. */
 void handover_put_link(struct buf *buf, const struct handover_link *link);
 void handover_put_sub(struct buf *buf, const struct handover_sub *sub);
-/* Behind the last subscription of a link: writes the length of its record, which began at `at` of the buffer. */
+void handover_put_bound(struct buf *buf, const struct handover_bound *bound);
+/* Behind the last of them: writes the length of its record, which began at `at` of the buffer. */
 void handover_end_link(struct buf *buf, size_t at);
 
 void handover_put_http(struct buf *buf, const struct handover_http *http);
@@ -201,6 +246,8 @@ void handover_put_loop(struct buf *buf, const struct handover_loop *loop);
 void handover_put_store(struct buf *buf, const struct handover_store *store);
 void handover_put_channel(struct buf *buf, const struct handover_channel *channel);
 void handover_put_message(struct buf *buf, const struct handover_message *message);
+void handover_put_session(struct buf *buf, const struct handover_session *session);
+void handover_put_place(struct buf *buf, const struct handover_place *place);
 void handover_put_end(struct buf *buf, uint64_t count);
 
 /* --- reading --- */
@@ -210,7 +257,8 @@ bool handover_next(struct span *bytes, enum handover_kind *ret_kind, struct span
 
 /* False: the body is not what such a record is. What they write is undefined then. */
 bool handover_get_link(struct span *body, struct handover_link *ret);  /* *body moves to the subscriptions */
-bool handover_get_sub(struct span *body, struct handover_sub *ret);    /* behind the last one *body is empty */
+bool handover_get_sub(struct span *body, struct handover_sub *ret);
+bool handover_get_bound(struct span *body, struct handover_bound *ret);  /* behind the last one *body is empty */
 bool handover_get_hello(struct span body, struct handover_hello *ret);
 bool handover_get_refusal(struct span body, struct handover_refusal *ret);
 bool handover_get_offer(struct span body, struct handover_offer *ret);
@@ -221,9 +269,14 @@ bool handover_get_loop(struct span body, struct handover_loop *ret);
 bool handover_get_store(struct span body, struct handover_store *ret);
 bool handover_get_channel(struct span body, struct handover_channel *ret);
 bool handover_get_message(struct span body, struct handover_message *ret);
+bool handover_get_session(struct span body, struct handover_session *ret);
+bool handover_get_place(struct span body, struct handover_place *ret);
 
 /* Is all of it in order, from the first record to the END that counts them? *ret_links: how many records a descriptor goes
  * with. */
 bool handover_check(struct span bytes, size_t *ret_links);
+
+/* Has each link of these parts, which are in order, a key of its own, that is not 0? */
+bool handover_keys_differ(const struct span *parts, size_t count);
 
 #endif

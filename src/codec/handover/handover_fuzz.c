@@ -8,6 +8,7 @@ static void put_link_again(struct buf *buf, struct span body)
 {
     static struct handover_link link;
     struct handover_sub         sub;
+    struct handover_bound       bound;
     size_t                      at = buf->len;
 
     must(handover_get_link(&body, &link));
@@ -15,6 +16,10 @@ static void put_link_again(struct buf *buf, struct span body)
     for (uint32_t i = 0; i < link.sub_count; i++) {
         must(handover_get_sub(&body, &sub));
         handover_put_sub(buf, &sub);
+    }
+    for (uint32_t i = 0; i < link.bound_count; i++) {
+        must(handover_get_bound(&body, &bound));
+        handover_put_bound(buf, &bound);
     }
     handover_end_link(buf, at);
 }
@@ -34,6 +39,8 @@ static void put_again(struct buf *buf, enum handover_kind kind, struct span body
     AGAIN(store, HANDOVER_STORE)
     AGAIN(channel, HANDOVER_CHANNEL)
     AGAIN(message, HANDOVER_MESSAGE)
+    AGAIN(session, HANDOVER_SESSION)
+    AGAIN(place, HANDOVER_PLACE)
     if (kind == HANDOVER_LINK)
         put_link_again(buf, body);
 }
@@ -67,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     if (is_whole) {
         handover_put_end(&again, count);
         must(span_eq(buf_span(&again), whole) && links <= count);
+        handover_keys_differ(&whole, 1);
     }
     buf_fini(&again);
     return 0;

@@ -15,7 +15,7 @@ static struct handover_link sample_link(void)
         .network = 9, .heard_at = 5000, .asked_at = 4000, .next_ms = 30000, .is_asked = 1, .beats = 12,
         .words = SPAN("half a frame"), .gathered = SPAN("begin"), .gathered_since = 4711, .rest = SPAN("x"),
         .fields = SPAN("Cookie"), .peer = SPAN("192.0.2.7"), .window = 2, .ws = SPAN("state"), .timer_at = 99, .token_set = 12, .boundary = SPAN("b"),
-        .user = SPAN("ann"), .device = SPAN("phone"), .generation = 3, .since = 17,
+        .user = SPAN("ann"), .device = SPAN("phone"), .generation = 3, .since = 17, .bound_count = 2,
         .holder = { .origin = HANDOVER_ISSUER, .section = SPAN("login"), .print = SPAN("p"), .from = SPAN("user:ann"),
                     .device = SPAN("phone"), .jti = SPAN("j"), .issued_at = 1, .expires_at = 2, .grant_count = 1,
                     .follow_count = 1, .grants = { { SPAN("topic:*"), 3 } } },
@@ -25,6 +25,10 @@ static struct handover_link sample_link(void)
 
 static const struct handover_sub subs[] = {
     { SPAN("topic:a"), 1, 41, 7, HANDOVER_IS_TOLD, 0 }, { SPAN("topic:b"), 2, 0, 0, HANDOVER_IS_SUB_NOTIFY, 12 },
+};
+
+static const struct handover_bound bounds[] = {
+    { HANDOVER_BOUND, SPAN("group:g"), SPAN("spans") }, { HANDOVER_BOUND_KNOWN, SPAN(""), SPAN("more") },
 };
 
 static void put_sample(struct buf *buf)
@@ -37,13 +41,18 @@ static void put_sample(struct buf *buf)
     handover_put_link(buf, &link);
     for (size_t i = 0; i < 2; i++)
         handover_put_sub(buf, &subs[i]);
+    for (size_t i = 0; i < 2; i++)
+        handover_put_bound(buf, &bounds[i]);
     handover_end_link(buf, at);
     handover_put_http(buf, &(struct handover_http){ 3, 1, SPAN("192.0.2.1"), SPAN("GET /"), SPAN("200") });
     handover_put_store(buf, &(struct handover_store){ 1, 10, 20 });
     handover_put_channel(buf, &(struct handover_channel){ SPAN("ram:x"), 5, 6 });
     handover_put_message(buf, &(struct handover_message){ 0, 7, 8, 0, 9, 0, SPAN("hi"), SPAN("text/plain"), SPAN("ann"),
                                                           SPAN("note"), SPAN("k") });
-    handover_put_end(buf, 6);
+    handover_put_session(buf, &(struct handover_session){ SPAN("ann"), SPAN("phone"), SPAN("mobile"), 3, 17, 18, 1,
+                                                          HANDOVER_IS_SEEN_DIRTY });
+    handover_put_place(buf, &(struct handover_place){ SPAN("user:ann"), 7, 40, HANDOVER_PLACE_DIRTY });
+    handover_put_end(buf, 8);
 }
 
 static struct span next_body(struct span *bytes, enum handover_kind wanted)
@@ -65,6 +74,7 @@ static void check_link(struct span body)
 {
     static struct handover_link link;
     struct handover_sub         sub;
+    struct handover_bound       bound;
 
     assert_true(handover_get_link(&body, &link));
     assert_int_equal(link.transport, HANDOVER_WS_BIN);
@@ -83,6 +93,10 @@ static void check_link(struct span body)
         assert_int_equal(sub.flags, subs[i].flags);
         assert_int_equal(sub.quiet, subs[i].quiet);
     }
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(handover_get_bound(&body, &bound) && bound.kind == bounds[i].kind);
+        assert_true(span_eq(bound.channel, bounds[i].channel) && span_eq(bound.spans, bounds[i].spans));
+    }
     assert_int_equal(body.len, 0);
 }
 
@@ -94,6 +108,8 @@ static void what_was_put_comes_back(void **state)
     struct handover_store   store;
     struct handover_channel channel;
     struct handover_message message;
+    struct handover_session session;
+    struct handover_place   place;
     size_t                  sockets = 0;
 
     (void)state;
@@ -110,6 +126,11 @@ static void what_was_put_comes_back(void **state)
     assert_true(handover_get_channel(next_body(&bytes, HANDOVER_CHANNEL), &channel) && channel.head == 6);
     assert_true(handover_get_message(next_body(&bytes, HANDOVER_MESSAGE), &message) && message.seq == 7);
     assert_span(message.collapse_key, "k");
+    assert_true(handover_get_session(next_body(&bytes, HANDOVER_SESSION), &session) && session.generation == 3);
+    assert_true(session.seen == 18 && session.flags == HANDOVER_IS_SEEN_DIRTY && session.from_back == 1);
+    assert_span(session.device_class, "mobile");
+    assert_true(handover_get_place(next_body(&bytes, HANDOVER_PLACE), &place) && place.seq == 40);
+    assert_span(place.channel, "user:ann");
     buf_fini(&buf);
 }
 
@@ -164,10 +185,43 @@ static void one_count_too_many_is_refused(void **state)
     buf_fini(&buf);
 }
 
+static void put_link_with_key(struct buf *buf, uint64_t key)
+{
+    size_t at = buf->len;
+
+    handover_put_link(buf, &(struct handover_link){ .key = key });
+    handover_end_link(buf, at);
+}
+
+/* Links of two loops, too. */
+static void a_key_is_of_one_link(void **state)
+{
+    static const struct { const char *name; uint64_t keys[3]; bool differ; } rows[] = {
+        { "all differ", { 1, 2, 3 }, true }, { "twice in a loop", { 5, 5, 6 }, false },
+        { "in two loops", { 7, 8, 7 }, false }, { "none", { 0, 1, 2 }, false },
+    };
+    struct buf bufs[2];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        buf_init(&bufs[0], 4096);
+        buf_init(&bufs[1], 4096);
+        put_link_with_key(&bufs[0], rows[i].keys[0]);
+        put_link_with_key(&bufs[0], rows[i].keys[1]);
+        put_link_with_key(&bufs[1], rows[i].keys[2]);
+        const struct span parts[] = { buf_span(&bufs[0]), buf_span(&bufs[1]) };
+        if (handover_keys_differ(parts, 2) != rows[i].differ)
+            fail_msg("%s", rows[i].name);
+        buf_fini(&bufs[0]);
+        buf_fini(&bufs[1]);
+    }
+    assert_true(handover_keys_differ(NULL, 0));
+}
+
 static void numbers_have_bounds(void **state)
 {
     static const struct { const char *name; size_t at; char byte; } rows[] = {
-        { "transport", 0, HANDOVER_TRANSPORTS }, { "flags", 4, 1 }, { "asked_at", 24, (char)0x80 },
+        { "transport", 0, HANDOVER_TRANSPORTS }, { "flags", 2, (char)0x80 }, { "asked_at", 24, (char)0x80 },
         { "is_asked", 29, 2 }, { "beats", 30, 32 },
     };
     static struct handover_link link;
@@ -213,6 +267,7 @@ int main(void)
         cmocka_unit_test(no_part_passes_for_the_whole),
         cmocka_unit_test(a_changed_byte_hurts_nobody),
         cmocka_unit_test(one_count_too_many_is_refused),
+        cmocka_unit_test(a_key_is_of_one_link),
         cmocka_unit_test(numbers_have_bounds),
         cmocka_unit_test(a_hello_of_another_version_is_read_as_far_as_that),
     };

@@ -1,0 +1,186 @@
+"""`longwired --take-over` with sessions of devices: their links go on, and nothing of a session begins anew (threats 24, 33, 44;
+docs/decisions/0124)."""
+import contextlib
+
+import pytest
+
+from longwire_client import Api
+from longwire_server import Server, is_built
+from native_link import NativeLink
+from waiting import wait_until
+from wire import Multipart, Ndjson, Poll, Sse, Ws, event_of, metric, publish, request_bytes
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+KEYS = "[key admin]\nsecret = admin-secret\nrights = publish, subscribe, manage, admin\n[jwt app]\nsecret = 0123456789abcdef0123456789abcdef\n"
+LINKS = [Ws, NativeLink]
+
+
+def connect(link, user, device="phone", **members):
+    return link.ask("connect", "connected", session=True, user=user, device=device, **members)
+
+
+def next_message(link):
+    """What says who joined and left a group, and what is followed for it, is passed by."""
+    while True:
+        if link.others:
+            frame = link.others.pop(0)
+        else:
+            frame = event_of(link.frame_text())
+        if frame["type"] == "message":
+            return frame
+        assert frame["type"] in ("membership", "subscribed", "unsubscribed", "ping"), frame
+
+
+def sent(server, channel, payload=b"x"):
+    return publish(server, channel, payload)["seq"]
+
+
+def generation_of(server, user, device="phone"):
+    return {row["device"]: row["generation"] for row in Api(server.url).get(f"/v1/users/{user}").json["devices"]}[device]
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_session_goes_on_with_its_generation_and_its_places(link):
+    """What was acknowledged before, what was only sent, what is published meanwhile and behind it: each comes once; no generation is
+    raised, and what was acknowledged last counts when the device comes again by its ticket."""
+    with Server() as server, link(server) as phone:
+        said = connect(phone, "ann")
+        first, second = sent(server, "user:ann"), sent(server, "user:ann")
+        assert [next_message(phone)["seq"] for _ in range(2)] == [first, second]
+        assert phone.ask("ack", "ack", channel="user:ann", seq=first, ref=1)["seq"] == first
+        for round_number in range(2):
+            server.take_over()
+            assert generation_of(server, "ann") == said["generation"]
+            third = sent(server, "user:ann", b"third")
+            assert next_message(phone)["seq"] == third, round_number
+        phone.say("ack", channel="user:ann", seq=third)
+        assert phone.ask("ping", "pong")
+        server.take_over()   # the acknowledgement is told before
+        with link(server) as again:
+            told = again.ask("connect", "connected", ticket=said["ticket"])
+            assert told["resumed"] and told["generation"] == said["generation"] + 1
+            last = sent(server, "user:ann", b"last")
+            assert next_message(again)["seq"] == last   # and not one of those before
+        assert phone.frame("replaced")["code"] == 4001   # the older link is fenced as ever
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_what_was_not_acknowledged_comes_again_to_the_next_link_alone(link):
+    with Server() as server, link(server) as phone:
+        said = connect(phone, "ann")
+        seqs = [sent(server, "user:ann") for _ in range(3)]
+        assert [next_message(phone)["seq"] for _ in seqs] == seqs
+        assert phone.ask("ack", "ack", channel="user:ann", seq=seqs[0], ref=1)["seq"] == seqs[0]
+        server.take_over()
+        assert phone.ask("ping", "pong")
+        phone.reset() if link is NativeLink else phone.wire.reset()
+        with link(server) as again:
+            again.ask("connect", "connected", ticket=said["ticket"])
+            assert [next_message(again)["seq"] for _ in seqs[1:]] == seqs[1:]
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_groups_that_are_joined_and_left_around_it_are_followed(link):
+    with Server() as server, link(server) as phone, contextlib.closing(Api(server.url)) as api:
+        assert api.call("PUT", "/v1/groups/old/members/ann").status == 200
+        connect(phone, "ann")
+        server.take_over()
+        api = Api(server.url)
+        assert api.call("PUT", "/v1/groups/new/members/ann").status == 200
+        assert api.publish("group:new", b"hello").status == 201
+        assert next_message(phone)["channel"] == "group:new"
+        assert api.call("DELETE", "/v1/groups/old/members/ann").status == 200
+        assert api.publish("group:old", b"not for ann").status == 201
+        assert api.call("DELETE", "/v1/groups/new/members/ann").status == 200
+        assert api.call("PUT", "/v1/groups/new/members/ann").status == 200   # there are two spans now
+        assert api.publish("group:new", b"before").status == 201
+        assert next_message(phone)["payload"] == b"before"
+        server.take_over()
+        api = Api(server.url)
+        assert api.publish("group:new", b"again").status == 201
+        assert next_message(phone)["payload"] == b"again"
+        assert api.call("DELETE", "/v1/groups/new/members/ann").status == 200
+        assert api.publish("group:new", b"not for ann").status == 201
+        assert api.publish("user:ann", b"end").status == 201
+        assert next_message(phone)["payload"] == b"end"
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_kept_channels_and_the_mode_stay(link):
+    with Server() as server, link(server) as phone:
+        connect(phone, "ann")
+        phone.ask("subscribe", "subscribed", channel="topic:kept", keep=True)
+        phone.ask("subscribe", "subscribed", channel="topic:told", mode="notify")
+        server.take_over()
+        sent(server, "topic:kept", b"kept")
+        assert next_message(phone)["channel"] == "topic:kept"
+        seq = sent(server, "topic:told", b"told")
+        notify = phone.frame("notify")
+        assert notify["channel"] == "topic:told" and notify["head"] == seq
+        phone.ask("unsubscribe", "unsubscribed", channel="topic:kept")
+
+
+@pytest.mark.parametrize("kind", [Sse, Ndjson, Multipart])
+def test_a_stream_with_a_session_goes_on_and_its_cursor_resumes(kind):
+    with Server() as server:
+        with kind(server, "session=1&user=ann&device=tv") as tv:
+            first = sent(server, "user:ann", b"first")
+            assert tv.next()["seq"] == first
+            server.take_over()
+            second = sent(server, "user:ann", b"second")
+            assert tv.next()["seq"] == second
+            assert generation_of(server, "ann", "tv") == 1
+            tv.settle()
+            cursor = tv.cursor
+        with kind(server, f"session=1&user=ann&device=tv&cursor={cursor}") as tv:
+            third = sent(server, "user:ann", b"third")
+            assert tv.next()["seq"] == third
+
+
+def test_a_poll_with_a_session_is_answered_and_goes_on():
+    query = "session=1&user=ann&device=tv"
+
+    def poll(link, cursor):
+        answer = link.ask(f"{query}&wait=20&cursor={cursor}").want(200).json()
+        return [message["seq"] for message in answer["messages"]], answer["cursor"]
+
+    with Server() as server, Poll(server, query) as tv:
+        cursor = tv.ask(f"{query}&wait=0").want(200).json()["cursor"]
+        first = sent(server, "user:ann", b"first")
+        seqs, cursor = poll(tv, cursor)
+        assert seqs == [first]
+        tv.wire.send(request_bytes("GET", f"/v1/subscribe?{query}&wait=20&cursor={cursor}", accept=tv.media))
+        wait_until(lambda: metric(server, "longwire_sessions{transport=\"poll\"}") == 1)
+        server.take_over()
+        answer = tv.wire.answer().want(200).json()
+        assert answer["messages"] == []
+        second = sent(server, "user:ann", b"second")
+        assert poll(tv, answer["cursor"])[0] == [second]   # on the same connection
+        assert generation_of(server, "ann", "tv") == 1
+
+
+def test_no_event_says_that_a_device_has_come_or_gone():
+    """Nor does another one of the channels that it follows."""
+    config = "[events]\nkeep = connected, disconnected, subscribed, unsubscribed\n"
+
+    def events():
+        api = Api(server.url)
+        return sorted((entry["data"]["type"], entry["data"].get("user")) for n in range(16)
+                      if api.get(f"/v1/channels/sys:events%2F{n}/messages").status == 200
+                      for entry in api.history(f"sys:events/{n}")["messages"])
+
+    with Server(config=config) as server, Ws(server) as ann, NativeLink(server) as bob:
+        connect(ann, "ann")
+        connect(bob, "bob")
+        ann.ask("subscribe", "subscribed", channel="topic:a")
+        wait_until(lambda: len(events()) == 3, events)
+        before = events()
+        server.take_over()
+        sent(server, "topic:a", b"one")
+        assert next_message(ann)["channel"] == "topic:a"
+        assert bob.ask("ping", "pong")
+        assert events() == before
+        ann.wire.reset()
+        wait_until(lambda: len(events()) > len(before), events)
+        assert set(events()) - set(before) <= {("disconnected", "ann"), ("unsubscribed", "ann")}

@@ -6,7 +6,7 @@ struct channel *channel_new(struct channel_name *name, struct pool *pool)
 {
     struct channel *channel = pool_take(pool);
 
-    channel->name = channel_name_ref(name);
+    channel->entry.name = channel_name_ref(name);
     list_init(&channel->subs);
     list_init(&channel->link);
     return channel;
@@ -18,7 +18,7 @@ void channel_free(struct channel *channel, struct pool *pool)
         return;
     must(list_is_empty(&channel->subs));
     channel_window_clear(channel);
-    channel_name_unref(channel->name);
+    channel_name_unref(channel->entry.name);
     pool_give(pool, channel);
 }
 

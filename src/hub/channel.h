@@ -7,10 +7,9 @@
 #include "message/message_ring.h"
 
 struct channel {
-    struct map_node      node;      /* in hub.channels */
-    struct list          link;      /* in hub.touched, hub.lingering or hub.hurried, or in none */
+    struct hub_entry     entry;     /* in hub.channels */
+    struct list          link;      /* in hub.touched, .lingering, .hurried or .resting, or in none */
     struct list          subs;
-    struct channel_name *name;      /* owns a reference */
     struct message_ring *window;    /* the contiguous end of the live feed, [head - count + 1, head]; let go as soon as
                                      * everybody has drawn it */
     uint64_t             epoch;     /* 0: not answered yet */
@@ -19,7 +18,7 @@ struct channel {
         uint64_t question;          /* while epoch is 0: the number of the question under way */
     };
     uint64_t             head;
-    uint32_t             lonely_at; /* since when nobody follows it: the low 32 bits of a msec */
+    uint32_t             since;     /* … it lingers or rests: the low 32 bits of a msec */
     uint32_t             sub_count    : 27;
     bool                 is_patient   : 1;  /* all that was delivered this turn may wait for a beat */
     bool                 is_touched   : 1;

@@ -9,6 +9,12 @@
 /* Heads asked for in one heartbeat, of channels whose log could not be read or has shown more than their head. */
 enum { HUB_ASKED_MAX = 1000 };
 
+/* Channels looked at in one heartbeat, to be folded: some milliseconds. */
+enum { HUB_FOLDED_MAX = 4096 };
+
+/* Folded entries stand in the same slot under another hash, so that a search tells which kind it has found. */
+static const uint64_t HASH_FOLDED = UINT64_C(1) << 63;
+
 void hub_init(struct hub *hub, const struct hub_port *port, void *ctx, const struct hub_limits *limits)
 {
     *hub = (struct hub){ .port = port, .ctx = ctx, .limits = limits };
@@ -17,6 +23,7 @@ void hub_init(struct hub *hub, const struct hub_port *port, void *ctx, const str
     list_init(&hub->touched);
     list_init(&hub->lingering);
     list_init(&hub->hurried);
+    list_init(&hub->resting);
 }
 
 void hub_fini(struct hub *hub)
@@ -27,26 +34,124 @@ void hub_fini(struct hub *hub)
     hub_turn_end(hub);
     while ((link = list_pop(&hub->lingering)) != NULL) {
         struct channel *channel = container_of(link, struct channel, link);
-        map_take(&hub->channels, &channel->node);
+        map_take(&hub->channels, &channel->entry.node);
         channel_free(channel, &hub->pool);
     }
     map_fini(&hub->channels);
     pool_fini(&hub->pool);
 }
 
-static bool channel_has_name(const struct map_node *node, const void *key)
+static bool entry_has_name(const struct map_node *node, const void *key)
 {
-    return channel_name_eq(container_of(node, struct channel, node)->name, key);
+    return channel_name_eq(container_of(node, struct hub_entry, node)->name, key);
 }
 
-static struct channel *hub_find(const struct hub *hub, const struct channel_name *name)
+static struct hub_entry *hub_find_entry(const struct hub *hub, const struct channel_name *name, uint64_t hash)
 {
-    struct map_node *node = map_find(&hub->channels, name->hash, channel_has_name, name);
-    return node == NULL ? NULL : container_of(node, struct channel, node);
+    struct map_node *node = map_find(&hub->channels, hash, entry_has_name, name);
+    return node == NULL ? NULL : container_of(node, struct hub_entry, node);
 }
 
-/* --- where a channel stands: touched, lingering, hurried, or in no list
- * --------------------------------------------- */
+static bool entry_is_folded(const struct hub_entry *entry)
+{
+    return entry->node.hash != entry->name->hash;
+}
+
+static struct channel *hub_find_channel(const struct hub *hub, const struct channel_name *name)
+{
+    struct hub_entry *entry = hub_find_entry(hub, name, name->hash);
+    return entry == NULL ? NULL : container_of(entry, struct channel, entry);
+}
+
+static struct subscription *hub_find_folded(const struct hub *hub, const struct channel_name *name)
+{
+    struct hub_entry *entry = hub_find_entry(hub, name, name->hash ^ HASH_FOLDED);
+    return entry == NULL ? NULL : container_of(entry, struct subscription, entry);
+}
+
+static struct channel *hub_find(struct hub *hub, const struct channel_name *name)
+{
+    struct channel      *channel = hub_find_channel(hub, name);
+    struct subscription *folded  = channel != NULL ? NULL : hub_find_folded(hub, name);
+
+    return folded == NULL ? channel : hub_unfold(hub, folded);
+}
+
+/* NULL also if the channel is folded and this is no news: it stays folded. */
+static struct channel *hub_find_for_news(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t seq)
+{
+    struct channel      *channel = hub_find_channel(hub, name);
+    struct subscription *folded  = channel != NULL ? NULL : hub_find_folded(hub, name);
+
+    if (folded == NULL)
+        return channel;
+    return folded->folded_epoch == epoch && seq < folded->next ? NULL : hub_unfold(hub, folded);
+}
+
+/* --- folding ---
+ *
+ *     unfolded   hub.channels ──► channel ◄──► subscription          epoch, head, window, subscriptions
+ *     folded     hub.channels ──► subscription                       epoch; its cursor is the head
+ *
+ * What the log keeps at its beginning is forgotten: from 1 on is what a channel says that knows no better, as the log may be
+ * trimmed at any time. */
+
+static struct subscription *channel_only(const struct channel *channel)
+{
+    return container_of(channel->subs.next, struct subscription, in_channel);
+}
+
+static bool channel_may_fold(const struct channel *channel)
+{
+    return channel->sub_count == 1 && channel_is_known(channel) && !channel->is_asked && channel->window == NULL &&
+           subscription_may_fold(channel_only(channel));
+}
+
+/* In no list. */
+static void channel_fold(struct channel *channel, struct hub *hub)
+{
+    struct subscription *sub = channel_only(channel);
+
+    list_take(&sub->in_channel);
+    map_take(&hub->channels, &channel->entry.node);
+    sub->entry.name   = channel->entry.name;
+    sub->folded_epoch = channel->epoch;
+    sub->is_folded    = true;
+    map_add(&hub->channels, &sub->entry.node, sub->entry.name->hash ^ HASH_FOLDED);
+    pool_give(&hub->pool, channel);
+}
+
+struct channel *hub_unfold(struct hub *hub, struct subscription *sub)
+{
+    struct channel *channel = channel_new(sub->entry.name, &hub->pool);
+
+    must(sub->is_folded);
+    map_take(&hub->channels, &sub->entry.node);
+    channel_name_unref(sub->entry.name);
+    channel->epoch     = sub->folded_epoch;
+    channel->first     = 1;
+    channel->head      = sub->next - 1;
+    channel->sub_count = 1;
+    sub->is_folded     = false;
+    sub->more          = NULL;
+    sub->channel       = channel;
+    list_init(&sub->in_channel);
+    list_push(&channel->subs, &sub->in_channel);
+    map_add(&hub->channels, &channel->entry.node, channel->entry.name->hash);
+    hub_rest(hub, channel);
+    return channel;
+}
+
+/* --- where a channel stands: touched, lingering, hurried, resting, or in no list ------------------------------------- */
+
+void hub_rest(struct hub *hub, struct channel *channel)
+{
+    if (channel->sub_count > 1 || channel->is_touched || channel->is_lingering || channel->is_hurried)
+        return;
+    channel->since = (uint32_t)hub->now;
+    list_take(&channel->link);
+    list_push(&hub->resting, &channel->link);
+}
 
 /* It has no news and is not lonely. */
 static void hub_put_back(struct hub *hub, struct channel *channel)
@@ -56,6 +161,8 @@ static void hub_put_back(struct hub *hub, struct channel *channel)
     channel->is_touched = channel->is_lingering = false;
     if (channel->is_hurried)
         list_push(&hub->hurried, &channel->link);
+    else
+        hub_rest(hub, channel);
 }
 
 void hub_ask(struct hub *hub, struct channel *channel)
@@ -66,7 +173,7 @@ void hub_ask(struct hub *hub, struct channel *channel)
     hub->question++;
     if (!channel_is_known(channel))
         channel->question = hub->question;
-    hub->port->follow(hub->ctx, channel->name, hub->question);
+    hub->port->follow(hub->ctx, channel->entry.name, hub->question);
 }
 
 void hub_ask_soon(struct hub *hub, struct channel *channel)
@@ -97,16 +204,16 @@ struct channel *hub_join(struct hub *hub, struct channel_name *name)
         return channel;
     }
     channel = channel_new(name, &hub->pool);
-    map_add(&hub->channels, &channel->node, name->hash);
+    map_add(&hub->channels, &channel->entry.node, name->hash);
     return channel;
 }
 
 static void hub_leave(struct hub *hub, struct channel *channel)
 {
-    hub->port->unfollow(hub->ctx, channel->name);
+    hub->port->unfollow(hub->ctx, channel->entry.name);
     list_take(&channel->link);
     hub->lingering_count -= channel->is_lingering;
-    map_take(&hub->channels, &channel->node);
+    map_take(&hub->channels, &channel->entry.node);
     channel_free(channel, &hub->pool);
 }
 
@@ -125,7 +232,7 @@ void hub_linger(struct hub *hub, struct channel *channel, msec now)
         return;
     }
     channel->is_lingering = true;
-    channel->lonely_at    = (uint32_t)now;
+    channel->since    = (uint32_t)now;
     list_push(&hub->lingering, &channel->link);
     if (++hub->lingering_count > HUB_LINGERING_MAX)
         hub_leave(hub, hub_oldest_lingering(hub));
@@ -140,7 +247,7 @@ static void hub_tick_lingering(struct hub *hub, msec now)
     for (struct list *link = hub->lingering.next, *next; link != &hub->lingering; link = next) {
         struct channel *channel = container_of(link, struct channel, link);
         next                    = link->next;
-        if ((msec)((uint32_t)now - channel->lonely_at) < hub->limits->linger_ms)
+        if ((msec)((uint32_t)now - channel->since) < hub->limits->linger_ms)
             return;
         if (!channel->is_asked)
             hub_leave(hub, channel);
@@ -159,10 +266,31 @@ static void hub_tick_hurried(struct hub *hub)
     }
 }
 
+/* What can't be folded now rests on. */
+void hub_fold(struct hub *hub, msec now)
+{
+    hub->now = now;
+
+    const struct list *last = hub->resting.prev, *link = NULL;
+
+    for (size_t count = 0; count < HUB_FOLDED_MAX && link != last; count++) {
+        link                    = hub->resting.next;
+        struct channel *channel = container_of(hub->resting.next, struct channel, link);
+        if (link == &hub->resting || (msec)((uint32_t)hub->now - channel->since) < hub->limits->quiet_ms)
+            return;
+        list_take(&channel->link);
+        if (channel_may_fold(channel))
+            channel_fold(channel, hub);
+        else
+            hub_rest(hub, channel);
+    }
+}
+
 void hub_tick(struct hub *hub, msec now)
 {
     hub_tick_lingering(hub, now);
     hub_tick_hurried(hub);
+    hub_fold(hub, now);
 }
 
 /* --- what comes in ------------------------------------------------------------------------------------------------ */
@@ -226,11 +354,13 @@ void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t que
     channel_hear_head(channel, head);
     channel_wake_placed(channel, hub);
     channel_place_joining(channel, hub);
+    if (!list_is_linked(&channel->link))
+        hub_rest(hub, channel);
 }
 
 void hub_head_moved(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t head)
 {
-    struct channel *channel = hub_find(hub, name);
+    struct channel *channel = hub_find_for_news(hub, name, epoch, head);
 
     /* Not answered yet: the answer under way is as recent. */
     if (channel == NULL || !channel_is_known(channel))
@@ -247,7 +377,7 @@ void hub_head_moved(struct hub *hub, const struct channel_name *name, uint64_t e
 
 void hub_purge(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t head)
 {
-    struct channel *channel = hub_find(hub, name);
+    struct channel *channel = hub_find_for_news(hub, name, epoch, head);
 
     if (channel == NULL || !channel_is_known(channel))
         return;
@@ -265,7 +395,7 @@ void hub_purge(struct hub *hub, const struct channel_name *name, uint64_t epoch,
 
 void hub_deliver(struct hub *hub, struct message *message)
 {
-    struct channel *channel = hub_find(hub, message->channel);
+    struct channel *channel = hub_find_for_news(hub, message->channel, message->epoch, message->seq);
 
     /* A message that overtook the answer to follow() is in the log by the time of that answer. */
     if (channel == NULL || !channel_is_known(channel))
@@ -319,33 +449,46 @@ size_t hub_channel_count(const struct hub *hub)
     return hub->channels.count;
 }
 
-void hub_visit(const struct hub *hub, const struct channel_name *name,
-               void (*visit)(struct subscription *sub, void *ctx), void *ctx)
+/* visit() may close the subscription that it is told of. */
+static void channel_visit(const struct channel *channel, void (*visit)(struct subscription *sub, void *ctx), void *ctx)
 {
-    const struct channel *channel = hub_find(hub, name);
-
-    if (channel == NULL)
-        return;
     for (struct list *at = channel->subs.next, *next; at != &channel->subs; at = next) {
         next = at->next;
         visit(container_of(at, struct subscription, in_channel), ctx);
     }
 }
 
+static void entry_visit(struct hub_entry *entry, void (*visit)(struct subscription *sub, void *ctx), void *ctx)
+{
+    if (entry_is_folded(entry))
+        visit(container_of(entry, struct subscription, entry), ctx);
+    else
+        channel_visit(container_of(entry, struct channel, entry), visit, ctx);
+}
+
+void hub_visit(const struct hub *hub, const struct channel_name *name,
+               void (*visit)(struct subscription *sub, void *ctx), void *ctx)
+{
+    struct hub_entry *entry = hub_find_entry(hub, name, name->hash);
+
+    if (entry == NULL)
+        entry = hub_find_entry(hub, name, name->hash ^ HASH_FOLDED);
+    if (entry != NULL)
+        entry_visit(entry, visit, ctx);
+}
+
 size_t hub_walk(const struct hub *hub, size_t slot, void (*visit)(struct subscription *sub, void *ctx), void *ctx)
 {
     if (slot >= hub->channels.slot_count)
         return 0;
-    for (const struct map_node *node = hub->channels.slots[slot]; node != NULL; node = node->next) {
-        const struct channel *channel = container_of(node, struct channel, node);
-        for (const struct list *at = channel->subs.next; at != &channel->subs; at = at->next)
-            visit(container_of(at, struct subscription, in_channel), ctx);
-    }
+    for (struct map_node *node = hub->channels.slots[slot]; node != NULL; node = node->next)
+        entry_visit(container_of(node, struct hub_entry, node), visit, ctx);
     return slot + 1 >= hub->channels.slot_count ? 0 : slot + 1;
 }
 
 size_t hub_subscriber_count(const struct hub *hub, const struct channel_name *name)
 {
-    const struct channel *channel = hub_find(hub, name);
-    return channel == NULL ? 0 : channel->sub_count;
+    const struct channel *channel = hub_find_channel(hub, name);
+
+    return channel != NULL ? channel->sub_count : hub_find_folded(hub, name) != NULL;
 }

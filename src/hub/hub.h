@@ -15,7 +15,11 @@
  *   on at 17.
  *
  * Whatever comes in by hub_deliver() may be late, doubled or missing: it moves the head and fills the window,
- * nothing more. One thread: that of the loop. */
+ * nothing more. One thread: that of the loop.
+ *
+ * Most channels have one subscription, which is up to date. When such a channel has been quiet for quiet_ms it is folded
+ * into the subscription: then the subscription alone stands for both, and the channel is made again from it by whatever
+ * comes next (hub_fold() and hub_unfold() in hub.c). Nobody outside sees a difference. */
 #ifndef HUB_HUB_H
 #define HUB_HUB_H
 
@@ -47,6 +51,7 @@ struct hub_limits {
     uint32_t window_messages_max;  /* live feed kept a channel, for readers who have not drawn it yet */
     size_t   window_bytes_max;
     msec     linger_ms;            /* how long a channel without subscriptions stays followed, at least */
+    msec     quiet_ms;             /* after so long without news a channel is folded into its only subscription */
 };
 
 /* Beyond this the oldest channel is unfollowed before linger_ms has passed: a client that follows and leaves ever new
@@ -57,11 +62,13 @@ struct hub {
     const struct hub_port   *port;
     void                    *ctx;
     const struct hub_limits *limits;
-    struct map               channels;
-    struct pool              pool;       /* where they live */
+    struct map               channels;   /* struct hub_entry: channels, and subscriptions that stand for theirs */
+    struct pool              pool;       /* where channels live */
     struct list              touched;    /* channels with something new this turn */
     struct list              lingering;  /* channels without subscriptions, oldest first; HUB_LINGERING_MAX at most */
     struct list              hurried;    /* channels whose heads are asked for at the next heartbeat */
+    struct list              resting;    /* channels that may be folded once they have been quiet; the quietest first */
+    msec                     now;        /* of the last heartbeat */
     size_t                   subscription_count, lingering_count;
     uint64_t                 question;   /* number of the last question after a head */
     bool                     is_patient; /* what port->ready() is being said for may wait for the next beat of a link: all of
@@ -80,12 +87,26 @@ struct start {
     uint64_t        epoch;  /* of START_AFTER: the log that `seq` was read from; 0: not said */
 };
 
+/* What stands in hub.channels under its name. */
+struct hub_entry {
+    struct map_node      node;
+    struct channel_name *name;    /* owns a reference */
+};
+
 /* Lives inside its owner. Zeroed before subscription_open(). */
 struct subscription {
-    struct list     in_channel;
-    struct channel *channel;      /* NULL: not open */
+    union {
+        struct {
+            struct list      in_channel;
+            struct channel  *channel;  /* NULL: not open */
+        };
+        struct hub_entry     entry;    /* is_folded: in hub.channels, where its channel was */
+    };
     void           *owner;        /* the session's; the hub hands it back and never looks at it */
-    struct subscription_more *more;  /* what few have at any time: a read, a page …; NULL: none of it */
+    union {
+        struct subscription_more *more;  /* what few have at any time: a read, a page …; NULL: none of it */
+        uint64_t     folded_epoch;       /* is_folded: its channel's; the channel's head is next - 1 */
+    };
     uint64_t        next;         /* cursor + 1: the seq to deliver next. Before the channel answers: start.seq + 1 */
     uint8_t         state      : 4;  /* enum subscription_state, in hub_priv.h */
     uint8_t         start_kind : 2;
@@ -105,6 +126,7 @@ struct subscription {
     bool            is_notify  : 1;  /* its reader is told heads, by subscription_look_head() */
     bool            is_noted   : 1;  /* the owner's: an event has said that its client follows the channel */
     bool            is_heard   : 1;  /* the owner's: it reads what is delivered there */
+    bool            is_folded  : 1;  /* it stands for its channel, which has no other subscription and nothing new */
     uint32_t        told_alias;
 };
 
@@ -147,7 +169,7 @@ struct subscription_mark {
 struct subscription_mark subscription_mark(const struct subscription *sub);
 /* Goes back to the mark, because what was drawn since then was not sent: it is drawn again. If the log has begun a new
  * life since the mark, the reader is told of that instead of what the mark still had to tell. */
-void subscription_rewind(struct subscription *sub, const struct subscription_mark *mark);
+void subscription_rewind(struct subscription *sub, struct hub *hub, const struct subscription_mark *mark);
 
 /* Readers who stand at the same place of one channel are often sent the same bytes. Plain: placed, nothing to be told
  * first, nothing read from the log. Such a one may skip to `next` without looking, if all between was sent to it. */
@@ -225,9 +247,12 @@ void hub_tell(struct hub *hub);
 /* Frees the windows that all subscriptions have drawn. Once a turn, after the owners have drawn. */
 void hub_turn_end(struct hub *hub);
 
-/* The heartbeat, about once a second: unfollows what nobody has followed for linger_ms, and asks for the heads of
- * channels whose log could not be read or has shown more than their head, 1,000 a call at most. */
+/* The heartbeat, about once a second: unfollows what nobody has followed for linger_ms, asks for the heads of
+ * channels whose log could not be read or has shown more than their head, 1,000 a call at most, and folds channels that have
+ * been quiet for quiet_ms, 4,096 a call at most. */
 void hub_tick(struct hub *hub, msec now);
+/* Does of that the folding alone. */
+void hub_fold(struct hub *hub, msec now);
 
 size_t hub_channel_count(const struct hub *hub);
 /* Calls visit() for each subscription of this channel on this loop; it may close that one, and no other. */

@@ -24,7 +24,14 @@ void hub_ask(struct hub *hub, struct channel *channel);
 /* The channel's head is asked for at the next heartbeat. */
 void hub_ask_soon(struct hub *hub, struct channel *channel);
 
+/* Only one subscription of the channel is left, or it has been answered: it may be folded when it has been quiet. */
+void hub_rest(struct hub *hub, struct channel *channel);
+/* Makes the channel again that the subscription stands for. */
+struct channel *hub_unfold(struct hub *hub, struct subscription *sub);
+
 /* --- subscription.c --- */
+/* Up to date, with nothing to be told first, nothing read or being read: all that is left of it is its place. */
+bool subscription_may_fold(const struct subscription *sub);
 void subscription_hear(struct subscription *sub, struct hub *hub);
 void subscription_say_ready(struct subscription *sub, struct hub *hub);
 /* All up to `head` is gone: the subscription holds and awaits no page with any of it. */

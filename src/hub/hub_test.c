@@ -487,12 +487,12 @@ static void heads_alone_are_told_without_reading(void **state)
 
 /* --- what a session takes back or sends without looking --- */
 
-static void rewind_to(struct subscription *sub, uint64_t next)
+static void rewind_to(struct stage *stage, uint64_t next)
 {
-    struct subscription_mark mark = subscription_mark(sub);
+    struct subscription_mark mark = subscription_mark(&stage->subs[0]);
 
     mark.next = next;
-    subscription_rewind(sub, &mark);
+    subscription_rewind(&stage->subs[0], &stage->hub, &mark);
 }
 
 static void what_a_socket_did_not_take_is_drawn_again(void **state)
@@ -503,11 +503,11 @@ static void what_a_socket_did_not_take_is_drawn_again(void **state)
     delivered(stage, 9, 6);
     delivered(stage, 9, 7);
     assert_string_equal(draws(stage, 0), "6 7 .");
-    rewind_to(&stage->subs[0], 6);
+    rewind_to(stage, 6);
     assert_true(subscription_is_behind(&stage->subs[0]));
     assert_int_equal(subscription_seen(&stage->subs[0]), 5);
     assert_string_equal(draws(stage, 0), "6 7 .");
-    rewind_to(&stage->subs[0], 7);
+    rewind_to(stage, 7);
     hub_turn_end(&stage->hub);
     assert_string_equal(draws(stage, 0), "?");
     asked_is(stage, "read 6");
@@ -535,7 +535,7 @@ static void a_gap_that_did_not_leave_is_told_again(void **state)
         assert_string_equal(draws_some(stage, 0, 1), rows[i].gap);
         followed(stage, 9, rows[i].first, 6);
         assert_string_equal(draws(stage, 0), "?");
-        subscription_rewind(sub, &before);
+        subscription_rewind(sub, &stage->hub, &before);
         page_comes(stage, 0, 9, 6, rows[i].page);
         assert_string_equal(draws(stage, 0), rows[i].again);
         stage_free(stage);
@@ -556,7 +556,7 @@ static void the_first_kept_that_did_not_leave_may_be_trimmed(void **state)
     page_comes(stage, 0, 9, 5, "3 4 5");
     struct subscription_mark before = subscription_mark(sub);
     assert_string_equal(draws_some(stage, 0, 1), "3");
-    subscription_rewind(sub, &before);
+    subscription_rewind(sub, &stage->hub, &before);
     subscription_let_go(sub);
     assert_string_equal(draws(stage, 0), "?");
     page_comes(stage, 0, 9, 5, "t3-3 4 5");
@@ -581,7 +581,7 @@ static void a_newer_life_is_told_instead(void **state)
         struct subscription_mark before = subscription_mark(&stage->subs[0]);
         draws_some(stage, 0, 1);
         followed(stage, 10, 1, 0);
-        subscription_rewind(&stage->subs[0], &before);
+        subscription_rewind(&stage->subs[0], &stage->hub, &before);
         assert_string_equal(draws(stage, 0), "E1-0 .");
         stage_free(stage);
     }
@@ -839,7 +839,7 @@ static void who_is_up_to_date_gets_all_of_a_key(void **state)
     struct subscription_mark before = subscription_mark(&stage->subs[0]);
     assert_string_equal(draws(stage, 0), "7 .");
     delivered_tagged(stage, 9, 8, 'A', false);
-    subscription_rewind(&stage->subs[0], &before);
+    subscription_rewind(&stage->subs[0], &stage->hub, &before);
     assert_int_equal(subscription_look(&stage->subs[0], 0, &entry), LOOK_ENTRY);
     assert_non_null(entry.message);
     assert_string_equal(draws(stage, 0), "k7-7 8 .");
@@ -1441,6 +1441,193 @@ static void a_walk_meets_all(void **state)
     stage_free(stage);
 }
 
+/* --- a quiet channel is folded into its only subscription --- */
+
+enum { QUIET_MS = 500 };
+
+static bool is_folded(const struct stage *stage)
+{
+    return stage->subs[0].is_folded;
+}
+
+static struct stage *stage_folded(void)
+{
+    struct stage *stage    = stage_at_five();
+    stage->limits.quiet_ms = QUIET_MS;
+
+    hub_fold(&stage->hub, QUIET_MS);
+    assert_true(is_folded(stage));
+    assert_int_equal(stage->hub.pool.count, 0);
+    asked_is(stage, "");
+    return stage;
+}
+
+static void says_what_the_channel_said(const struct stage *stage)
+{
+    const struct subscription *sub = &stage->subs[0];
+
+    assert_true(subscription_is_placed(sub));
+    assert_true(subscription_is_alone(sub));
+    assert_true(subscription_is_plain(sub));
+    assert_true(subscription_is_settled(sub));
+    assert_false(subscription_is_behind(sub));
+    assert_false(subscription_is_reading(sub));
+    assert_ptr_equal(subscription_name(sub), stage->name);
+    assert_int_equal(subscription_epoch(sub), 9);
+    assert_int_equal(subscription_seen_epoch(sub), 9);
+    assert_int_equal(subscription_first_epoch(sub), 9);
+    assert_int_equal(subscription_head(sub), 5);
+    assert_int_equal(subscription_first_head(sub), 5);
+    assert_int_equal(subscription_start_again(sub).seq, 5);
+    assert_int_equal(subscription_start_again(sub).epoch, 9);
+    assert_int_equal(hub_subscriber_count(&stage->hub, stage->name), 1);
+    assert_int_equal(hub_channel_count(&stage->hub), 1);
+}
+
+static void who_asks_sees_no_difference(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    stage->limits.quiet_ms = QUIET_MS;
+    says_what_the_channel_said(stage);
+    hub_fold(&stage->hub, QUIET_MS - 1);
+    assert_false(is_folded(stage));
+    hub_fold(&stage->hub, QUIET_MS);
+    assert_true(is_folded(stage));
+    says_what_the_channel_said(stage);
+    assert_string_equal(draws(stage, 0), ".");
+    asked_is(stage, "");
+    stage_free(stage);
+}
+
+enum coming { A_MESSAGE, AN_OLD_ONE, A_LATER_ONE, ANOTHER_LIFE, A_HEAD, AN_OLD_HEAD, A_PURGE, AN_OLD_PURGE, AN_ANSWER };
+
+static void comes(struct stage *stage, enum coming what)
+{
+    switch (what) {
+    case A_MESSAGE: delivered(stage, 9, 6); break;
+    case AN_OLD_ONE: delivered(stage, 9, 5); break;
+    case A_LATER_ONE: delivered(stage, 9, 7); break;
+    case ANOTHER_LIFE: delivered(stage, 10, 1); break;
+    case A_HEAD: hub_head_moved(&stage->hub, stage->name, 9, 6); break;
+    case AN_OLD_HEAD: hub_head_moved(&stage->hub, stage->name, 9, 5); break;
+    case A_PURGE: hub_purge(&stage->hub, stage->name, 9, 6); break;
+    case AN_OLD_PURGE: hub_purge(&stage->hub, stage->name, 9, 5); break;
+    case AN_ANSWER: followed(stage, 9, 1, 6); break;
+    }
+    hub_tell(&stage->hub);
+}
+
+static void what_comes_for_it_is_heard(void **state)
+{
+    (void)state;
+    static const struct {
+        enum coming what;
+        bool        stays;
+        const char *asked, *drawn;
+    } rows[] = {
+        { A_MESSAGE, false, "ready", "6 ." },       { AN_OLD_ONE, true, "", "." },    { A_LATER_ONE, false, "ready", "?" },
+        { ANOTHER_LIFE, false, "follow", "." },    { A_HEAD, false, "ready", "?" },  { AN_OLD_HEAD, true, "", "." },
+        { A_PURGE, false, "ready", "?" },          { AN_OLD_PURGE, true, "", "." },  { AN_ANSWER, false, "ready", "?" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_folded();
+        comes(stage, rows[i].what);
+        assert_int_equal(is_folded(stage), rows[i].stays);
+        asked_is(stage, rows[i].asked);
+        assert_string_equal(draws(stage, 0), rows[i].drawn);
+        hub_turn_end(&stage->hub);
+        stage_free(stage);
+    }
+}
+
+/* … and the channel begins where it did. */
+static void who_joins_finds_the_channel(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_folded();
+
+    opens(stage, 1, (struct start){ START_LAST, 2 });
+    assert_false(is_folded(stage));
+    asked_is(stage, "ready");
+    assert_string_equal(draws(stage, 1), "?");
+    asked_is(stage, "read 3");
+    page_comes(stage, 1, 9, 5, "4 5");
+    assert_string_equal(draws(stage, 1), "4 5 .");
+    delivered(stage, 9, 6);
+    assert_string_equal(draws(stage, 0), "6 .");
+    assert_string_equal(draws(stage, 1), "6 .");
+    hub_turn_end(&stage->hub);
+    hub_fold(&stage->hub, 10 * QUIET_MS);
+    assert_false(is_folded(stage));
+    subscription_close(&stage->subs[1], &stage->hub, 10 * QUIET_MS);
+    hub_fold(&stage->hub, 11 * QUIET_MS);
+    assert_true(is_folded(stage));
+    stage_free(stage);
+}
+
+static void what_was_not_sent_is_drawn_again_though_it_was_folded(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    delivered(stage, 9, 6);
+    struct subscription_mark before = subscription_mark(&stage->subs[0]);
+    assert_string_equal(draws(stage, 0), "6 .");
+    hub_turn_end(&stage->hub);
+    hub_fold(&stage->hub, 0);
+    assert_true(is_folded(stage));
+    subscription_rewind(&stage->subs[0], &stage->hub, &before);
+    assert_true(subscription_is_behind(&stage->subs[0]));
+    assert_string_equal(draws(stage, 0), "?");
+    page_comes(stage, 0, 9, 6, "6");
+    assert_string_equal(draws(stage, 0), "6 .");
+    stage_free(stage);
+}
+
+static void it_lingers_like_any_other(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_folded();
+
+    subscription_close(&stage->subs[0], &stage->hub, 1000);
+    hub_tick(&stage->hub, 1000);
+    asked_is(stage, "");
+    hub_tick(&stage->hub, 1100);
+    asked_is(stage, "unfollow");
+    assert_int_equal(hub_channel_count(&stage->hub), 0);
+    stage_free(stage);
+}
+
+/* Whoever has something to do keeps its channel. */
+static void only_who_waits_for_news_is_folded(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER, 3 });
+    hub_fold(&stage->hub, 0);
+    assert_false(is_folded(stage));  /* it has no place */
+    followed(stage, 9, 1, 5);
+    hub_fold(&stage->hub, 0);
+    assert_false(is_folded(stage));  /* it is behind */
+    assert_string_equal(draws(stage, 0), "?");
+    hub_fold(&stage->hub, 0);
+    assert_false(is_folded(stage));  /* it reads */
+    page_comes(stage, 0, 9, 5, "4 5");
+    hub_fold(&stage->hub, 0);
+    assert_false(is_folded(stage));  /* it holds a page */
+    assert_string_equal(draws(stage, 0), "4 5 .");
+    stage->subs[0].is_listed = true;
+    hub_fold(&stage->hub, 0);
+    assert_false(is_folded(stage));  /* its owner is about to look at it */
+    stage->subs[0].is_listed = false;
+    hub_fold(&stage->hub, 0);
+    assert_true(is_folded(stage));
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1492,6 +1679,12 @@ int main(void)
         cmocka_unit_test(an_answer_from_before_the_channel_was_left_is_none),
         cmocka_unit_test(a_channel_is_not_left_while_its_answer_is_under_way),
         cmocka_unit_test(who_comes_while_it_lingers_hears_of_the_new_head),
+        cmocka_unit_test(who_asks_sees_no_difference),
+        cmocka_unit_test(what_comes_for_it_is_heard),
+        cmocka_unit_test(who_joins_finds_the_channel),
+        cmocka_unit_test(what_was_not_sent_is_drawn_again_though_it_was_folded),
+        cmocka_unit_test(it_lingers_like_any_other),
+        cmocka_unit_test(only_who_waits_for_news_is_folded),
         cmocka_unit_test(a_heartbeat_asks_where_a_page_failed_and_nowhere_else),
         cmocka_unit_test(a_head_that_moved_is_read_up_to),
         cmocka_unit_test(a_head_that_moved_judges_no_claim),

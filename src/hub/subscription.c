@@ -30,8 +30,15 @@ static void page_free(struct hub_page *page)
     free(page);
 }
 
+/* NULL: it has none. */
+static struct subscription_more *subscription_more(const struct subscription *sub)
+{
+    return sub->is_folded ? NULL : sub->more;
+}
+
 static struct subscription_more *subscription_need_more(struct subscription *sub)
 {
+    must(!sub->is_folded);
     if (sub->more != NULL)
         return sub->more;
     sub->more = calloc(1, sizeof *sub->more);
@@ -41,7 +48,7 @@ static struct subscription_more *subscription_need_more(struct subscription *sub
 
 static void subscription_drop_more_if_empty(struct subscription *sub)
 {
-    const struct subscription_more *more = sub->more;
+    const struct subscription_more *more = subscription_more(sub);
 
     if (more == NULL || more->ticket != NULL || more->page != NULL || more->claimed != 0 || more->epoch != 0 ||
         more->line != NULL)
@@ -52,12 +59,14 @@ static void subscription_drop_more_if_empty(struct subscription *sub)
 
 struct subscription *subscription_line(const struct subscription *sub)
 {
-    return sub->more == NULL ? NULL : sub->more->line;
+    const struct subscription_more *more = subscription_more(sub);
+
+    return more == NULL ? NULL : more->line;
 }
 
 void subscription_set_line(struct subscription *sub, struct subscription *behind)
 {
-    if (behind == NULL && sub->more == NULL)
+    if (behind == NULL && subscription_more(sub) == NULL)
         return;
     subscription_need_more(sub)->line = behind;
     subscription_drop_more_if_empty(sub);
@@ -65,7 +74,9 @@ void subscription_set_line(struct subscription *sub, struct subscription *behind
 
 static struct hub_page *subscription_page(const struct subscription *sub)
 {
-    return sub->more == NULL ? NULL : sub->more->page;
+    const struct subscription_more *more = subscription_more(sub);
+
+    return more == NULL ? NULL : more->page;
 }
 
 /* Only two states stand in another life of the log than the channel. */
@@ -77,7 +88,7 @@ static bool subscription_has_epoch(enum subscription_state state)
 uint64_t subscription_seen_epoch(const struct subscription *sub)
 {
     if (!subscription_has_epoch((enum subscription_state)sub->state))
-        return sub->channel->epoch;
+        return subscription_epoch(sub);
     return sub->more == NULL ? 0 : sub->more->epoch;
 }
 
@@ -92,7 +103,7 @@ static void subscription_set_epoch(struct subscription *sub, uint64_t epoch)
 
 static void subscription_set_page(struct subscription *sub, struct hub_page *page)
 {
-    if (page == NULL && sub->more == NULL)
+    if (page == NULL && subscription_more(sub) == NULL)
         return;
     page_free(subscription_need_more(sub)->page);
     sub->more->page = page;
@@ -238,7 +249,7 @@ void subscription_purge(struct subscription *sub, struct hub *hub, uint64_t head
 
 void subscription_close(struct subscription *sub, struct hub *hub, msec now)
 {
-    struct channel *channel = sub->channel;
+    struct channel *channel = sub->is_folded ? hub_unfold(hub, sub) : sub->channel;
 
     if (channel == NULL)
         return;
@@ -251,6 +262,14 @@ void subscription_close(struct subscription *sub, struct hub *hub, msec now)
     hub->subscription_count--;
     if (--channel->sub_count == 0)
         hub_linger(hub, channel, now);
+    else
+        hub_rest(hub, channel);
+}
+
+bool subscription_may_fold(const struct subscription *sub)
+{
+    return sub->state == SUB_PLACED && sub->next == sub->channel->head + 1 && sub->more == NULL && !sub->is_ready &&
+           !sub->is_listed;
 }
 
 /* --- what is said of it --------------------------------------------------------------------------------------- */
@@ -262,22 +281,22 @@ bool subscription_is_placed(const struct subscription *sub)
 
 bool subscription_is_alone(const struct subscription *sub)
 {
-    return sub->channel->sub_count == 1;
+    return sub->is_folded || sub->channel->sub_count == 1;
 }
 
 struct channel_name *subscription_name(const struct subscription *sub)
 {
-    return sub->channel->name;
+    return sub->is_folded ? sub->entry.name : sub->channel->entry.name;
 }
 
 uint64_t subscription_epoch(const struct subscription *sub)
 {
-    return sub->channel->epoch;
+    return sub->is_folded ? sub->folded_epoch : sub->channel->epoch;
 }
 
 uint64_t subscription_head(const struct subscription *sub)
 {
-    return sub->channel->head;
+    return sub->is_folded ? sub->next - 1 : sub->channel->head;
 }
 
 /* It begins behind a head, and a new life of the log that began since has yet to be told. */
@@ -290,12 +309,12 @@ uint64_t subscription_first_head(const struct subscription *sub)
 {
     bool begins_at_head = sub->state == SUB_AHEAD || (sub->state == SUB_PLACED && sub->start_kind == START_NOW) ||
                           subscription_begins_before_epoch(sub);
-    return begins_at_head ? sub->next - 1 : sub->channel->head;
+    return begins_at_head ? sub->next - 1 : subscription_head(sub);
 }
 
 uint64_t subscription_first_epoch(const struct subscription *sub)
 {
-    return subscription_begins_before_epoch(sub) ? subscription_seen_epoch(sub) : sub->channel->epoch;
+    return subscription_begins_before_epoch(sub) ? subscription_seen_epoch(sub) : subscription_epoch(sub);
 }
 
 bool subscription_is_settled(const struct subscription *sub)
@@ -347,7 +366,7 @@ bool subscription_is_behind(const struct subscription *sub)
     case SUB_AHEAD:
     case SUB_EPOCH: return true;
     case SUB_FIRST:
-    case SUB_PLACED: return sub->next <= sub->channel->head;
+    case SUB_PLACED: return sub->next <= subscription_head(sub);
     }
     return false;
 }
@@ -460,11 +479,11 @@ static void subscription_skip_trimmed(struct subscription *sub, msec wall)
 
 enum look_result subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry)
 {
-    struct channel *channel = sub->channel;
+    const struct channel *channel = sub->channel;
     enum gap_why    why;
 
     sub->is_ready = false;
-    if (sub->state == SUB_JOINING)
+    if (sub->state == SUB_JOINING || sub->is_folded)
         return LOOK_WAIT;
     if (sub->state == SUB_AHEAD || sub->state == SUB_EPOCH)
         return subscription_look_told_first(sub, ret_entry);
@@ -488,7 +507,7 @@ enum look_result subscription_look(struct subscription *sub, msec wall, struct e
 enum look_result subscription_look_head(struct subscription *sub, struct entry *ret_entry)
 {
     sub->is_ready = false;
-    if (sub->state == SUB_JOINING)
+    if (sub->state == SUB_JOINING || sub->is_folded)
         return LOOK_WAIT;
     if (sub->state == SUB_AHEAD || sub->state == SUB_EPOCH)
         return subscription_look_told_first(sub, ret_entry);
@@ -502,7 +521,9 @@ enum look_result subscription_look_head(struct subscription *sub, struct entry *
 
 bool subscription_is_reading(const struct subscription *sub)
 {
-    return sub->more != NULL && sub->more->ticket != NULL;
+    const struct subscription_more *more = subscription_more(sub);
+
+    return more != NULL && more->ticket != NULL;
 }
 
 void subscription_read(struct subscription *sub, struct hub *hub)
@@ -544,8 +565,10 @@ struct subscription_mark subscription_mark(const struct subscription *sub)
     };
 }
 
-void subscription_rewind(struct subscription *sub, const struct subscription_mark *mark)
+void subscription_rewind(struct subscription *sub, struct hub *hub, const struct subscription_mark *mark)
 {
+    if (sub->is_folded)
+        hub_unfold(hub, sub);
     must(mark->state == SUB_EPOCH || mark->next <= sub->next);
     sub->next = mark->next;
     if (sub->state == SUB_EPOCH || mark->state == SUB_EPOCH || mark->epoch != sub->channel->epoch) {
@@ -567,7 +590,7 @@ bool subscription_is_plain(const struct subscription *sub)
 
 void subscription_skip(struct subscription *sub, uint64_t next)
 {
-    must(subscription_is_plain(sub) && next >= sub->next && next <= sub->channel->head + 1);
+    must(subscription_is_plain(sub) && !sub->is_folded && next >= sub->next && next <= sub->channel->head + 1);
     sub->next     = next;
     sub->is_ready = false;
 }

@@ -26,6 +26,7 @@ enum {
     CLIENT_STUCK_MS_MAX      = 2000,      /* without taking a byte of its answer, while too many answers wait */
     WINDOW_MESSAGES_MAX      = 256,       /* live messages that a loop holds of one channel */
     WINDOW_BYTES_MAX         = 1 * MIB,
+    CHANNEL_QUIET_MS         = 5000,      /* without news, before a channel with one reader costs less memory */
     BRIEF_CONNECTIONS_LEAST  = 16,        /* above connections_max, for one short answer each */
     BRIEF_CONNECTIONS_PART   = 16,        /* of connections_max, if that is more */
     OWN_DESCRIPTORS          = 1280,      /* of the log's files, listeners, event loops */
@@ -179,7 +180,8 @@ struct shard_limits shard_limits_of(const struct settings *settings)
     return (struct shard_limits){
         .hub = { .window_messages_max = WINDOW_MESSAGES_MAX,
                  .window_bytes_max    = WINDOW_BYTES_MAX,
-                 .linger_ms           = settings->linger_s * 1000 },
+                 .linger_ms           = settings->linger_s * 1000,
+                 .quiet_ms            = CHANNEL_QUIET_MS },
         .page_count_max       = READER_PAGE_COUNT_MAX,
         .page_bytes_max       = READER_PAGE_BYTES_MAX,
         .pages_away_max       = LOOP_PAGES_MAX,

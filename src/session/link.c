@@ -61,7 +61,7 @@ void link_fini(struct link *link)
     device_link_end(link, false);
     notify_forget(link);
     if (waiting != NULL && cut_frame_is_there(&waiting->cut) && waiting->cut.sub != NULL)
-        reader_rewind(link->reader, waiting->cut.sub, &waiting->cut.before);
+        reader_rewind(link->reader, &link->worker->readers, waiting->cut.sub, &waiting->cut.before);
     reader_let_go(link->reader);
     link->reader->owner = NULL;
     link_take_holder(link, NULL);
@@ -271,7 +271,7 @@ void link_let_cut_go(struct cut_frame *cut)
     struct link *link = container_of(cut, struct link_waiting, cut)->link;
 
     if (cut->sub != NULL)
-        reader_rewind(link->reader, cut->sub, &cut->before);
+        reader_rewind(link->reader, &link->worker->readers, cut->sub, &cut->before);
     else
         link_mark(link);  /* nobody can make it again */
 }
@@ -290,7 +290,7 @@ static bool link_make_again(struct link *link, const struct entry *entry)
     bool is_same = cut_frame_hold_again(&link->worker->cuts, cut, frame, link->is_chunked);
     frame_unref(frame);
     if (!is_same) {
-        reader_rewind(link->reader, cut->sub, &before);
+        reader_rewind(link->reader, &link->worker->readers, cut->sub, &before);
         cut->sub = NULL;
     }
     return is_same;
@@ -484,7 +484,7 @@ static size_t link_take_back(struct link *link, size_t put)
     if (put > begin)
         first++;
     for (size_t i = batch->count; i-- > first;)
-        reader_rewind(link->reader, batch->marks[i].sub, &batch->marks[i].before);
+        reader_rewind(link->reader, &link->worker->readers, batch->marks[i].sub, &batch->marks[i].before);
     if (put > begin)
         link_hold_cut(link, &batch->marks[first - 1], put - begin);
     return first;

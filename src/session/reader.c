@@ -263,10 +263,11 @@ void reader_skip_first(struct reader *reader, uint64_t next)
     reader_unlist_next(reader, reader->ready);
 }
 
-void reader_rewind(struct reader *reader, struct reader_sub *sub, const struct subscription_mark *mark)
+void reader_rewind(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub,
+                   const struct subscription_mark *mark)
 {
     must(sub->sub.owner == reader);
-    subscription_rewind(&sub->sub, mark);
+    subscription_rewind(&sub->sub, shared->hub, mark);
     sub->sub.told_alias = 0;  /* what told it may be among what was not sent */
     reader_list(reader, sub);
 }

@@ -109,7 +109,8 @@ static inline struct reader_sub *reader_first(const struct reader *reader)
 void reader_skip_first(struct reader *reader, uint64_t next);
 
 /* Goes back to the mark: what was drawn since then is drawn again. */
-void reader_rewind(struct reader *reader, struct reader_sub *sub, const struct subscription_mark *mark);
+void reader_rewind(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub,
+                   const struct subscription_mark *mark);
 /* Releases all pages, so that a reader whose link takes nothing costs only its places. The pages are read again
  * later. */
 void reader_let_go(struct reader *reader);

@@ -157,7 +157,7 @@ static void what_is_taken_back_is_next_again(void **state)
     }
     assert_null(looks(&stage, &entry));
     assert_null(reader_first(&stage.reader));
-    reader_rewind(&stage.reader, sub, &mark);
+    reader_rewind(&stage.reader, &stage.shared, sub, &mark);
     assert_ptr_equal(reader_first(&stage.reader), sub);
     assert_true(reader_is_behind(&stage.reader));
     assert_null(looks(&stage, &entry));
@@ -255,7 +255,7 @@ static void a_notify_stands_for_all_that_is_new(void **state)
     reader_look_again(&stage.reader);
     assert_ptr_equal(looks(&stage, &entry), sub);
     assert_int_equal(entry.gap.to, HEAD + 3);
-    reader_rewind(&stage.reader, sub, &mark);  /* neither of them has left */
+    reader_rewind(&stage.reader, &stage.shared, sub, &mark);  /* neither of them has left */
     assert_ptr_equal(looks(&stage, &entry), sub);
     assert_int_equal(entry.gap.from, 2);
     assert_int_equal(stage.read_count, 0);

@@ -265,7 +265,7 @@ static void reader_rewind(struct reader *reader)
 {
     struct subscription_mark mark = subscription_mark(&reader->sub);
     mark.next                     = reader->before + 1;
-    subscription_rewind(&reader->sub, &mark);
+    subscription_rewind(&reader->sub, reader_hub(reader), &mark);
     tell(reader->world, "reader %u did not get %" PRIu64 " after all", reader->no, reader->seq);
     reader->seq        = reader->before;
     reader->may_rewind = false;

@@ -285,7 +285,7 @@ static void sim_node_draw_limits(struct sim_node *sim_node)
     };
     sim_node->shard_limits = (struct shard_limits){
         .hub            = { .window_messages_max = is_tight ? 3 : 64, .window_bytes_max = is_tight ? 700 : 1 << 16,
-                            .linger_ms = sim_node->world->linger_ms },
+                            .linger_ms = sim_node->world->linger_ms, .quiet_ms = sim_node->world->quiet_ms },
         .page_count_max = is_tight ? 4 : 20,
         .publish_count_max = is_tight ? 3 : 1000,
         .publish_bytes_max = 1024 * 1024,
@@ -498,18 +498,67 @@ static bool command_waits(const struct sim_node *sim_node, const struct command 
     return sim_node->world->plant == PLANT_OVERTAKE ? command_is_hint(command) : command->kind->is_of_log;
 }
 
+/* --- folded channels --- */
+
+static void note_folded(struct subscription *sub, void *ctx)
+{
+    *(bool *)ctx |= sub->is_folded;
+}
+
+/* The planted bug: nobody makes the channel again. */
+static void sim_node_plant_lost_wake(struct sim_node *sim_node, const struct hub *hub, struct command *command)
+{
+    if (sim_node->world->plant != PLANT_LOST_WAKE || command->kind != &deliver_kind)
+        return;
+    struct deliver_command *deliver = container_of(command, struct deliver_command, hint.command);
+    uint32_t                count   = 0;
+    for (uint32_t i = 0; i < deliver->hint.count; i++) {
+        struct message *message   = deliver->messages[i];
+        bool            is_folded = false;
+        hub_visit(hub, message->channel, note_folded, &is_folded);
+        if (is_folded)
+            message_unref(message);
+        else
+            deliver->messages[count++] = message;
+    }
+    deliver->hint.count = count;
+}
+
+static void step_too_far(struct subscription *sub, void *ctx)
+{
+    (void)ctx;
+    sub->next += sub->is_folded;
+}
+
+static void sim_node_fold(struct sim_node *sim_node, unsigned loop)
+{
+    struct world *world = sim_node->world;
+    struct hub   *hub   = &sim_node->shards[loop].hub;
+
+    if (world->fold_one_in == 0 || rng_below(&world->fold_chance, world->fold_one_in) != 0)
+        return;
+    hub_fold(hub, world_node_now(world, sim_node->no));
+    for (unsigned i = 0; world->plant == PLANT_FAR_FOLD && i < world->channel_count; i++)
+        hub_visit(hub, world->channels[i], step_too_far, NULL);
+}
+
+static void sim_node_take(struct sim_node *sim_node, unsigned loop, struct command *command)
+{
+    sim_node_plant_lost_wake(sim_node, &sim_node->shards[loop].hub, command);
+    shard_take(&sim_node->shards[loop], command);
+}
+
 static void sim_node_read_mail(struct sim_node *sim_node, unsigned loop)
 {
-    struct shard  *shard = &sim_node->shards[loop];
     struct command *command;
 
     while (!loop_rests(sim_node, loop) && (command = mail_take(sim_node, &sim_node->held[loop])) != NULL)
-        shard_take(shard, command);
+        sim_node_take(sim_node, loop, command);
     while ((command = mail_take(sim_node, &sim_node->mail[loop])) != NULL) {
         if (loop_rests(sim_node, loop) && command_waits(sim_node, command))
             mail_put(sim_node, &sim_node->held[loop], command, 0, false);
         else
-            shard_take(shard, command);
+            sim_node_take(sim_node, loop, command);
     }
 }
 
@@ -535,6 +584,7 @@ void sim_node_loop_end(struct sim_node *sim_node, unsigned loop)
     if (world->faults.rests && one_in(world, OF_MAIL, 5))
         sim_node->rest_until[loop] = world->now + 1 + (msec)draw(world, OF_MAIL, REST_MS_MAX);
     shard_turn_end(&sim_node->shards[loop]);
+    sim_node_fold(sim_node, loop);
 }
 
 /* --- checks --- */

@@ -24,6 +24,7 @@ enum {
     KEEP_MS_MIN   = 100,
     KEEP_MS_MAX   = 900,
     CLOCK_MS_MAX  = 3000,
+    QUIET_MS_MAX  = 300,
 };
 
 const char *plant_text(enum plant plant)
@@ -51,6 +52,8 @@ const char *plant_text(enum plant plant)
         [PLANT_LATE_REFUSED] = "late-refused",
         [PLANT_KEEP_PURGED] = "keep-purged",
         [PLANT_COLLAPSE_ACROSS] = "collapse-across",
+        [PLANT_LOST_WAKE] = "lost-wake",
+        [PLANT_FAR_FOLD] = "far-fold",
     };
     return texts[plant];
 }
@@ -219,6 +222,16 @@ static void world_make_channels(struct world *world)
              CHANNEL_NAME_OK);
 }
 
+/* By chance of its own, so that the other courses of events stay what they are. */
+static void world_draw_folding(struct world *world)
+{
+    static const unsigned often[] = { 0, 1, 3, 20 };
+
+    world->fold_chance.state = world->seed ^ 0x666f6c64;
+    world->quiet_ms          = rng_below(&world->fold_chance, 2) == 0 ? 0 : (msec)rng_below(&world->fold_chance, QUIET_MS_MAX);
+    world->fold_one_in       = often[rng_below(&world->fold_chance, sizeof often / sizeof often[0])];
+}
+
 static void world_init(struct world *world)
 {
     for (unsigned i = 0; i < PURPOSE_COUNT; i++) {
@@ -230,6 +243,7 @@ static void world_init(struct world *world)
     world_draw_faults(world);
     world_draw_nodes(world);
     world_make_channels(world);
+    world_draw_folding(world);
     world->linger_ms  = one_in(world, OF_PLAN, 3) ? (msec)draw(world, OF_PLAN, 20) : LINGER_MS_MAX;
     world->disk       = store_sim_new(world);
     for (unsigned i = 0; i < world->node_count; i++)

@@ -53,6 +53,8 @@ enum plant {
     PLANT_LATE_REFUSED,   /* a publish whose deadline passed in the store is said not to be stored */
     PLANT_KEEP_PURGED,    /* loops are not told of a purge */
     PLANT_COLLAPSE_ACROSS, /* messages are collapsed across their keys */
+    PLANT_LOST_WAKE,      /* what comes for a folded channel is dropped */
+    PLANT_FAR_FOLD,       /* a subscription that stands for its channel stands one too far */
     PLANT_COUNT,
 };
 
@@ -96,6 +98,9 @@ struct world {
     bool                 has_late_rows;  /* a write of rows whose node has given it up may still come */
     bool                 keeps_epoch;  /* a planted bug: after a failover the logs go on in the same epoch */
     bool                 resends;      /* a planted bug: what shared memory has not answered is sent to it again */
+    msec                 quiet_ms;    /* after so long without news loops fold channels, if they are let … */
+    unsigned             fold_one_in; /* … at one in so many ends of turns; 0: at heartbeats alone */
+    struct rng           fold_chance;
     msec                 linger_ms;   /* how long loops follow what nobody there reads */
     msec                 now;
     msec                 wall_shift;  /* the wall clock is set now and then */

@@ -18,6 +18,7 @@
  * |            |                              | each take-over                |                                                      |
  * | REQUEST    | user · device · id           | the seq of its response       | uplink/request_row.h       |
  * | CALL       | user · device · id (· piece) | 1, raised by each take-over   | uplink/request_row.h       |
+ * | CALLS      | start of the node · a number  | 1                             | uplink/request_row.h: calls of a node alone |
  * | RESPONSES  | user · device                | bytes of all answers + 1      | a version                  |
  * | LINK       | log · start of the node · connection | 1                     | a live link whose end will be told (link_row.h) |
  * | OCCUPANCY  | log · channel                        | 1 and up                | nodes with devices in the channel (occupancy_row.h) |
@@ -43,6 +44,7 @@ enum row_kind {
     ROW_RESPONSES  = 13,
     ROW_EVENT      = 14,
     ROW_OCCUPANCY  = 15,
+    ROW_CALLS      = 16,
 };
 
 #endif

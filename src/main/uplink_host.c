@@ -52,7 +52,8 @@ void uplink_host_open(struct uplink_host *host, struct server *server)
     const struct requests_limits limits = requests_limits_of(&server->snapshot->settings);
     struct requests_setup        setup  = { .writer = &server->writer.writer, .spaces = &server->namespaces,
                                             .hash_key = &server->hash_key, .port = &host_request_port, .ctx = host,
-                                            .self.incarnation = server->incarnation, .seed = random_u64() };
+                                            .self.incarnation = server->incarnation, .seed = random_u64(),
+                                            .is_alone = server->writer.writer.durable.store->has_one_writer };
 
     snprintf(setup.self.name, sizeof setup.self.name, "%s", server->node);
     const struct forwarders_setup forwarders = {

@@ -1,7 +1,7 @@
 /* request_answer.c - the response: a message of the device's log, in one commit with what says that the request was answered.
  *
- * The commit has the condition that the CALL row is still this node's. So it can be repeated as long as nobody knows whether it
- * was written: the second one finds no row. */
+ * The commit has the condition that the CALL row is still this node's; or, where calls share a row, that the id has no REQUEST row.
+ * So it can be repeated as long as nobody knows whether it was written: the second one is refused. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -54,6 +54,14 @@ static struct span keep_piece_key(struct buf *bytes, const struct request_work *
     return rows_keep(bytes, from);
 }
 
+/* A CALLS row relies on the REQUEST rows of the calls in it that were answered, as long as it stands. */
+static msec kept_until(const struct request_work *work)
+{
+    msec until = work->since + work->requests->limits.keep_ms, least = work->requests->setup.writer->wall + CALLS_KEPT_MS;
+
+    return work->is_grouped && until < least ? least : until;
+}
+
 static struct answer_rows *answer_rows_new(const struct request_work *work)
 {
     size_t              room = 2 * (work->key_len + ANSWER_VALUE_BYTES) + work->pieces * (work->key_len + 8);
@@ -66,11 +74,12 @@ static struct answer_rows *answer_rows_new(const struct request_work *work)
     key              = keep_key(&bytes, work_key(work));
     rows->changes[0] = (struct ledger_change){
         .op = LEDGER_PUT, .key = { ROW_REQUEST, key }, .value = keep_answered_value(&bytes, work), .takes_seq = true,
-        .expires_at = work->since + work->requests->limits.keep_ms,
+        .expires_at = kept_until(work), .is_conditional = work->is_grouped, .if_generation = 0,
     };
-    rows->changes[1] = (struct ledger_change){ .op = LEDGER_DELETE, .key = { ROW_CALL, key }, .is_conditional = true,
-                                               .if_generation = work->generation };
-    count = 2;
+    count = 1;
+    if (!work->is_grouped)
+        rows->changes[count++] = (struct ledger_change){ .op = LEDGER_DELETE, .key = { ROW_CALL, key }, .is_conditional = true,
+                                                         .if_generation = work->generation };
     for (uint32_t piece = 1; piece <= work->pieces; piece++)
         rows->changes[count++] = (struct ledger_change){ .op = LEDGER_DELETE,
                                                          .key = { ROW_CALL, keep_piece_key(&bytes, work, piece) } };
@@ -132,6 +141,8 @@ static void answer_settled(struct publish_command *publish, struct writer *write
     }
     if (outcome == PUBLISH_STALE)
         counter_add(&work->requests->counters.taken_over, 1);
+    if (outcome == PUBLISH_DONE || outcome == PUBLISH_STALE)
+        request_group_leave(work);
     if (outcome != PUBLISH_DONE && work_has_rows(work))
         request_device_doubt(work->device);
     command_free(&publish->command);

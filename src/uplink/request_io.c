@@ -52,12 +52,17 @@ static const struct command_kind request_read_kind = {
 
 void request_read_send(struct requests *requests, struct request_read *read)
 {
+    request_read_send_at(requests, read, requests->setup.writer->wall);
+}
+
+void request_read_send_at(struct requests *requests, struct request_read *read, msec wall)
+{
     struct ledger *ledger = request_ledger(requests);
 
     read->requests     = requests;
     read->command.kind = &request_read_kind;
     read->read.done    = request_read_done;
-    read->read.wall    = requests->setup.writer->wall;
+    read->read.wall    = wall;
     requests->away_count++;
     ledger->ops->read(ledger, &read->read);
 }
@@ -91,12 +96,17 @@ static const struct command_kind request_batch_kind = {
     .name = "request_batch", .free = lent_to_ledger, .at_writer = request_batch_came,
 };
 
-void request_write_send(struct requests *requests, struct request_write *write)
+void request_write_put(struct requests *requests, struct list *line, struct request_write *write)
 {
     must(write->write.count > 0 && write->write.count <= LEDGER_WRITE_COUNT_MAX);
     write->requests      = requests;
     write->write.outcome = LEDGER_WAITING;
-    list_push(&requests->writes, &write->in_line);
+    list_push(line, &write->in_line);
+}
+
+void request_write_send(struct requests *requests, struct request_write *write)
+{
+    request_write_put(requests, &requests->writes, write);
 }
 
 static size_t request_write_bytes(const struct ledger_write *write)
@@ -123,8 +133,9 @@ static void request_batch_fill(struct request_batch *batch, struct list *line)
 void request_io_submit(struct requests *requests)
 {
     struct ledger *ledger = request_ledger(requests);
+    struct list    claims;
 
-    if (requests->batch != NULL || list_is_empty(&requests->writes))
+    if (requests->batch != NULL || (list_is_empty(&requests->writes) && list_is_empty(&requests->claims)))
         return;
     struct request_batch *batch = calloc(1, sizeof *batch);
     must(batch != NULL);
@@ -133,6 +144,10 @@ void request_io_submit(struct requests *requests)
     batch->command.kind = &request_batch_kind;
     batch->batch.done   = request_batch_done;
     batch->batch.wall   = requests->setup.writer->wall;
+    list_init(&claims);
+    request_groups_form(requests, &claims);
+    request_batch_fill(batch, &claims);
+    must(list_is_empty(&claims));  /* a CALLS row says what was so at the time of its batch */
     request_batch_fill(batch, &requests->writes);
     requests->batch = batch;
     requests->away_count++;

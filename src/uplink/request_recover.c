@@ -30,6 +30,7 @@ struct request_scan {
     struct buf          after;      /* where the next page begins; empty: at the first row */
     bool                is_busy;
     bool                has_left;   /* … and left out a row, because its client asks for it just now */
+    bool                has_others; /* … and met a row that this start has not written */
     uint64_t            seen;       /* version of the registry … */
     uint64_t            living;     /* … and the sum of the incarnations that live by it */
     msec                next_at;
@@ -166,7 +167,7 @@ void request_take_on(struct request_work *work)
 
 /* --- a row ------------------------------------------------------------------------------------------------------ */
 
-static bool device_channel(const struct requests *requests, struct span user, struct span device, struct channel_name **ret)
+bool request_device_channel(const struct requests *requests, struct span user, struct span device, struct channel_name **ret)
 {
     struct buf text;
 
@@ -178,6 +179,13 @@ static bool device_channel(const struct requests *requests, struct span user, st
     bool is_name = channel_name_new(requests->setup.spaces, requests->setup.hash_key, buf_span(&text), ret) == CHANNEL_NAME_OK;
     buf_fini(&text);
     return is_name;
+}
+
+void request_answer_unknown(struct request_work *work)
+{
+    counter_add(&work->requests->counters.unknown, 1);
+    request_answer_problem(work, 504, "the server that called the back end is gone; what the back end did is not known",
+                           "unknown");
 }
 
 static void recover(struct request_work *work, const struct call_row *row, uint64_t generation)
@@ -193,9 +201,7 @@ static void recover(struct request_work *work, const struct call_row *row, uint6
         request_take_on(work);
         return;
     }
-    counter_add(&work->requests->counters.unknown, 1);
-    request_answer_problem(work, 504, "the server that called the back end is gone; what the back end did is not known",
-                           "unknown");
+    request_answer_unknown(work);
 }
 
 /* A piece is passed over. False: there is no room for another one now. */
@@ -206,8 +212,13 @@ static bool scan_look(struct requests *requests, const struct ledger_row *row)
     struct channel_name   *channel;
     uint32_t               piece;
 
-    if (!request_key_get(row->key, &found.user, &found.device, &found.id, &piece) || piece != 0 ||
-        !call_row_get(row->value, &call) || !is_gone(requests, &call))
+    const bool is_key = request_key_get(row->key, &found.user, &found.device, &found.id, &piece);
+
+    if (is_key && piece != 0)
+        return true;
+    const bool is_readable = is_key && call_row_get(row->value, &call);
+    requests->scan->has_others |= !is_readable || call.incarnation != requests->setup.self.incarnation;
+    if (!is_readable || !is_gone(requests, &call))
         return true;
     struct request_work *work = request_work_find(requests, span_head(row->key, found.user.len + 1 + found.device.len), found.id);
     if (work != NULL) {
@@ -218,7 +229,7 @@ static bool scan_look(struct requests *requests, const struct ledger_row *row)
     }
     if (requests->works.count >= REQUESTS_UNDER_WAY_MAX)
         return false;
-    if (!device_channel(requests, found.user, found.device, &channel))
+    if (!request_device_channel(requests, found.user, found.device, &channel))
         return true;
     struct request_device *device = request_device_begin(requests, span_head(row->key, found.user.len + 1 + found.device.len), true);
     if (device != NULL)
@@ -246,6 +257,7 @@ static void scan_came(struct request_read *read)
     bool                 is_full  = false;
 
     scan->is_busy = false;
+    scan->has_others |= read->read.rc != RC_OK;
     for (size_t i = 0; i < read->read.row_count && !is_full && !requests->is_stopping; i++) {
         is_full = !scan_look(requests, &read->read.rows[i]);
         if (!is_full)
@@ -257,8 +269,10 @@ static void scan_came(struct request_read *read)
         scan_keep_place(scan, read->read.next);
     } else {
         buf_clear(&scan->after);
-        scan->next_at  = requests->now + (scan->has_left ? SCAN_AGAIN_MS : SCAN_MS);
-        scan->has_left = false;
+        requests->are_calls_known |= !scan->has_others && !requests->is_stopping;
+        scan->next_at    = requests->now + (scan->has_left ? SCAN_AGAIN_MS : SCAN_MS);
+        scan->has_left   = false;
+        scan->has_others = false;
     }
     ledger_read_fini(&read->read);
     read->read = (struct ledger_read){ 0 };

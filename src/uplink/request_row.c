@@ -144,6 +144,58 @@ bool call_row_get(struct span value, struct call_row *ret)
     return true;
 }
 
+/* --- many calls in a row --- */
+
+enum { CALLS_ROW_VERSION = 1, CALLS_NUMBER_BYTES = 4 };
+
+void calls_key_put(struct buf *buf, struct calls_place place)
+{
+    put_number_bytes(buf, place.incarnation, NUMBER_BYTES);
+    put_number_bytes(buf, place.number, CALLS_NUMBER_BYTES);
+}
+
+bool calls_key_get(struct span key, struct calls_place *ret)
+{
+    uint64_t incarnation, number;
+
+    if (!get_number(&key, &incarnation) || !get_number_bytes(&key, &number, CALLS_NUMBER_BYTES) || key.len != 0)
+        return false;
+    *ret = (struct calls_place){ incarnation, (uint32_t)number };
+    return true;
+}
+
+void calls_row_begin(struct buf *buf, msec wall)
+{
+    buf_putc(buf, CALLS_ROW_VERSION);
+    put_number_bytes(buf, (uint64_t)wall, NUMBER_BYTES);
+}
+
+void calls_row_add(struct buf *buf, const uint8_t hash[static 16], struct span key)
+{
+    buf_put(buf, span_of((const char *)hash, 16));
+    put_text_bytes(buf, key);
+}
+
+bool calls_row_open(struct span *value, msec *ret_wall)
+{
+    uint64_t version, wall;
+
+    if (!get_number_bytes(value, &version, 1) || version != CALLS_ROW_VERSION || !get_number(value, &wall))
+        return false;
+    *ret_wall = (msec)wall;
+    return true;
+}
+
+bool calls_row_next(struct span *rest, uint8_t ret_hash[static 16], struct span *ret_key)
+{
+    struct span left = *rest;
+
+    if (!get_hash(&left, ret_hash) || !get_text_bytes(&left, ret_key))
+        return false;
+    *rest = left;
+    return true;
+}
+
 /* --- the request itself ----------------------------------------------------------------------------------------- */
 
 void request_bytes_put(struct buf *buf, const struct request_command *request)

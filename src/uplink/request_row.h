@@ -4,6 +4,9 @@
  *                                                 is the seq of the response. Servers before 0104 also wrote one at the claim
  *     CALL       user · device · id               there while the request is under way: who calls
  *     CALL       user · device · id · 0001 …      of at_least_once: the request itself, in pieces
+ *     CALLS      start of the node, number (u64 and u32, big-endian)
+ *                                                 of a node alone: calls that began in one turn, of at_most_once. One of them is under
+ *                                                 way as long as it has no REQUEST row; the row goes when none is
  *     RESPONSES  user · device                    bytes of all answers so far; the row's generation is that + 1
  *
  * A value that can't be read is damaged, or of a newer server. */
@@ -48,6 +51,21 @@ void request_row_put(struct buf *buf, const struct request_row *row);
 bool request_row_get(struct span value, struct request_row *ret);
 void call_row_put(struct buf *buf, const struct call_row *row);
 bool call_row_get(struct span value, struct call_row *ret);
+
+/* CALLS: the wall clock at which no id in it was used, then a hash and a key (request_key_put) for each call. */
+struct calls_place {
+    uint64_t incarnation;
+    uint32_t number;
+};
+
+void calls_key_put(struct buf *buf, struct calls_place place);
+bool calls_key_get(struct span key, struct calls_place *ret);
+void calls_row_begin(struct buf *buf, msec wall);
+void calls_row_add(struct buf *buf, const uint8_t hash[static 16], struct span key);
+/* Takes the head off *value; what is left are calls. */
+bool calls_row_open(struct span *value, msec *ret_wall);
+/* False: that was the last one, or (if *rest is not empty) the row is not readable. */
+bool calls_row_next(struct span *rest, uint8_t ret_hash[static 16], struct span *ret_key);
 
 /* What has to be known of a request to send it again, as bytes that pieces are cut from. */
 void                    request_bytes_put(struct buf *buf, const struct request_command *request);

@@ -60,6 +60,48 @@ static void values_are_read_back(void **state)
     buf_fini(&value);
 }
 
+/* A row that was cut says so, unless it was cut between two calls. */
+static void many_calls_in_a_row_are_read_back(void **state)
+{
+    (void)state;
+    const struct calls_place place = { UINT64_C(0x0102030405060708), 9 };
+    struct calls_place       got_place;
+    const uint8_t            one[16] = "one", two[16] = "two";
+    struct buf               key, value;
+    uint8_t                  hash[16];
+    struct span              rest, got;
+    msec                     wall;
+
+    buf_init(&key, 64);
+    buf_init(&value, 512);
+    calls_key_put(&key, place);
+    assert_true(calls_key_get(buf_span(&key), &got_place) && got_place.incarnation == place.incarnation && got_place.number == 9);
+    for (size_t len = 0; len < key.len; len++)
+        assert_false(calls_key_get(span_of(key.at, len), &got_place));
+    calls_row_begin(&value, 1000);
+    const size_t head = value.len;
+    calls_row_add(&value, one, SPAN("ann\0phone\0" "1"));
+    const size_t first = value.len;
+    calls_row_add(&value, two, SPAN("bob\0phone\0" "22"));
+    rest = buf_span(&value);
+    assert_true(calls_row_open(&rest, &wall) && wall == 1000);
+    assert_true(calls_row_next(&rest, hash, &got) && span_eq(got, SPAN("ann\0phone\0" "1")));
+    assert_memory_equal(hash, one, sizeof hash);
+    assert_true(calls_row_next(&rest, hash, &got) && span_eq(got, SPAN("bob\0phone\0" "22")));
+    assert_memory_equal(hash, two, sizeof hash);
+    assert_false(calls_row_next(&rest, hash, &got));
+    assert_int_equal(rest.len, 0);
+    for (size_t len = 0; len < value.len; len++) {
+        rest = span_of(value.at, len);
+        assert_int_equal(calls_row_open(&rest, &wall), len >= head);
+        while (len >= head && calls_row_next(&rest, hash, &got))
+            continue;
+        assert_int_equal(len >= head && rest.len == 0, len == head || len == first);
+    }
+    buf_fini(&key);
+    buf_fini(&value);
+}
+
 static void a_whole_request_is_read_back(void **state)
 {
     (void)state;
@@ -96,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_read_back),
         cmocka_unit_test(values_are_read_back),
+        cmocka_unit_test(many_calls_in_a_row_are_read_back),
         cmocka_unit_test(a_whole_request_is_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

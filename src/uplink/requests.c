@@ -179,6 +179,7 @@ void request_work_free(struct request_work *work)
     struct requests *requests = work->requests;
 
     must(list_is_empty(&work->askers) && !work->is_called && !work->is_appending);
+    request_group_abandon(work);
     request_waiters_tell(work, NULL);
     list_take(&work->link);
     list_take(&work->again);
@@ -326,12 +327,11 @@ static void claim_stale(struct request_work *work)
         claim_under_way(work, &write->now);
 }
 
-static void claim_written(struct request_write *write)
+void request_claim_settled(struct request_work *work, enum ledger_outcome outcome)
 {
-    struct request_work *work       = container_of(write, struct request_work, write);
-    bool                 was_doubted = work->stage == REQUEST_DOUBTED;
+    bool was_doubted = work->stage == REQUEST_DOUBTED;
 
-    switch (write->write.outcome) {
+    switch (outcome) {
     case LEDGER_DONE: claim_won(work); return;
     case LEDGER_STALE: claim_stale(work); return;
     case LEDGER_BROKEN: claim_doubted(work); return;
@@ -342,22 +342,30 @@ static void claim_written(struct request_write *write)
     }
     if (was_doubted)
         claim_doubted(work);
-    else if (write->write.outcome == LEDGER_NO_SPACE)
+    else if (outcome == LEDGER_NO_SPACE)
         claim_refused(work, REQUEST_NO_SPACE);
     else
-        claim_refused(work, write->write.outcome == LEDGER_BUSY ? REQUEST_BUSY : REQUEST_AWAY);
+        claim_refused(work, outcome == LEDGER_BUSY ? REQUEST_BUSY : REQUEST_AWAY);
+}
+
+static void claim_written(struct request_write *write)
+{
+    request_claim_settled(container_of(write, struct request_work, write), write->write.outcome);
 }
 
 static void claim_again(struct request_work *work)
 {
     ledger_write_fini(&work->write.write);
     work->write.write = (struct ledger_write){ .changes = work->write.write.changes, .count = work->write.write.count };
-    request_write_send(work->requests, &work->write);
+    if (work->is_grouped)
+        request_group_add(work);
+    else
+        request_write_send(work->requests, &work->write);
 }
 
 /* --- commands --------------------------------------------------------------------------------------------------- */
 
-static bool requests_are_full(const struct requests *requests, size_t bytes)
+bool requests_are_full(const struct requests *requests, size_t bytes)
 {
     return requests->works.count >= REQUESTS_UNDER_WAY_MAX || requests->held_bytes > REQUESTS_HELD_BYTES_MAX ||
            requests->body_bytes + bytes > REQUESTS_BODY_BYTES_MAX;
@@ -378,6 +386,8 @@ static void request_begin(struct requests *requests, struct request_command *com
     list_push(&work->askers, &command->link);
     if (!work_has_rows(work))
         claim_won(work);
+    else if (requests->setup.is_alone && !work->is_at_least_once)
+        request_group_add(work);
     else if (request_claim_put(work, command))
         request_write_send(requests, &work->write);
     else
@@ -432,13 +442,18 @@ static bool comes_too_often(struct requests *requests, const struct request_comm
 
 void requests_take(struct requests *requests, struct request_command *command)
 {
-    char scratch[NAME_BYTES];
-
     counter_add(&requests->counters.taken, 1);
     if (comes_too_often(requests, command)) {
         request_tell(requests, command, REQUEST_TOO_OFTEN);
         return;
     }
+    if (request_calls_admit(requests, command))
+        request_admit(requests, command);
+}
+
+void request_admit(struct requests *requests, struct request_command *command)
+{
+    char                 scratch[NAME_BYTES];
     struct span          name = command_name(command, scratch);
     struct request_work *work = request_work_find(requests, name, command->id);
     if (command->way == REQUEST_CANCEL)
@@ -510,6 +525,8 @@ void requests_tick(struct requests *requests)
     again_tick(requests);
     if (!requests->is_stopping)
         request_scan_tick(requests);
+    request_calls_tick(requests);
+    request_groups_tick(requests);
     stop_tick(requests);
 }
 
@@ -525,6 +542,10 @@ void requests_init(struct requests *requests, const struct requests_setup *setup
     list_init(&requests->waiters);
     list_init(&requests->again);
     list_init(&requests->writes);
+    list_init(&requests->claims);
+    list_init(&requests->groups);
+    list_init(&requests->spare);
+    list_init(&requests->held);
 }
 
 void requests_stop(struct requests *requests)
@@ -538,7 +559,8 @@ void requests_stop(struct requests *requests)
 
 bool requests_is_idle(const struct requests *requests)
 {
-    return requests->away_count == 0 && list_is_empty(&requests->writes) && list_is_empty(&requests->waiters);
+    return requests->away_count == 0 && list_is_empty(&requests->writes) && list_is_empty(&requests->waiters) &&
+           list_is_empty(&requests->claims) && list_is_empty(&requests->held);
 }
 
 static void work_drop(struct request_work *work)
@@ -559,6 +581,8 @@ void requests_fini(struct requests *requests)
     while (!list_is_empty(&requests->all))
         work_drop(container_of(requests->all.next, struct request_work, link));
     request_scan_free(requests);
+    request_calls_free(requests);
+    request_groups_fini(requests);
     request_devices_fini(requests);
     rate_table_fini(&requests->rate);
     map_fini(&requests->works);

@@ -10,6 +10,10 @@
  * CALL row whose node is gone is found by a scan, and whoever takes it over answers it, or calls again if the whole request is
  * kept (at_least_once).
  *
+ * Where no other node writes rows of requests, nobody else asks who calls. Then calls of at_most_once that begin in one turn share a
+ * row, CALLS. A repeated id is found in memory; the append of the response has the condition that the id has no REQUEST row; and the
+ * next start finds in CALLS and REQUEST which calls have no response (decision 128).
+ *
  * Who waits for a response, or cancels, on another node than the one that calls: the rows say what became of it, and who calls.
  *
  * A link whose device name was made up has no rows: its response goes to conn:KEY and is lost with the link.
@@ -74,6 +78,7 @@ struct requests_setup {
     void                      *ctx;
     struct node_id             self;
     uint64_t                   seed;
+    bool                       is_alone;  /* only this node writes rows of requests: calls that begin together share a row */
 };
 
 struct requests {
@@ -97,6 +102,14 @@ struct requests {
     uint32_t                 away_count;  /* questions, writes, appends and calls under way */
     size_t                   body_bytes, held_bytes;
     struct request_scan     *scan;        /* for CALL rows whose node is gone */
+    struct list              claims;      /* works whose claim goes into the next CALLS row */
+    struct list              groups;      /* CALLS rows with a call under way, the oldest first … */
+    struct list              spare;       /* … and without one, to be used again or deleted; likewise */
+    uint32_t                 group_count; /* numbers that were given to CALLS rows */
+    struct calls_scan       *calls_scan;  /* for CALLS rows of a start before */
+    struct list              held;        /* commands that wait for its first walk */
+    uint32_t                 held_count;
+    bool                     are_calls_known;  /* every call in a row has a work here: no CALL row need be asked for an id */
     bool                     is_hurried;  /* nobody waits for a response any more */
     bool                     is_stopping;
     msec                     stop_by;

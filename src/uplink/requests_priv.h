@@ -4,7 +4,8 @@
  *     request_answer.c   the response           request_look.c     ids that were used before
  *     request_device.c   bytes of answers       request_recover.c  calls whose node is gone
  *     request_io.c       rows                  request_follow.c   responses that another node writes
- *     request_cancel.c   cancels of calls that another node makes */
+ *     request_cancel.c   cancels of calls that another node makes
+ *     request_group.c    CALLS rows            request_calls.c   those of a start before */
 #ifndef UPLINK_REQUESTS_PRIV_H
 #define UPLINK_REQUESTS_PRIV_H
 
@@ -14,7 +15,11 @@
 
 struct request_work;
 
-enum { REQUEST_BACKEND_BYTES_MAX = 64 };
+enum {
+    REQUEST_BACKEND_BYTES_MAX = 64,
+    CALLS_MOVE_MS             = 10000,  /* what is still under way then moves to a new CALLS row */
+    CALLS_KEPT_MS             = 60000,  /* a REQUEST row is kept at least so long: longer than a CALLS row that relies on it */
+};
 
 /* --- rows: request_io.c --- */
 
@@ -34,6 +39,10 @@ struct request_read {
 
 void request_write_send(struct requests *requests, struct request_write *write);
 void request_read_send(struct requests *requests, struct request_read *read);
+/* The rows that were there at this time, as far as they still are. */
+void request_read_send_at(struct requests *requests, struct request_read *read, msec wall);
+/* The same in a line of the caller's own. */
+void request_write_put(struct requests *requests, struct list *line, struct request_write *write);
 void request_io_submit(struct requests *requests);
 
 /* --- devices: request_device.c --- */
@@ -109,6 +118,9 @@ struct request_work {
     struct request_write   write;
     struct ledger_change   changes[2], *more;  /* `more`: with pieces; owned */
     struct buf             rows;        /* what the changes point at */
+    bool                   is_grouped;  /* its claim stands in a CALLS row, with others … */
+    struct call_group     *group;       /* … this one; NULL: none yet, or one of a start before */
+    struct list            in_group;    /* in its list, or in requests.claims */
     struct request_read    read;        /* LOOKING, FOLLOWING, TAKING */
     struct ledger_key     *keys;        /* … owned */
     struct request_row     found;       /* LOOKING, FOLLOWING */
@@ -148,6 +160,12 @@ void request_tell(struct requests *requests, struct request_command *command, en
 void request_askers_accept(struct request_work *work);
 /* The response is there; NULL: it will not come here. Everybody who waits for it hears so. */
 void request_waiters_tell(struct request_work *work, struct message *response);
+/* With a body of so many bytes more. */
+bool requests_are_full(const struct requests *requests, size_t bytes);
+/* What became of the claim. */
+void request_claim_settled(struct request_work *work, enum ledger_outcome outcome);
+/* A command that was held, or need not be. */
+void request_admit(struct requests *requests, struct request_command *command);
 /* The claim as a write, to be sent. False: the request is too large to be kept. */
 bool request_claim_put(struct request_work *work, const struct request_command *command);
 
@@ -190,7 +208,33 @@ bool request_follow_end(struct request_work *work);
 /* Not found here: the node that calls, if there is one, is told that the client cancels. */
 void request_cancel_elsewhere(struct requests *requests, struct span user, struct span device, struct span id);
 
+/* request_group.c */
+/* A claim that may share its row waits for the end of the turn; claim_settled() is called, once the rows are written. */
+void request_group_add(struct request_work *work);
+/* The response is on the disk, or the call was never claimed. */
+void request_group_leave(struct request_work *work);
+/* It is forgotten here, and its row stays as it is. */
+void request_group_abandon(struct request_work *work);
+/* Puts the writes of one CALLS row, and the checks of its claims, in this line. */
+void request_groups_form(struct requests *requests, struct list *line);
+/* A row of this start that takes over the calls of another one: its calls join it, then it is written as that one is deleted. `key`
+ * is borrowed until adopted(); empty: the other one stays. If that was in vain, they belong to no row. */
+struct call_group *request_group_adopt(struct requests *requests);
+void request_group_join(struct call_group *group, struct request_work *work);
+void request_group_disband(struct call_group *group);  /* instead of that */
+void request_group_replace(struct call_group *group, struct span key, void (*adopted)(struct requests *requests, bool is_done));
+void request_groups_tick(struct requests *requests);
+void request_groups_fini(struct requests *requests);
+
+/* request_calls.c */
+/* False: what is left of the calls of a start before is not known yet, and the command is held. */
+bool request_calls_admit(struct requests *requests, struct request_command *command);
+void request_calls_tick(struct requests *requests);
+void request_calls_free(struct requests *requests);
+
 /* request_recover.c */
+bool request_device_channel(const struct requests *requests, struct span user, struct span device, struct channel_name **ret);
+void request_answer_unknown(struct request_work *work);
 void request_scan_tick(struct requests *requests);
 void request_scan_free(struct requests *requests);
 void request_take_on(struct request_work *work);

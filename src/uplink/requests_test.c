@@ -20,6 +20,9 @@ enum { WALL = 1000000, NODES_MAX_HERE = 3, CALLS_HERE = 600, TOLD_HERE = 600 };
 
 static const struct hash_key hash_key = { 1, 2 };
 
+/* Nodes that begin now are alone with their ledger: calls share rows. */
+static bool are_alone;
+
 /* What a loop was told. */
 struct told { enum request_outcome outcome; uint64_t seq; };
 
@@ -130,7 +133,7 @@ static struct request_node *add_node(struct request_stage_of *stage, const char 
     const struct requests_limits limits = { .keep_ms = 86400000, .responses_bytes_max = 1000 };
     struct requests_setup        setup  = { .writer = &node->writer, .spaces = &stage->spaces, .hash_key = &hash_key,
                                             .port = &request_port, .ctx = node, .seed = incarnation,
-                                            .self = { .incarnation = incarnation } };
+                                            .self = { .incarnation = incarnation }, .is_alone = are_alone };
 
     snprintf(setup.self.name, sizeof setup.self.name, "%s", name);
     *node        = (struct request_node){ .stage = stage };
@@ -891,6 +894,155 @@ static void a_stop_forgets_the_requests_of_links(void **state)
     node->is_dead = true;
 }
 
+/* --- calls that share a row --- */
+
+/* How many rows CALLS there are, and how many calls stand in them. */
+static size_t calls_rows(struct request_stage_of *stage, size_t *ret_calls)
+{
+    struct ledger_read read = { .way = LEDGER_SCAN, .kind = ROW_CALLS, .prefix = SPAN(""), .after = SPAN(""), .limit = 100,
+                                .bytes_max = 1 << 20, .wall = stage->wall, .done = row_read_done };
+    uint8_t            hash[16];
+    struct span        key;
+    msec               wall;
+
+    stage->durable->ledger->ops->read(stage->durable->ledger, &read);
+    *ret_calls = 0;
+    for (size_t i = 0; i < read.row_count; i++) {
+        struct span rest = read.rows[i].value;
+        assert_true(calls_row_open(&rest, &wall));
+        while (calls_row_next(&rest, hash, &key))
+            ++*ret_calls;
+    }
+    size_t count = read.row_count;
+    ledger_read_fini(&read);
+    return count;
+}
+
+/* Threat 60. */
+static void calls_that_begin_together_share_a_row(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node  = add_node(stage, "a", 5);
+    size_t                   calls;
+    char                     last[1024];
+
+    pass(stage, 200);
+    send_request(node, request_new(stage, "1", "x", false));
+    send_request(node, request_new(stage, "2", "x", false));
+    send_request(node, request_new(stage, "3", "x", false));
+    settle(stage);
+    assert_int_equal(stage->call_count, 3);
+    assert_int_equal(calls_rows(stage, &calls), 1);
+    assert_int_equal(calls, 3);
+    back_end_answers(stage, 200, "done");
+    back_end_answers(stage, 200, "done");
+    settle(stage);
+    assert_int_equal(calls_rows(stage, &calls), 1);
+    node->is_dead = true;
+    take_call(stage, 0);
+
+    /* Its next start answers the third one, even if all ids are forgotten meanwhile. */
+    stage->wall += INT64_C(2) * 86400000;
+    node = add_node(stage, "a", 6);
+    send_request(node, request_new(stage, "3", "x", false));
+    settle(stage);  /* before the ledger reclaims what has expired */
+    pass(stage, 5000);
+    assert_int_equal(stage->called, 3);
+    assert_int_equal(stage->told[stage->told_count - 1].outcome, REQUEST_ACCEPTED);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 3);
+    assert_non_null(strstr(last, "{\"request\":\"3\",\"status\":504"));
+    assert_int_equal(counter_get(&node->requests.counters.unknown), 1);
+    assert_int_equal(calls_rows(stage, &calls), 0);
+}
+
+static void a_row_of_calls_is_used_again_and_deleted_when_it_rests(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node  = add_node(stage, "a", 5);
+    size_t                   calls;
+
+    for (char id[2] = "1"; id[0] <= '9'; id[0]++) {
+        send_request(node, request_new(stage, id, "x", false));
+        settle(stage);
+        assert_int_equal(calls_rows(stage, &calls), 1);
+        back_end_answers(stage, 200, "done");
+        settle(stage);
+    }
+    assert_int_equal(node->requests.group_count, 1);
+    pass(stage, 2000);
+    assert_int_equal(calls_rows(stage, &calls), 0);
+}
+
+/* The row of a call that takes long does not rely on answers to others for longer than they are kept. */
+static void a_call_that_takes_long_moves(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node  = add_node(stage, "a", 5);
+    size_t                   calls;
+    char                     last[1024];
+
+    node->requests.limits.keep_ms = 1000;
+    send_request(node, request_new(stage, "1", "x", false));
+    send_request(node, request_new(stage, "2", "x", false));
+    settle(stage);
+    back_end_answers(stage, 200, "done");
+    pass(stage, 1000);
+    assert_int_equal(calls_rows(stage, &calls), 1);
+    assert_int_equal(calls, 2);
+    pass(stage, CALLS_MOVE_MS + 2000);
+    assert_int_equal(calls_rows(stage, &calls), 1);
+    assert_int_equal(calls, 1);
+    back_end_answers(stage, 200, "done");
+    pass(stage, 2000);
+    assert_int_equal(calls_rows(stage, &calls), 0);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 2);
+}
+
+/* A row CALL of a server of the release before: its id is no new one, and it is answered. */
+static void a_call_with_a_row_of_its_own_is_found_too(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node;
+    char                     last[1024];
+
+    are_alone = false;
+    node      = add_node(stage, "a", 5);
+    are_alone = true;
+    send_request(node, request_new(stage, "1", "x", false));
+    settle(stage);
+    node->is_dead = true;
+    take_call(stage, 0);
+    node = add_node(stage, "a", 6);
+    send_request(node, request_new(stage, "1", "x", false));
+    send_request(node, request_new(stage, "2", "x", false));
+    settle(stage);
+    assert_int_equal(stage->called, 2);
+    pass(stage, 40000);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
+    assert_non_null(strstr(last, "{\"request\":\"1\",\"status\":504"));
+    assert_true(node->requests.are_calls_known);
+}
+
+static int begin_alone(void **state)
+{
+    (void)state;
+    are_alone = true;
+    return 0;
+}
+
+static int end_alone(void **state)
+{
+    (void)state;
+    are_alone = false;
+    return 0;
+}
+
+#define alone(test) cmocka_unit_test_setup_teardown(test, begin_alone, end_alone)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -913,6 +1065,22 @@ int main(void)
         cmocka_unit_test(a_cancel_may_be_late),
         cmocka_unit_test(bounds_are_kept),
         cmocka_unit_test(a_stop_forgets_the_requests_of_links),
+        alone(an_answer_comes_in_the_log),
+        alone(a_node_may_end_at_any_step),
+        alone(a_large_request_is_kept_in_pieces),
+        alone(a_late_answer_is_none),
+        alone(a_cancelled_request_is_answered_499),
+        alone(old_answers_are_gone),
+        alone(bytes_of_answers_are_written_in_steps),
+        alone(a_claim_of_an_older_server_is_under_way),
+        alone(a_user_sends_so_many_a_second),
+        alone(who_waits_gets_the_response),
+        alone(bounds_are_kept),
+        alone(a_stop_forgets_the_requests_of_links),
+        alone(calls_that_begin_together_share_a_row),
+        alone(a_row_of_calls_is_used_again_and_deleted_when_it_rests),
+        alone(a_call_that_takes_long_moves),
+        alone(a_call_with_a_row_of_its_own_is_found_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,22 +28,23 @@ static struct uplink_world *uplink_world_of(struct world *world)
 static void plant_write(struct world *world, struct ledger_write *write)
 {
     for (size_t i = 0; i < write->count; i++)
-        if (uplink_world_of(world)->plant == UPLINK_PLANT_NO_FENCE && write->changes[i].key.kind == ROW_CALL &&
-            write->changes[i].op == LEDGER_DELETE)
+        if (uplink_world_of(world)->plant == UPLINK_PLANT_NO_FENCE &&
+            ((write->changes[i].key.kind == ROW_CALL && write->changes[i].op == LEDGER_DELETE) ||
+             (write->changes[i].key.kind == ROW_REQUEST && write->changes[i].op == LEDGER_PUT)))
             write->changes[i].is_conditional = false;
 }
 
 static bool plant_rows(struct world *world, const struct message *message, struct ledger_write *rows)
 {
-    bool is_claim = message == NULL && rows->changes[0].key.kind == ROW_REQUEST;
+    bool is_claim = message == NULL && (rows->changes[0].key.kind == ROW_REQUEST || rows->changes[0].key.kind == ROW_CALLS);
 
     return !is_claim || uplink_world_of(world)->plant != UPLINK_PLANT_EARLY_CALL || !one_in(world, OF_DISK, 4);
 }
 
 static void plant_read(struct world *world, struct ledger_read *read)
 {
-    if (uplink_world_of(world)->plant == UPLINK_PLANT_FORGET_ROW && read->way == LEDGER_SCAN && read->kind == ROW_CALL &&
-        read->row_count > 0)
+    if (uplink_world_of(world)->plant == UPLINK_PLANT_FORGET_ROW && read->way == LEDGER_SCAN &&
+        (read->kind == ROW_CALL || read->kind == ROW_CALLS) && read->row_count > 0)
         read->row_count--;
 }
 

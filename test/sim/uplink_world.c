@@ -94,6 +94,7 @@ static void node_begin(struct uplink_world *all, unsigned no)
     setup.writer = &node->sim_node->writer;
     setup.self   = node->id;
     setup.seed   = rng_next(&all->chance);
+    setup.is_alone = world->node_count == 1;
     requests_init(&node->requests, &setup, &limits);
     requests_turn_begin(&node->requests, world->now);
     node->sim_node->writer.uplink     = &requests_alone;

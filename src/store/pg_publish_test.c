@@ -14,7 +14,8 @@
 
 #include <cmocka.h>
 
-enum { WHY_BYTES = 600, PAGE_BYTES = 1 << 22, TEXT_BYTES = 512, DAY_MS = 24 * 3600 * 1000, HEADS_MAX = 16, DEADLINE_S = 180 };
+enum { WHY_BYTES = 600, PAGE_BYTES = 1 << 22, TEXT_BYTES = 512, DAY_MS = 24 * 3600 * 1000, HEADS_MAX = 16, DEADLINE_S = 180,
+       SQL_BYTES = 100, VOLATILE_SINCE = 4 };
 
 /* --- a caller ----------------------------------------------------------------------------------------------------- */
 
@@ -485,28 +486,54 @@ static void notes_are_forgotten(void **state)
 
 /* --- the schema's versions ---------------------------------------------------------------------------------------- */
 
-static void a_schema_of_the_version_before_becomes_this_one(void **state)
+/* As a program that knew no later version has left it. */
+static void schema_make_old(int version)
+{
+    char set_version[SQL_BYTES];
+
+    engine_sql("set client_min_messages = error; drop schema longwire cascade; drop schema if exists longwire_memory cascade");
+    for (int i = 0; i < version; i++)
+        engine_sql(pg_schema_steps[i]);
+    for (int i = 0; i < version && version >= VOLATILE_SINCE; i++) {
+        char *text = pg_volatile_text(pg_schema_steps[i]);
+        engine_sql(text);
+        free(text);
+    }
+    snprintf(set_version, sizeof set_version, "update longwire.shard set version = %d", version);
+    engine_sql(set_version);
+    engine_sql("insert into longwire.channel (name, head) values ('topic:a', 7)");
+}
+
+static void schema_is_refused(struct bench *bench, int version)
+{
+    const struct pg_store_options options = { .url = engine_url(), .spaces = &bench->spaces };
+    struct store                 *store   = NULL;
+    char                          why[WHY_BYTES], wanted[TEXT_BYTES];
+
+    snprintf(wanted, sizeof wanted, "has version %d", version);
+    assert_int_equal(pg_store_open(&options, &store, why, sizeof why), RC_BAD);
+    assert_non_null(strstr(why, wanted));
+    assert_non_null(strstr(why, "--init"));
+}
+
+static void a_schema_of_each_version_before_becomes_this_one(void **state)
 {
     struct bench *bench = *state;
     char          why[WHY_BYTES];
 
-    bench_shut(bench);
-    engine_sql("set client_min_messages = error; drop schema longwire cascade");
-    engine_sql(pg_schema_steps[0]);
-    assert_int_equal(engine_sql("select version from longwire.shard"), 1);
-    engine_sql("insert into longwire.channel (name, head) values ('topic:a', 7)");
-    struct store                 *store   = NULL;
-    const struct pg_store_options options = { .url = engine_url(), .spaces = &bench->spaces };
-    assert_int_equal(pg_store_open(&options, &store, why, sizeof why), RC_BAD);
-    assert_non_null(strstr(why, "has version 1"));
-    assert_non_null(strstr(why, "--init"));
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(engine_init(engine_url(), why), RC_OK);
-        assert_int_equal(engine_sql("select version from longwire.shard"), PG_SCHEMA_VERSION);
+    for (int version = 1; version < PG_SCHEMA_VERSION; version++) {
+        bench_shut(bench);
+        schema_make_old(version);
+        schema_is_refused(bench, version);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(engine_init(engine_url(), why), RC_OK);
+            assert_int_equal(engine_sql("select version from longwire.shard"), PG_SCHEMA_VERSION);
+        }
+        bench->store = engine_store(bench, engine_url());
+        policies_are_told(bench);
+        assert_int_equal(engine_sql("select seq from longwire.publish('topic:a', 'x')"), 8);
+        assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "y" }).answer.seq, 9);
     }
-    bench->store = engine_store(bench, engine_url());
-    policies_are_told(bench);
-    assert_int_equal(engine_sql("select seq from longwire.publish('topic:a', 'x')"), 8);
 }
 
 /* --- all of them -------------------------------------------------------------------------------------------------- */
@@ -553,7 +580,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_connection_that_was_lost_is_said_to_have_missed),
         ENGINE_TEST(a_notice_without_notes_is_said_to_have_missed),
         ENGINE_TEST(notes_are_forgotten),
-        ENGINE_TEST(a_schema_of_the_version_before_becomes_this_one),
+        ENGINE_TEST(a_schema_of_each_version_before_becomes_this_one),
     };
 #undef ENGINE_TEST
     int failed = cmocka_run_group_tests_name("postgres, publish", tests, NULL, NULL);

@@ -12,9 +12,10 @@ SCHEMA_STEP(pg_schema_3, "src/store/pg_schema_3.sql");
 SCHEMA_STEP(pg_schema_4, "src/store/pg_schema_4.sql");
 SCHEMA_STEP(pg_schema_5, "src/store/pg_schema_5.sql");
 SCHEMA_STEP(pg_schema_6, "src/store/pg_schema_6.sql");
+SCHEMA_STEP(pg_schema_7, "src/store/pg_schema_7.sql");
 
 const char *const pg_schema_steps[PG_SCHEMA_VERSION] = { pg_schema_1, pg_schema_2, pg_schema_3, pg_schema_4,
-                                                          pg_schema_5, pg_schema_6 };
+                                                          pg_schema_5, pg_schema_6, pg_schema_7 };
 
 /* What keep_count and a policy of age leave of a channel c: keep is the count or 0, wanted the oldest time that is kept.
  */
@@ -88,7 +89,7 @@ const struct pg_text pg_texts[SQL_COUNT] = {
         " collapse = '' from unnest($1::bigint[], $2::bigint[], $3::bigint[]) u(channel, seq, recall)"
         " where m.channel = u.channel and m.seq = u.seq" },
     [SQL_SET_CHANNELS] = { "set_channels",
-        "update longwire.channel c set head = u.head, floor = u.floor, bytes = u.bytes"
+        "update longwire.channel c set head = u.head, floor = u.floor, bytes = u.bytes, room = null"
         " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) u(id, head, floor, bytes)"
         " where c.id = u.id" },
     [SQL_KEEP_KEYS] = { "keep_keys",
@@ -112,7 +113,7 @@ const struct pg_text pg_texts[SQL_COUNT] = {
      * of the messages, day and media type as above, and none of the rest. Each array costs PostgreSQL a pass over all messages.
      * Ids are taken when all channels are locked: the sums need all rows. */
     [SQL_STORE] = { "store",
-        "with raised as (update longwire.channel c set head = c.head + coalesce(u.count, 1), bytes = c.bytes + u.bytes"
+        "with raised as (update longwire.channel c set head = c.head + coalesce(u.count, 1), bytes = c.bytes + u.bytes, room = null"
         " from unnest($7::bytea[], $8::bigint[], $9::bigint[], $10::bigint[]) with ordinality u(name, id, bytes, count, at)"
         " where c.id = u.id and c.name = u.name returning u.at, c.head - coalesce(u.count, 1) as base),"
         " numbers as materialized (select bases, array(select case when bases is not null then nextval(case kind"

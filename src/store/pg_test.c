@@ -236,6 +236,21 @@ static void an_id_of_another_channel_is_noticed_threat_42(void **state)
     assert_int_equal(engine_sql("select head from longwire.channel where name = 'topic:c'"), 3);
 }
 
+/* The row of a new channel is wider than it stays, so that its page has room for old versions. */
+static void a_publish_takes_the_room_of_its_channel(void **state)
+{
+    struct bench *bench = *state;
+
+    engine_sql("insert into longwire.channel (name) values ('topic:a'), ('topic:b')");
+    assert_int_equal(engine_sql("select sum(octet_length(room)) from longwire.channel"), 128);
+    bench_publish(bench, HELLO);
+    assert_int_equal(engine_sql("select count(room) from longwire.channel"), 1);
+    engine_sql("update longwire.channel set room = '\\x00' where name = 'topic:a'");
+    bench_publish(bench, HELLO);  /* its id is known now */
+    assert_int_equal(engine_sql("select count(room) from longwire.channel"), 1);
+    assert_int_equal(engine_sql("select head from longwire.channel where name = 'topic:a'"), 2);
+}
+
 /* A work that ends its connection each time is not tried for ever, and the others go on. */
 static void what_ends_its_connections_is_refused(void **state)
 {
@@ -789,6 +804,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(an_absent_row_is_claimed_once),
         ENGINE_TEST(a_batch_of_any_size_is_one_commit),
         ENGINE_TEST(an_id_of_another_channel_is_noticed_threat_42),
+        ENGINE_TEST(a_publish_takes_the_room_of_its_channel),
         ENGINE_TEST(what_ends_its_connections_is_refused),
         ENGINE_TEST(a_schema_of_another_version_is_refused_threat_44),
         ENGINE_TEST(what_is_volatile_begins_anew_after_a_crash),

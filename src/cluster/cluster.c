@@ -13,6 +13,7 @@ enum { LEASE_PARTS = 5, ROUTES_RETRY_MS = 1000, TICK_MS = 100, REBUILD_PATIENCE_
 struct lease_call {
     struct cluster_call call;
     struct buf          record;
+    uint64_t            lives;   /* of the engine, when it was put */
 };
 
 struct route_call {
@@ -68,12 +69,19 @@ static void cluster_begin_anew(struct cluster *cluster)
     cluster->routes_window   = ROUTE_CALLS_FIRST;
 }
 
-static void lease_taken(struct cluster *cluster, bool is_new)
+/* The first lease that is taken in a life of the engine is new: the routes of this life have waited for it, and one that was
+ * renewed before that life began is asked for again at once. */
+static void lease_taken(struct cluster *cluster, bool is_new, bool is_of_life)
 {
     bool has_lapsed = cluster->lease_until != 0 && cluster->lease_asked_at >= cluster->lease_until;
+    bool is_first   = cluster->routes_want_lease;
 
     cluster->lease_until = cluster->lease_asked_at + cluster->setup.limits.lease_ms;
-    if (is_new || has_lapsed)
+    if (is_first && !is_new && !is_of_life)
+        cluster->lease_next = cluster->now;
+    else
+        cluster->routes_want_lease = false;
+    if ((is_new && !is_first) || (has_lapsed && !is_first))
         cluster_begin_anew(cluster);
 }
 
@@ -82,14 +90,21 @@ static void lease_done(struct cluster *cluster, struct cluster_call *call)
     struct lease_call *lease = container_of(call, struct lease_call, call);
 
     cluster->is_leasing = false;
-    if (call->call.rc == RC_OK)
-        lease_taken(cluster, call->call.is_new);
-    else
+    if (call->call.rc == RC_OK) {
+        lease_taken(cluster, call->call.is_new, lease->lives == counter_get(&cluster->counters.lives));
+    } else {
         counter_add(&cluster->counters.lease_failures, 1);
+        cluster->routes_want_lease = false;  /* better a route without a lease than none */
+    }
     if (call->call.rc == RC_BUSY && !cluster->is_leaving)
         cluster->setup.usurped(cluster->setup.ctx, "another process with this node's name has joined the cluster");
     buf_fini(&lease->record);
     free(lease);
+}
+
+static bool cluster_may_lease(const struct cluster *cluster)
+{
+    return cluster->is_up && !cluster->is_leaving && !cluster->is_leasing && cluster->now >= cluster->lease_next;
 }
 
 static void lease_put(struct cluster *cluster)
@@ -105,6 +120,7 @@ static void lease_put(struct cluster *cluster)
                   .lease_ms = cluster->setup.limits.lease_ms },
         .done = lease_done,
     };
+    lease->lives            = counter_get(&cluster->counters.lives);
     cluster->is_leasing     = true;
     cluster->lease_asked_at = cluster->now;
     cluster->lease_next     = cluster->now + lease_part(cluster);
@@ -262,9 +278,11 @@ static bool routes_put(struct cluster *cluster)
 
 static void routes_turn_end(struct cluster *cluster)
 {
+    if (cluster->routes_want_lease && cluster_may_lease(cluster))
+        lease_put(cluster);
     if (!cluster->is_up)
         interest_release(cluster->interest, on_routed, cluster);
-    while (cluster->is_up && !cluster->is_leaving && cluster->now >= cluster->routes_retry_at &&
+    while (cluster->is_up && !cluster->is_leaving && !cluster->routes_want_lease && cluster->now >= cluster->routes_retry_at &&
            interest_has_unsettled(cluster->interest) && cluster->routes_under_way < cluster->routes_window && routes_put(cluster))
         ;
     counter_set(&cluster->counters.routes, interest_count(cluster->interest));
@@ -379,6 +397,7 @@ static void cluster_take_life(struct cluster *cluster, bool had_life)
 {
     counter_add(&cluster->counters.lives, 1);
     cluster_begin_anew(cluster);
+    cluster->routes_want_lease = true;  /* else the lease, which is new then, would be a reason to register all of them again */
     if (!had_life)
         return;
     cluster->nodes_next = cluster->now + lease_part(cluster);
@@ -477,10 +496,10 @@ static void port_tick(void *ctx)
     cluster_send_tick(cluster);
     cluster_tell_tick(cluster);
     cluster_compare(cluster);
+    if (cluster_may_lease(cluster))
+        lease_put(cluster);
     if (!cluster->is_up || cluster->is_leaving)
         return;
-    if (!cluster->is_leasing && cluster->now >= cluster->lease_next)
-        lease_put(cluster);
     if (!cluster->is_listing && cluster->now >= cluster->nodes_next)
         nodes_put(cluster);
 }

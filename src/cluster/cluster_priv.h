@@ -78,6 +78,7 @@ struct cluster {
     struct node_id         *known;          /* as the last NODES told them */
     size_t                  known_count;
 
+    bool                    routes_want_lease;  /* the engine's life is new: routes wait for the first lease in it */
     bool                    is_rebuilding;  /* some wanted routes don't stand: others may pass this node over */
     msec                    patient_until;  /* … but not for long, and then all is compared: till then heads are not polled */
     msec                    wide_next;      /* while this node is not sure: heads that everyone may follow are compared */

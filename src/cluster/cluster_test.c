@@ -491,6 +491,24 @@ static void an_emptied_engine_is_filled_again(void **state)
     hall_free(hall);
 }
 
+/* The lease that is taken in the engine's new life is new, too: that is no second reason. */
+static void each_route_is_registered_once_in_a_life(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    uint64_t changes = counter_get(&counters(hall, 1)->route_changes);
+    uint64_t routes  = counter_get(&counters(hall, 1)->routes);
+    assert_true(routes > 0);
+    sim_server_stop(hall->server);
+    passes(hall, 100);
+    sim_server_start(hall->server, true);  /* found at the connection, before any lease is asked for */
+    passes(hall, 10000);
+    assert_int_equal(counter_get(&counters(hall, 1)->is_healthy), 1);
+    assert_int_equal(counter_get(&counters(hall, 1)->route_changes), changes + routes);
+    hall_free(hall);
+}
+
 /* Many channels, whose heads are compared so slowly that what is published while routes are gone can't wait for it. */
 static struct hall *hall_of_many(void)
 {
@@ -764,6 +782,7 @@ int main(void)
         cmocka_unit_test(look_ups_that_fail_are_noticed_by_the_others),
         cmocka_unit_test(what_is_too_much_is_dropped_and_healed),
         cmocka_unit_test(an_emptied_engine_is_filled_again),
+        cmocka_unit_test(each_route_is_registered_once_in_a_life),
         cmocka_unit_test(what_is_published_without_routes_does_not_wait_for_the_sweep),
         cmocka_unit_test(while_the_engine_is_away_heads_are_polled),
         cmocka_unit_test(a_healthy_bus_saves_comparisons),

@@ -181,6 +181,9 @@ static void on_lease(void *ctx, const redisReply *reply)
             engine->round++;
         if (task->rc == RC_OK)
             engine->has_lease = true;
+        /* The word was read just before. Who hears of another life first knows why its lease is new. */
+        if (reply->integer == 0)
+            redis_engine_tell_life(engine);
     }
     part_over(task);
 }

@@ -56,7 +56,7 @@ static void say_up_told(struct redis_engine *engine, bool is_up)
 }
 
 /* At the end of a turn, so that a life that changes in several ways at once is told once. */
-static void engine_tell_life(struct redis_engine *engine)
+void redis_engine_tell_life(struct redis_engine *engine)
 {
     if (!all_are_up(engine))
         return;
@@ -125,7 +125,7 @@ void redis_engine_beat(struct redis_engine *engine)
 
 static void line_is_up(struct redis_line *line)
 {
-    (void)line;  /* engine_tell_life() looks at all of them */
+    (void)line;  /* redis_engine_tell_life() looks at all of them */
 }
 
 static void line_is_lost(struct redis_line *line, const char *why, bool was_up)
@@ -325,7 +325,7 @@ static void redis_turn(void *owner, msec now)
     }
     while ((link = list_pop(&submitted)) != NULL)
         redis_call_start(engine, container_of(link, struct engine_call, link));
-    engine_tell_life(engine);
+    redis_engine_tell_life(engine);
 }
 
 /* --- the port --------------------------------------------------------------------------------------------------------- */

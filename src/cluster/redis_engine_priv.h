@@ -102,6 +102,8 @@ struct redis_line *redis_line_of_route(struct redis_engine *engine, struct span 
 void redis_engine_note(struct redis_engine *engine, const char *why);
 /* Reads the word of each Redis that has a connection. */
 void redis_engine_beat(struct redis_engine *engine);
+/* `up`, if all lines stand and the life is another one than was told. */
+void redis_engine_tell_life(struct redis_engine *engine);
 /* Of a route that was looked up. */
 void redis_suspect(struct redis_engine *engine, struct span route, struct span member);
 /* Another list of live members came: takes it. */

@@ -16,6 +16,11 @@ struct lease_call {
     uint64_t            lives;   /* of the engine, when it was put */
 };
 
+struct nodes_call {
+    struct cluster_call call;
+    uint64_t            lives;   /* likewise */
+};
+
 struct route_call {
     struct cluster_call   call;
     msec                  put_at;
@@ -61,6 +66,7 @@ static bool cluster_has_lease(const struct cluster *cluster)
  * routes stand (routes_turn_end()): what is compared before that has to be compared then all the same. */
 static void cluster_begin_anew(struct cluster *cluster)
 {
+    cluster_told_end(cluster);
     interest_renew(cluster->interest);
     cluster->is_rebuilding   = true;
     cluster->patient_until   = cluster->now + REBUILD_PATIENCE_MS;
@@ -81,7 +87,9 @@ static void lease_taken(struct cluster *cluster, bool is_new, bool is_of_life)
         cluster->lease_next = cluster->now;
     else
         cluster->routes_want_lease = false;
-    if ((is_new && !is_first) || (has_lapsed && !is_first))
+    if (has_lapsed)
+        cluster_told_end(cluster);  /* the routes were gone for longer than others tell */
+    if ((is_new || has_lapsed) && !is_first)
         cluster_begin_anew(cluster);
 }
 
@@ -204,24 +212,32 @@ static void cluster_learn_nodes(struct cluster *cluster, const struct engine_cal
     free(leases);
 }
 
+/* A list that was asked for in a former life may lack those who have not renewed their leases yet. */
 static void nodes_done(struct cluster *cluster, struct cluster_call *call)
 {
+    struct nodes_call *nodes = container_of(call, struct nodes_call, call);
+    const bool         is_of_life = nodes->lives == counter_get(&cluster->counters.lives);
+
     cluster->is_listing = false;
-    if (call->call.rc == RC_OK)
+    if (call->call.rc == RC_OK && is_of_life)
         cluster_learn_nodes(cluster, &call->call);
+    if (is_of_life)
+        cluster_told_listed(cluster, call->call.rc == RC_OK);
     engine_call_fini(&call->call);
-    free(call);
+    free(nodes);
 }
 
 static void nodes_put(struct cluster *cluster)
 {
-    struct cluster_call *call = calloc(1, sizeof *call);
+    struct nodes_call *nodes = calloc(1, sizeof *nodes);
 
-    must(call != NULL);
-    *call = (struct cluster_call){ .call = { .kind = ENGINE_NODES }, .done = nodes_done };
+    must(nodes != NULL);
+    nodes->call  = (struct cluster_call){ .call = { .kind = ENGINE_NODES }, .done = nodes_done };
+    nodes->lives = counter_get(&cluster->counters.lives);
     cluster->is_listing = true;
     cluster->nodes_next = cluster->now + lease_part(cluster);
-    cluster_submit(cluster, call);
+    cluster_told_list(cluster);
+    cluster_submit(cluster, &nodes->call);
 }
 
 /* --- routes ---------------------------------------------------------------------------------------------------- */
@@ -248,6 +264,7 @@ static void routes_done(struct cluster *cluster, struct cluster_call *call)
     cluster->routes_under_way--;
     routes_set_window(cluster, is_done, cluster->now - routes->put_at);
     if (!is_done) {
+        cluster_told_end(cluster);
         cluster->is_rebuilding   = true;
         cluster->patient_until   = 0;
         cluster->routes_retry_at = cluster->now + ROUTES_RETRY_MS;
@@ -289,7 +306,8 @@ static void routes_turn_end(struct cluster *cluster)
     if (!cluster->is_rebuilding || !interest_is_settled(cluster->interest) || !cluster->is_up)
         return;
     cluster->is_rebuilding = false;
-    cluster_doubt(cluster);  /* what was published before the routes stood came by no way */
+    if (!cluster_told_stands(cluster))
+        cluster_doubt(cluster);  /* what was published before the routes stood came by no way */
 }
 
 /* --- health ----------------------------------------------------------------------------------------------------- */
@@ -297,7 +315,7 @@ static void routes_turn_end(struct cluster *cluster)
 /* Do others' messages come, as far as this node can know? */
 static bool cluster_is_healthy(const struct cluster *cluster)
 {
-    return cluster->is_up && cluster_has_lease(cluster) && !cluster->is_rebuilding;
+    return cluster->is_up && cluster_has_lease(cluster) && !cluster->is_rebuilding && cluster->told.stage == TOLD_NOT;
 }
 
 /* Routes that are being registered anew will stand soon, and then all heads are compared; and meanwhile the others tell what they
@@ -393,7 +411,7 @@ static void canaries_free(struct cluster *cluster)
 
 /* Every node notices it, registers its routes, and then compares heads: no hole in the links has to tell it so. The other nodes
  * need a moment to renew their leases; those that a list of nodes lacks before that would count as lost. */
-static void cluster_take_life(struct cluster *cluster, bool had_life)
+static void cluster_take_life(struct cluster *cluster, bool had_life, bool was_up, uint64_t since)
 {
     counter_add(&cluster->counters.lives, 1);
     cluster_begin_anew(cluster);
@@ -401,11 +419,14 @@ static void cluster_take_life(struct cluster *cluster, bool had_life)
     if (!had_life)
         return;
     cluster->nodes_next = cluster->now + lease_part(cluster);
-    cluster_tell_begin(cluster);
+    cluster_tell_begin(cluster, since);
+    if (was_up)
+        cluster_told_begin(cluster);
 }
 
-void cluster_take_up(struct cluster *cluster, uint64_t life)
+void cluster_take_up(struct cluster *cluster, uint64_t life, uint64_t since)
 {
+    const bool was_up = cluster->is_up;
     bool had_life   = cluster->has_life;
     bool is_another = !had_life || cluster->life != life;
 
@@ -417,7 +438,7 @@ void cluster_take_up(struct cluster *cluster, uint64_t life)
     cluster->nodes_next  = cluster->now;
     cluster->routes_retry_at = cluster->now;
     if (is_another) {
-        cluster_take_life(cluster, had_life);
+        cluster_take_life(cluster, had_life, was_up, since);
         return;
     }
     cluster->has_dropped = true;  /* what was under way to others may be lost */
@@ -427,6 +448,7 @@ void cluster_take_up(struct cluster *cluster, uint64_t life)
 void cluster_take_down(struct cluster *cluster)
 {
     cluster->is_up = false;
+    cluster_told_end(cluster);
     cluster_ask_reach(cluster->ask, false);
     canaries_end(cluster, UINT64_MAX, INT64_MAX, CANARY_AWAY);
 }
@@ -495,6 +517,7 @@ static void port_tick(void *ctx)
     interest_tick(cluster->interest, cluster->now);
     cluster_send_tick(cluster);
     cluster_tell_tick(cluster);
+    cluster_told_tick(cluster);
     cluster_compare(cluster);
     if (cluster_may_lease(cluster))
         lease_put(cluster);
@@ -608,6 +631,7 @@ void cluster_free(struct cluster *cluster)
     must(cluster->under_way == 0);
     cluster_send_fini(cluster);
     cluster_tell_fini(cluster);
+    cluster_told_fini(cluster);
     canaries_free(cluster);
     cluster_ask_free(cluster->ask);
     interest_free(cluster->interest);

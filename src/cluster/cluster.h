@@ -9,7 +9,8 @@
  * message is either routed to a follower, or below the head that it was told.
  *
  * Another life. An engine that was emptied knows no routes. Each node registers its own anew, in calls as large as may be and as
- * many at a time as are answered soon, and then compares heads once. Meanwhile each tells all others what it commits (TELL_MS).
+ * many at a time as are answered soon. Meanwhile each tells all others what it commits (TELL_MS). If all of them say that this was all,
+ * nothing is compared; else heads are compared once.
  *
  * Healing. Every loss ends in the same thing: the heads of followed channels are compared with the store, and what differs is
  * read. A hole in a link's numbers, a sender's new incarnation, a new life of the engine, a look-up or a frame that could not
@@ -47,6 +48,7 @@ struct cluster_counters {
     struct counter route_changes, lookups, lookup_failures, dropped;
     struct counter is_up, is_healthy; /* now: the engine answers; and all that others send is heard */
     struct counter comparisons;      /* rounds over all followed heads, because something may be lost */
+    struct counter comparisons_spared;  /* … that were left out, because others told what may be lost */
     struct counter nodes;            /* now: whose lease runs */
     struct counter lives;            /* of the engine, that were noticed */
     struct counter lease_failures;   /* renewals that failed */
@@ -79,7 +81,7 @@ extern const struct cluster_port cluster_port;
 /* What engine_events brought, on the writer's thread (main carries it there by mail, the simulator calls it). */
 void cluster_take_done(struct cluster *cluster, struct engine_call *call);
 void cluster_take_frame(struct cluster *cluster, struct span frame);
-void cluster_take_up(struct cluster *cluster, uint64_t life);
+void cluster_take_up(struct cluster *cluster, uint64_t life, uint64_t since);
 void cluster_take_down(struct cluster *cluster);
 
 /* Monotonic and wall time of this turn; before anything else of it. */

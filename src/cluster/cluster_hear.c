@@ -80,6 +80,7 @@ static bool hear_item(struct cluster *cluster, const struct node_id *from, struc
     case BUS_ANSWER:
     case BUS_NOTICE: return hear_question(cluster, from, last, item);
     case BUS_BEAT: return true;
+    case BUS_TOLD: cluster_told_hear(cluster, from, item->life, item->is_all); return true;
     }
     return true;
 }

@@ -2,7 +2,8 @@
  *
  *     cluster.c        life: the lease, the nodes, routes, health          cluster_send.c   look-ups and frames to others
  *     cluster_hear.c   frames of others                                    cluster_ask.c    questions (cluster_ask.h)
- *     cluster_tell.c   heads for all nodes, while nobody knows who follows what */
+ *     cluster_tell.c   heads for all nodes, while nobody knows who follows what
+ *     cluster_told.c   … and what those told to this node are enough for */
 #ifndef CLUSTER_CLUSTER_PRIV_H
 #define CLUSTER_CLUSTER_PRIV_H
 
@@ -17,8 +18,11 @@ enum { CLUSTER_HEADER_BYTES_MAX = 1 + 2 + BUS_NODE_NAME_MAX + 8 + 8 + 10,
        LOOKUP_SLOTS = 2048, COMPARE_AGAIN_MS = 500,
        /* ROUTE calls under way: fewer while their answers are slow, because other nodes put theirs at the same time */
        ROUTE_CALLS_MAX = 16, ROUTE_CALLS_FIRST = 4, ROUTE_SLOW_MS = 250,
-       /* Heads for all nodes: for so long; what was committed so long before; so many are remembered; so many a tick. */
-       TELL_MS = 30000, TELL_BACK_MS = 5000, TELL_KEPT = 1024, TELL_ITEMS_A_TICK = 5000 };
+       /* Heads for all nodes: for so long; what was looked up so long before; so many are remembered; so many items at the
+        * beginning, and then in a tick. */
+       TELL_MS = 60000, TELL_BACK_MS = 5000, TELL_KEPT = 4096, TELL_ITEMS_FIRST = 200000, TELL_ITEMS_A_TICK = 5000,
+       /* Others notice another life so much later at most, and then tell */
+       TOLD_PATIENCE_MS = 5000 };
 
 /* A call of ours, and what becomes of it. */
 struct cluster_call {
@@ -37,10 +41,11 @@ struct cluster_far {
 
 struct cluster_lookup;
 
-/* What this node has committed, and when. */
+/* What this node has committed, and when it was looked up. */
 struct told_head {
     struct channel_name *channel;  /* owns a reference */
     uint64_t             epoch, seq;
+    uint64_t             round;    /* of the answer (engine.h); 0: it was not looked up, and all links have a hole for it */
     msec                 at;
 };
 
@@ -49,6 +54,34 @@ struct cluster_tell {
     size_t           first, count;
     msec             until;             /* heads are told to all nodes until then */
     size_t           left;              /* items, in this tick */
+    uint64_t         forgotten;         /* the newest round of what is not in the ring any more */
+    bool             is_all;            /* nothing was left out of what is told */
+    bool             is_short;          /* … but now, and nobody knows it yet */
+};
+
+/* What another node said last of what it told. */
+struct told_word {
+    struct node_id id;
+    uint64_t       life;
+    bool           is_all;
+};
+
+enum told_stage {
+    TOLD_NOT,     /* a comparison is not to be left out */
+    TOLD_ROUTES,  /* the routes don't stand yet */
+    TOLD_NODES,   /* … and now who was there before they stood must be asked for */
+    TOLD_WORDS,   /* not all of those have told */
+};
+
+struct cluster_told {
+    struct told_word *words;   /* one a node, NODES_MAX at most */
+    size_t            count;
+    struct node_id   *tellers; /* who has to tell */
+    size_t            teller_count;
+    enum told_stage   stage;
+    bool              is_listing;  /* the NODES under way was put in TOLD_NODES */
+    msec              since;       /* the life was noticed */
+    msec              listed_at;
 };
 
 struct cluster {
@@ -97,6 +130,7 @@ struct cluster {
     bool                    has_dropped;    /* something for others is lost in this turn */
     struct list             canaries;       /* on their way through the engine; the oldest first */
     struct cluster_tell     tell;
+    struct cluster_told     told;
 };
 
 /* --- cluster.c --- */
@@ -127,15 +161,35 @@ bool cluster_is_marked(const struct cluster *cluster, const struct node_id *id);
 uint64_t cluster_send_self(struct cluster *cluster);
 
 /* --- cluster_tell.c --- */
-/* This node has committed it. */
-void cluster_tell_note(struct cluster *cluster, const struct message *message);
-/* The engine has another life: what was committed last is told to all nodes, and what is committed from now on. */
-void cluster_tell_begin(struct cluster *cluster);
+/* This node has committed it, and the answer of its look-up carried that round; 0: it was not looked up. */
+void cluster_tell_note(struct cluster *cluster, const struct message *message, uint64_t round);
+/* The same of what is not remembered. */
+void cluster_tell_forget(struct cluster *cluster, uint64_t round);
+/* The engine has another life, and what was looked up since that round may have found nobody: that is told to all nodes, and what is
+ * committed from now on. */
+void cluster_tell_begin(struct cluster *cluster, uint64_t since);
 bool cluster_tells_all(const struct cluster *cluster);
-/* Nodes that the look-up did not find, and that are not marked, are told the head of this message. */
+/* Nodes that the look-up did not find, and that are not marked, are told the head of this message, or that the log is empty up
+ * to there. */
 void cluster_tell_unmarked(struct cluster *cluster, const struct message *message);
+void cluster_tell_purge(struct cluster *cluster, struct channel_name *channel, uint64_t epoch, uint64_t head);
 void cluster_tell_tick(struct cluster *cluster);
 void cluster_tell_fini(struct cluster *cluster);
+
+/* --- cluster_told.c --- */
+/* Another node says that it told what this one was not found for, or that it left something out. */
+void cluster_told_hear(struct cluster *cluster, const struct node_id *from, uint64_t life, bool is_all);
+/* The engine was emptied, and nothing else happened: what others tell may be enough. */
+void cluster_told_begin(struct cluster *cluster);
+/* What they tell is not enough any more: heads are compared once the routes stand. */
+void cluster_told_end(struct cluster *cluster);
+/* The routes stand. False: heads are to be compared now. */
+bool cluster_told_stands(struct cluster *cluster);
+/* A NODES is put; it was answered, and the registry has it. */
+void cluster_told_list(struct cluster *cluster);
+void cluster_told_listed(struct cluster *cluster, bool is_answered);
+void cluster_told_tick(struct cluster *cluster);
+void cluster_told_fini(struct cluster *cluster);
 
 /* For cluster_ask: which nodes follow this channel? Shares the name. */
 void cluster_look_up(struct cluster *cluster, uint64_t question, struct channel_name *channel);

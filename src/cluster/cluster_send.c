@@ -217,8 +217,6 @@ static void lookup_put(struct cluster *cluster)
 {
     struct cluster_lookup *lookup = cluster->gathering;
 
-    if (lookup == NULL)
-        return;
     cluster->gathering = NULL;
     for (size_t i = 0; i < lookup->name_count; i++)
         lookup->names[i] = (struct engine_name){
@@ -304,15 +302,56 @@ static bool lookup_replace(struct cluster *cluster, struct cluster_lookup *looku
     return true;
 }
 
+/* Not without a lease: who reads the list of leases is to know everybody whose look-up may have missed it (cluster_told.c). */
+static bool cluster_may_look_up(const struct cluster *cluster)
+{
+    return cluster->is_up && cluster->now < cluster->lease_until;
+}
+
+/* The first lease is on its way, and what was committed waits for it. */
+static bool cluster_will_look_up(const struct cluster *cluster)
+{
+    return cluster->is_up && cluster->lease_until == 0 && cluster->routes_want_lease;
+}
+
+/* For an engine that turns out to have been emptied before. */
+static void lookup_note(struct cluster *cluster, const struct cluster_lookup *lookup, uint64_t round)
+{
+    for (size_t i = 0; i < lookup->count; i++) {
+        if (lookup->messages[i].message != NULL)
+            cluster_tell_note(cluster, lookup->messages[i].message, round);
+        else
+            cluster_tell_forget(cluster, round);
+    }
+}
+
+/* No further names fit in, or the turn ends. */
+static void lookup_end(struct cluster *cluster)
+{
+    struct cluster_lookup *lookup = cluster->gathering;
+
+    if (cluster_may_look_up(cluster)) {
+        lookup_put(cluster);
+        return;
+    }
+    cluster->gathering   = NULL;
+    cluster->has_dropped = true;
+    counter_add(&cluster->counters.dropped, lookup->count);
+    lookup_note(cluster, lookup, 0);
+    lookup_free(cluster, lookup);
+}
+
 static void cluster_seek(struct cluster *cluster, struct sought_message *sought)
 {
     char        scratch[ROUTE_NAME_BYTES_MAX];
     struct span name = route_name(channel_name_span(sought->channel), scratch);
 
-    if (!cluster->is_up || cluster->waiting_count >= cluster->setup.limits.waiting_max ||
+    if ((!cluster_may_look_up(cluster) && !cluster_will_look_up(cluster)) || cluster->waiting_count >= cluster->setup.limits.waiting_max ||
         cluster->waiting_bytes + sought_bytes(sought) > cluster->setup.limits.waiting_bytes_max) {
         counter_add(&cluster->counters.dropped, 1);
         cluster->has_dropped = true;
+        if (sought->message != NULL)
+            cluster_tell_note(cluster, sought->message, 0);
         return;
     }
     if (cluster->gathering == NULL)
@@ -321,12 +360,11 @@ static void cluster_seek(struct cluster *cluster, struct sought_message *sought)
     if (!lookup_replace(cluster, cluster->gathering, sought))
         lookup_add_message(cluster, cluster->gathering, sought);
     if (cluster->gathering->name_count == ENGINE_NAMES_MAX)
-        lookup_put(cluster);
+        lookup_end(cluster);
 }
 
 void cluster_gather(struct cluster *cluster, struct message *message)
 {
-    cluster_tell_note(cluster, message);
     cluster_seek(cluster, &(struct sought_message){ .channel = message->channel, .message = message });
 }
 
@@ -399,13 +437,16 @@ static void cluster_spread(struct cluster *cluster, const struct sought_message 
 }
 
 /* The engine may not know yet who follows it. */
-static void cluster_tell_others(struct cluster *cluster, const struct message *message, struct cluster_far **found,
+static void cluster_tell_others(struct cluster *cluster, const struct sought_message *sought, struct cluster_far **found,
                                 size_t count)
 {
     cluster->mark++;
     for (size_t i = 0; i < count; i++)
         found[i]->mark = cluster->mark;
-    cluster_tell_unmarked(cluster, message);
+    if (sought->message != NULL)
+        cluster_tell_unmarked(cluster, sought->message);
+    else
+        cluster_tell_purge(cluster, sought->channel, sought->epoch, sought->head);
 }
 
 /* Where each name's nodes stand in one array, so that messages may go in their order. */
@@ -421,8 +462,8 @@ static void lookup_spread(struct cluster *cluster, struct cluster_lookup *lookup
     for (size_t i = 0; i < lookup->count; i++) {
         const struct sought_message *sought = &lookup->messages[i];
         cluster_spread(cluster, sought, &far[lookup->names[sought->name].first], counts[sought->name]);
-        if (cluster_tells_all(cluster) && sought->message != NULL)
-            cluster_tell_others(cluster, sought->message, &far[lookup->names[sought->name].first], counts[sought->name]);
+        if (cluster_tells_all(cluster))
+            cluster_tell_others(cluster, sought, &far[lookup->names[sought->name].first], counts[sought->name]);
     }
     free(far);
     free(counts);
@@ -432,6 +473,7 @@ static void lookup_done(struct cluster *cluster, struct cluster_call *call)
 {
     struct cluster_lookup *lookup = container_of(call, struct cluster_lookup, call);
 
+    lookup_note(cluster, lookup, call->call.rc == RC_OK ? call->call.round : 0);
     if (call->call.rc == RC_OK) {
         lookup_spread(cluster, lookup);
     } else {
@@ -480,7 +522,8 @@ void cluster_look_up(struct cluster *cluster, uint64_t question, struct channel_
 
 void cluster_send_turn_end(struct cluster *cluster)
 {
-    lookup_put(cluster);
+    if (cluster->gathering != NULL && !cluster_will_look_up(cluster))
+        lookup_end(cluster);
     if (cluster->has_dropped)
         bus_links_skip_all(cluster->links, cluster->now);
     cluster->has_dropped = false;

@@ -114,9 +114,9 @@ static void on_frame(void *ctx, struct span frame)
     cluster_take_frame(((struct place *)ctx)->cluster, frame);
 }
 
-static void on_up(void *ctx, uint64_t life)
+static void on_up(void *ctx, uint64_t life, uint64_t since)
 {
-    cluster_take_up(((struct place *)ctx)->cluster, life);
+    cluster_take_up(((struct place *)ctx)->cluster, life, since);
 }
 
 static void on_down(void *ctx, const char *why)
@@ -509,7 +509,7 @@ static void each_route_is_registered_once_in_a_life(void **state)
     hall_free(hall);
 }
 
-/* Many channels, whose heads are compared so slowly that what is published while routes are gone can't wait for it. */
+/* Many channels, whose heads are compared so slowly that a comparison shows. */
 static struct hall *hall_of_many(void)
 {
     enum { MANY = 5000 };
@@ -533,11 +533,13 @@ static struct hall *hall_of_many(void)
     return hall;
 }
 
-static void what_is_published_without_routes_does_not_wait_for_the_sweep(void **state)
+/* What nobody was found for is told to all, and all say that this was all. */
+static void what_others_have_told_is_not_compared(void **state)
 {
     (void)state;
-    struct hall *hall  = hall_of_many();
-    uint64_t     count = counter_get(&counters(hall, 1)->comparisons);
+    struct hall *hall   = hall_of_many();
+    uint64_t     count  = counter_get(&counters(hall, 1)->comparisons);
+    uint64_t     spared = counter_get(&counters(hall, 1)->comparisons_spared);
 
     sim_server_empty(hall->server);
     publishes(hall, 0, 0);
@@ -550,7 +552,24 @@ static void what_is_published_without_routes_does_not_wait_for_the_sweep(void **
     passes(hall, 100);
     heard_is(hall, 1, "2");
     passes(hall, 20000);
-    assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count + 1);  /* of 5,000 heads: one round, no more */
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons_spared), spared + 1);
+    assert_int_equal(counter_get(&counters(hall, 1)->is_healthy), 1);
+    hall_free(hall);
+}
+
+/* A purge, too, finds nobody; it is told to all if it comes when the emptied engine is noticed, and makes all compare before. */
+static void a_node_that_cannot_tell_all_makes_others_compare(void **state)
+{
+    (void)state;
+    struct hall *hall  = hall_of_many();
+    uint64_t     count = counter_get(&counters(hall, 1)->comparisons);
+
+    sim_server_empty(hall->server);
+    cluster_port.purged(hall->places[0].cluster, hall->names[0], 1, 0);
+    passes(hall, 10000);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count + 1);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons_spared), 0);
     hall_free(hall);
 }
 
@@ -783,7 +802,8 @@ int main(void)
         cmocka_unit_test(what_is_too_much_is_dropped_and_healed),
         cmocka_unit_test(an_emptied_engine_is_filled_again),
         cmocka_unit_test(each_route_is_registered_once_in_a_life),
-        cmocka_unit_test(what_is_published_without_routes_does_not_wait_for_the_sweep),
+        cmocka_unit_test(what_others_have_told_is_not_compared),
+        cmocka_unit_test(a_node_that_cannot_tell_all_makes_others_compare),
         cmocka_unit_test(while_the_engine_is_away_heads_are_polled),
         cmocka_unit_test(a_healthy_bus_saves_comparisons),
         cmocka_unit_test(a_canary_tells_whether_the_bus_carries),

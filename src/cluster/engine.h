@@ -15,7 +15,12 @@
  *
  * Life. `up` brings a number that names the engine's own life: when it is another one than before, what was put there is gone, and
  * must be put again. It comes once at the start and after each lost connection. With several instances (slots), it changes if
- * that of any of them does. */
+ * that of any of them does. All nodes are told the same number. If an emptied engine answers LEASE or NODES, `up` comes first: so
+ * nobody takes nodes for lost because the engine has forgotten them.
+ *
+ * Rounds. A maker looks at the engine's life now and then, and numbers these rounds. The answer of a LOOKUP carries the number of the
+ * round that had begun last. `up` says since which round the former life may have been over: a look-up whose answer carries a
+ * smaller number was carried out in it, and found the routes that stood there. 0: that is not known of any. */
 #ifndef CLUSTER_ENGINE_H
 #define CLUSTER_ENGINE_H
 
@@ -68,6 +73,7 @@ struct engine_call {
     struct engine_name   *names;       /* borrowed */
     size_t                name_count;  /* 1 … ENGINE_NAMES_MAX */
     struct node_id       *ids;         /* LOOKUP: the answer, each node once or more; freed by engine_call_fini() */
+    uint64_t              round;       /* LOOKUP: the answer */
     size_t                id_count;
     /* SEND */
     struct node_id        to;
@@ -81,7 +87,7 @@ struct engine_events {
     void (*done)(void *ctx, struct engine_call *call);
     /* A frame came for this node. The bytes are borrowed for the call. */
     void (*frame)(void *ctx, struct span frame);
-    void (*up)(void *ctx, uint64_t life);
+    void (*up)(void *ctx, uint64_t life, uint64_t since);
     void (*down)(void *ctx, const char *why);
 };
 

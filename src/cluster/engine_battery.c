@@ -89,12 +89,13 @@ static void on_frame(void *ctx, struct span frame)
     pthread_mutex_unlock(&node->bench->lock);
 }
 
-static void on_up(void *ctx, uint64_t life)
+static void on_up(void *ctx, uint64_t life, uint64_t since)
 {
     struct bench_node *node = ctx;
 
     pthread_mutex_lock(&node->bench->lock);
-    node->life = life;
+    node->life  = life;
+    node->since = since;
     node->up_count++;
     pthread_cond_broadcast(&node->bench->changed);
     pthread_mutex_unlock(&node->bench->lock);
@@ -602,6 +603,41 @@ static void an_emptied_engine_has_another_life_threat_39(void **state)
     bench_expect_nodes(b, "a:1=a b:2=b");
 }
 
+static uint64_t lookup_round(struct bench_node *node, const char *route)
+{
+    struct engine_name name = { .name = span_str(route) };
+    struct bench_call  mine = { .call = { .kind = ENGINE_LOOKUP, .names = &name, .name_count = 1 } };
+
+    assert_int_equal(bench_carry(node, &mine), RC_OK);
+    engine_call_fini(&mine.call);
+    return mine.call.round;
+}
+
+/* What was looked up in an emptied engine can be told from what was looked up long before. */
+static void look_ups_of_an_emptied_engine_are_told_apart_threat_39(void **state)
+{
+    enum { LEASES = 3 };
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    uint64_t             life  = bench_life(a);
+
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+    uint64_t before = lookup_round(a, "topic:x");
+    for (int i = 0; i < LEASES; i++)
+        assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+    bench->maker->empty();
+    uint64_t behind = lookup_round(a, "topic:x");
+    while (bench_life(a) == life) {
+        bench_lease(a, "a", BENCH_LEASE_MS);
+        bench_moment(bench);
+    }
+    pthread_mutex_lock(&bench->lock);
+    uint64_t since = a->since;
+    pthread_mutex_unlock(&bench->lock);
+    assert_true(behind >= since);
+    assert_true(since == 0 || before < since);
+}
+
 static void an_engine_that_is_away_says_so_and_comes_back_threat_39(void **state)
 {
     struct engine_bench *bench = *state;
@@ -761,6 +797,7 @@ int engine_battery_run(const struct engine_maker *maker)
         BATTERY_TEST(the_longest_frame_comes_whole),
         BATTERY_TEST(a_frame_to_nobody_is_no_error),
         BATTERY_TEST(an_emptied_engine_has_another_life_threat_39),
+        BATTERY_TEST(look_ups_of_an_emptied_engine_are_told_apart_threat_39),
         BATTERY_TEST(an_engine_that_is_away_says_so_and_comes_back_threat_39),
         BATTERY_TEST(each_call_is_done_once_and_in_its_order),
         BATTERY_TEST(a_close_completes_what_is_under_way),

@@ -35,7 +35,7 @@ struct bench_node {
     struct node_id       id;
     msec                 started;
     struct engine       *engine;
-    uint64_t             life;
+    uint64_t             life, since;
     size_t               up_count, down_count, frame_count;
     struct bench_frame  *oldest, *newest;
     bool                 is_lease_new;  /* what bench_lease() was told last */

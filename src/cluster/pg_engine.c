@@ -70,7 +70,7 @@ static void pg_engine_tell_life(struct pg_engine *engine)
     pthread_mutex_lock(&engine->lock);
     engine->is_up_told = true;
     pthread_mutex_unlock(&engine->lock);
-    engine->options.events->up(engine->options.ctx, engine->life);
+    engine->options.events->up(engine->options.ctx, engine->life, 0);
 }
 
 static msec pg_turn_ms(const struct pg_engine *engine, msec now)

@@ -121,7 +121,8 @@ static size_t call_bytes(const struct engine_call *call)
 
 void redis_call_done(struct redis_engine *engine, struct engine_call *call, enum rc rc)
 {
-    call->rc = rc;
+    call->rc    = rc;
+    call->round = engine->beat_round;
     counter_add(&engine->call_count, 1);
     counter_add(&engine->failure_count, rc == RC_IO);
     counter_add(&engine->frames_sent, call->kind == ENGINE_SEND && rc == RC_OK);
@@ -276,11 +277,23 @@ static void on_nodes(void *ctx, const redisReply *reply)
     part_over(task);
 }
 
+/* The word was read behind the list. */
+static void on_nodes_word(void *ctx, const redisReply *reply)
+{
+    struct engine_task *task = ((struct engine_part *)ctx)->task;
+
+    if (is_answer(task, reply, REDIS_REPLY_STATUS))
+        redis_engine_tell_life(task->engine);
+    part_over(task);
+}
+
 static void nodes_start(struct redis_engine *engine, struct engine_task *task)
 {
-    task->unanswered++;
+    task->unanswered += 2;
     redis_line_ask(&engine->thread.lines[0], on_nodes, &task->parts[0], SPAN("EVALSHA"),
                    span_str(engine->instances[0].shas[SCRIPT_NODES]), SPAN("1"), SPAN("lw:names"), span_str(LEASE_PREFIX));
+    redis_engine_beat(engine);
+    redis_line_ask(&engine->thread.lines[0], on_nodes_word, &task->parts[0], SPAN("PING"));
 }
 
 /* --- routes ----------------------------------------------------------------------------------------------------------- */

@@ -55,6 +55,17 @@ static void say_up_told(struct redis_engine *engine, bool is_up)
     pthread_mutex_unlock(&engine->thread.lock);
 }
 
+/* The first round in which any of them may have had another life. */
+static uint64_t sure_round_of(const struct redis_engine *engine)
+{
+    uint64_t round = UINT64_MAX;
+
+    for (size_t i = 0; i < engine->instance_count; i++)
+        if (engine->instances[i].sure_round < round)
+            round = engine->instances[i].sure_round;
+    return round;
+}
+
 /* At the end of a turn, so that a life that changes in several ways at once is told once. */
 void redis_engine_tell_life(struct redis_engine *engine)
 {
@@ -67,7 +78,7 @@ void redis_engine_tell_life(struct redis_engine *engine)
     engine->is_known_down = false;
     engine->life          = life;
     say_up_told(engine, true);
-    engine->events->up(engine->ctx, life);
+    engine->events->up(engine->ctx, life, sure_round_of(engine));
 }
 
 static void on_word_set(void *ctx, const redisReply *reply)
@@ -91,10 +102,18 @@ static bool word_take(struct redis_line *line, const redisReply *reply)
     return true;
 }
 
+/* Each beat asks once, and answers come in the order of the questions: so many rounds ago this one was asked. */
 static void on_word(void *ctx, const redisReply *reply)
 {
-    if (reply != NULL)
-        word_take(ctx, reply);
+    struct redis_line     *line     = ctx;
+    struct redis_engine   *engine   = engine_of_line(line);
+    struct redis_instance *instance = &engine->instances[line->number];
+    const uint64_t         was      = instance->word;
+
+    must(instance->words_away > 0);
+    instance->words_away--;
+    if (reply != NULL && word_take(line, reply) && instance->word == was)
+        instance->sure_round = engine->beat_round - instance->words_away;
 }
 
 static void word_ask(struct redis_line *line, redis_answered *answered)
@@ -114,9 +133,13 @@ static void on_bus_pong(void *ctx, const redisReply *reply)
 
 void redis_engine_beat(struct redis_engine *engine)
 {
-    for (size_t i = 0; i < engine->instance_count; i++)
-        if (engine->thread.lines[i].state == REDIS_UP)
-            word_ask(&engine->thread.lines[i], on_word);
+    engine->beat_round++;
+    for (size_t i = 0; i < engine->instance_count; i++) {
+        if (engine->thread.lines[i].state != REDIS_UP)
+            continue;
+        engine->instances[i].words_away++;
+        word_ask(&engine->thread.lines[i], on_word);
+    }
     if (engine->bus->state == REDIS_UP)
         redis_line_ask(engine->bus, on_bus_pong, NULL, SPAN("PING"));
 }

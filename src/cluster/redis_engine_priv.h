@@ -59,6 +59,8 @@ struct live_member {
 /* What is known of one Redis. */
 struct redis_instance {
     uint64_t word;  /* 0: not read yet */
+    uint64_t words_away;  /* questions for it in beats that are not answered */
+    uint64_t sure_round;  /* the last one in which it was still the word of the life that was told */
     char     run_id[RUN_ID_BYTES];
     char     shas[SCRIPT_COUNT][SHA_BYTES + 1];
 };
@@ -74,7 +76,8 @@ struct redis_engine {
     struct redis_instance       instances[REDIS_INSTANCES];
     struct list                 tasks[ENGINE_SEND + 1];
     msec                        beat_due, sweep_ms;
-    uint32_t                    round;
+    uint32_t                    round;           /* of the lease: stands in the members */
+    uint64_t                    beat_round;      /* of looking at the life (engine.h) */
     bool                        has_lease;
     bool                        is_up, is_known_down;
     uint64_t                    life;            /* as it was told */

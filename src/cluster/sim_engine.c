@@ -25,6 +25,7 @@ struct sim_engine {
     msec                 up_at;    /* not up: not before then */
     bool                 is_up, is_open_to, is_open_from, is_held;
     uint64_t             life;     /* of the server, as the node knows it */
+    uint64_t             round, sure_round;  /* leases that were put; the last one that was taken in that life */
     msec                 last_carry[KIND_COUNT], last_answer[KIND_COUNT];
     msec                 last_frame;
     struct engine_stats  stats;
@@ -38,7 +39,8 @@ struct sim_event {
     struct sim_engine  *engine;     /* whose call it is, or to whom the frame goes */
     struct engine_call *call;       /* NULL: a frame */
     bool                is_lost;    /* the call fails here */
-    uint64_t            life;       /* ANSWER of a lease: the server's, when it was carried out */
+    uint64_t            life;       /* ANSWER of a lease or a list: the server's, when it was carried out */
+    uint64_t            round;      /* … the engine's, when it was put */
     size_t              len;
     char                bytes[];    /* of a frame */
 };
@@ -405,7 +407,9 @@ static void sim_submit(struct engine *base, struct engine_call *call)
     msec due = in_order(server->now + draw_ms(server, server->options.answer_ms_max / 2),
                         &engine->last_carry[call->kind]);
     struct sim_event *event = event_new(engine, STEP_CARRY, due, SPAN(""));
+    engine->round += call->kind == ENGINE_LEASE;
     event->call    = call;
+    event->round   = engine->round;
     event->is_lost = call_is_lost(server, call, server->faults.lost_calls);
     event_put(server, event);
 }
@@ -439,14 +443,18 @@ static void event_answer(struct sim_event *event)
 {
     struct sim_engine  *engine = event->engine;
     struct engine_call *call   = event->call;
-    bool                is_new = call->kind == ENGINE_LEASE && !event->is_lost && event->life != engine->life;
+    bool                is_told = (call->kind == ENGINE_LEASE || call->kind == ENGINE_NODES) && !event->is_lost;
+    bool                is_new  = is_told && event->life != engine->life;
 
     if (event->is_lost)
         call_fail(call);
     if (is_new) {
         engine->life = event->life;
-        engine->events.up(engine->ctx, event->life);
+        engine->events.up(engine->ctx, event->life, engine->sure_round);
+    } else if (call->kind == ENGINE_LEASE && !event->is_lost) {
+        engine->sure_round = event->round;
     }
+    call->round = engine->round;
     free(event);
     engine->stats.answer_count++;
     engine_done(engine, call);
@@ -521,7 +529,7 @@ static void engine_connect(struct sim_engine *engine)
     engine->is_up = true;
     engine->life  = engine->server->life;
     engine->stats.reconnect_count++;
-    engine->events.up(engine->ctx, engine->life);
+    engine->events.up(engine->ctx, engine->life, engine->sure_round);
 }
 
 static void engine_turn(struct sim_engine *engine)

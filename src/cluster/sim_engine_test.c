@@ -14,7 +14,7 @@ struct seat {
     struct node_id id;
     struct engine *engine;
     unsigned       ups, downs, frames;
-    uint64_t       life;
+    uint64_t       life, since;
     char           heard[200];  /* frames are words */
 };
 
@@ -39,12 +39,13 @@ static void on_frame(void *ctx, struct span frame)
     snprintf(seat->heard + at, sizeof seat->heard - at, "%.*s ", SPAN_ARG(frame));
 }
 
-static void on_up(void *ctx, uint64_t life)
+static void on_up(void *ctx, uint64_t life, uint64_t since)
 {
     struct seat *seat = ctx;
 
     seat->ups++;
-    seat->life = life;
+    seat->life  = life;
+    seat->since = since;
 }
 
 static void on_down(void *ctx, const char *why)

@@ -29,7 +29,7 @@ struct engine_event {
     struct command      command;
     enum host_event_kind kind;
     struct engine_call *call;  /* DONE */
-    uint64_t            life;  /* UP */
+    uint64_t            life, since;  /* UP */
     size_t              len;   /* FRAME */
     char                bytes[];
 };
@@ -52,7 +52,7 @@ static void event_at_writer(struct command *command, struct writer *writer)
     switch (event->kind) {
     case EVENT_DONE: cluster_take_done(cluster, event->call); break;
     case EVENT_FRAME: cluster_take_frame(cluster, span_of(event->bytes, event->len)); break;
-    case EVENT_UP: cluster_take_up(cluster, event->life); break;
+    case EVENT_UP: cluster_take_up(cluster, event->life, event->since); break;
     case EVENT_DOWN: cluster_take_down(cluster); break;
     }
     free(event);
@@ -60,14 +60,14 @@ static void event_at_writer(struct command *command, struct writer *writer)
 
 static const struct command_kind event_kind = { .name = "engine", .free = event_free, .at_writer = event_at_writer };
 
-static void event_send(struct cluster_host *host, enum host_event_kind kind, struct engine_call *call, uint64_t life,
-                       struct span bytes)
+static void event_send(struct cluster_host *host, enum host_event_kind kind, struct engine_call *call, struct span bytes,
+                       uint64_t life, uint64_t since)
 {
     struct engine_event *event = malloc(sizeof *event + bytes.len);
 
     must(event != NULL);
     *event = (struct engine_event){ .command = { .kind = &event_kind }, .kind = kind, .call = call, .life = life,
-                                    .len = bytes.len };
+                                    .since = since, .len = bytes.len };
     if (bytes.len > 0)
         memcpy(event->bytes, bytes.at, bytes.len);
     command_mail_put(host->mailbox, &event->command);
@@ -75,24 +75,24 @@ static void event_send(struct cluster_host *host, enum host_event_kind kind, str
 
 static void on_engine_done(void *ctx, struct engine_call *call)
 {
-    event_send(ctx, EVENT_DONE, call, 0, SPAN(""));
+    event_send(ctx, EVENT_DONE, call, SPAN(""), 0, 0);
 }
 
 static void on_engine_frame(void *ctx, struct span frame)
 {
-    event_send(ctx, EVENT_FRAME, NULL, 0, frame);
+    event_send(ctx, EVENT_FRAME, NULL, frame, 0, 0);
 }
 
-static void on_engine_up(void *ctx, uint64_t life)
+static void on_engine_up(void *ctx, uint64_t life, uint64_t since)
 {
     LOG(LOG_INFO, "cluster_engine_up", log_u64("life", life));
-    event_send(ctx, EVENT_UP, NULL, life, SPAN(""));
+    event_send(ctx, EVENT_UP, NULL, SPAN(""), life, since);
 }
 
 static void on_engine_down(void *ctx, const char *why)
 {
     LOG(LOG_WARN, "cluster_engine_down", log_str("why", why));
-    event_send(ctx, EVENT_DOWN, NULL, 0, SPAN(""));
+    event_send(ctx, EVENT_DOWN, NULL, SPAN(""), 0, 0);
 }
 
 static const struct engine_events host_events = {

@@ -186,6 +186,9 @@ void writer_compare_pace(struct writer *writer, uint32_t heads);
  * next tick; those of the channels that everyone may follow (`all:`) at once. */
 void writer_compare_all(struct writer *writer);
 
+/* The same of the store for namespaces that are not durable, if it is shared: its logs may be gone. */
+void writer_compare_memory(struct writer *writer);
+
 /* The same for the channels that everyone may follow alone: there are few, and most followers wait for one of them. */
 void writer_compare_wide(struct writer *writer);
 

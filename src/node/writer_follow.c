@@ -181,6 +181,14 @@ void writer_compare_all(struct writer *writer)
     writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
 }
 
+void writer_compare_memory(struct writer *writer)
+{
+    if (!writer->memory.is_shared || writer->memory.followed_count == 0)
+        return;
+    writer_outdate_all(writer, &writer->memory);
+    writer_store_walk_all(writer, &writer->memory);
+}
+
 void writer_compare_each(struct writer *writer, uint32_t ticks)
 {
     must(ticks >= 1);

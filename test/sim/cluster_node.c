@@ -42,12 +42,12 @@ static void on_frame(void *ctx, struct span frame)
     buf_fini(&bytes);
 }
 
-static void on_up(void *ctx, uint64_t life)
+static void on_up(void *ctx, uint64_t life, uint64_t since)
 {
     struct cluster_node *node = ctx;
 
     tell(&node->all->world, "node %u: the engine is up, life %" PRIu64, node->sim_node->no, life % 1000);
-    engine_mail_put_up(&node->mail, plant_life(node, life));
+    engine_mail_put_up(&node->mail, plant_life(node, life), since);
 }
 
 static void on_down(void *ctx, const char *why)

@@ -65,12 +65,12 @@ static void on_frame(void *ctx, struct span frame)
     engine_mail_put_frame(&((struct roam_node *)ctx)->mail, frame);
 }
 
-static void on_up(void *ctx, uint64_t life)
+static void on_up(void *ctx, uint64_t life, uint64_t since)
 {
     struct roam_node *node = ctx;
 
     tell(world_of(node->roam), "node %u: the engine is up", node->no);
-    engine_mail_put_up(&node->mail, life);
+    engine_mail_put_up(&node->mail, life, since);
 }
 
 static void on_down(void *ctx, const char *why)

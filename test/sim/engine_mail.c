@@ -10,7 +10,7 @@ struct engine_word {
     struct list           link;
     enum engine_word_kind kind;
     struct engine_call   *call;
-    uint64_t              life;
+    uint64_t              life, since;
     size_t                len;
     char                  bytes[];
 };
@@ -43,9 +43,12 @@ void engine_mail_put_frame(struct engine_mail *mail, struct span frame)
     word_put(mail, WORD_FRAME, frame);
 }
 
-void engine_mail_put_up(struct engine_mail *mail, uint64_t life)
+void engine_mail_put_up(struct engine_mail *mail, uint64_t life, uint64_t since)
 {
-    word_put(mail, WORD_UP, SPAN(""))->life = life;
+    struct engine_word *word = word_put(mail, WORD_UP, SPAN(""));
+
+    word->life  = life;
+    word->since = since;
 }
 
 void engine_mail_put_down(struct engine_mail *mail)
@@ -58,7 +61,7 @@ static void word_take(struct engine_word *word, struct cluster *cluster)
     switch (word->kind) {
     case WORD_DONE: cluster_take_done(cluster, word->call); break;
     case WORD_FRAME: cluster_take_frame(cluster, (struct span){ word->bytes, word->len }); break;
-    case WORD_UP: cluster_take_up(cluster, word->life); break;
+    case WORD_UP: cluster_take_up(cluster, word->life, word->since); break;
     case WORD_DOWN: cluster_take_down(cluster); break;
     }
     free(word);

@@ -13,7 +13,7 @@ struct engine_mail {
 void engine_mail_init(struct engine_mail *mail);
 void engine_mail_put_done(struct engine_mail *mail, struct engine_call *call);
 void engine_mail_put_frame(struct engine_mail *mail, struct span frame);
-void engine_mail_put_up(struct engine_mail *mail, uint64_t life);
+void engine_mail_put_up(struct engine_mail *mail, uint64_t life, uint64_t since);
 void engine_mail_put_down(struct engine_mail *mail);
 
 /* What this brings more of waits for the next turn. False: there was nothing. */

@@ -2,7 +2,7 @@
 
 #include "codec/bus/bus_priv.h"
 
-enum { BUS_WAITS_FOR_BEAT = 1, BUS_HAS_MORE = 1, BUS_EPOCH_BYTES = 8 };
+enum { BUS_WAITS_FOR_BEAT = 1, BUS_HAS_MORE = 1, BUS_IS_ALL = 1, BUS_EPOCH_BYTES = 8 };
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */
 
@@ -81,6 +81,13 @@ static void bus_answer_put(struct buf *buf, const struct bus_item *item)
     bus_part_put(buf, item);
 }
 
+static void bus_told_put(struct buf *buf, const struct bus_item *item)
+{
+    bus_item_begin(buf, BUS_TOLD, BUS_EPOCH_BYTES + 1);
+    bus_fixed_put(buf, item->life);
+    buf_putc(buf, item->is_all ? BUS_IS_ALL : 0);
+}
+
 void bus_item_put(struct buf *buf, const struct bus_item *item)
 {
     switch (item->kind) {
@@ -90,6 +97,7 @@ void bus_item_put(struct buf *buf, const struct bus_item *item)
     case BUS_QUESTION: bus_question_put(buf, item); return;
     case BUS_ANSWER: bus_answer_put(buf, item); return;
     case BUS_BEAT: bus_item_begin(buf, BUS_BEAT, 0); return;
+    case BUS_TOLD: bus_told_put(buf, item); return;
     case BUS_MESSAGE: break;
     }
     must(item->kind != BUS_MESSAGE);  /* bus_message_put() */
@@ -186,6 +194,16 @@ static bool bus_part_get(struct span *body, struct bus_item *ret)
     return true;
 }
 
+static bool bus_told_get(struct span *body, struct bus_item *ret)
+{
+    uint8_t flags;
+
+    if (!bus_fixed_get(body, &ret->life) || !bus_byte_get(body, &flags))
+        return false;
+    ret->is_all = flags & BUS_IS_ALL;
+    return true;
+}
+
 static bool bus_body_get(struct span body, struct bus_item *ret)
 {
     bool is_well = true;
@@ -201,6 +219,7 @@ static bool bus_body_get(struct span body, struct bus_item *ret)
         break;
     case BUS_ANSWER: is_well = bus_get_number(&body, &ret->question) && bus_part_get(&body, ret); break;
     case BUS_BEAT: return true;
+    case BUS_TOLD: return bus_told_get(&body, ret);
     }
     ret->body = body;
     return is_well;
@@ -208,7 +227,7 @@ static bool bus_body_get(struct span body, struct bus_item *ret)
 
 static bool bus_kind_is_known(uint8_t kind)
 {
-    return kind >= BUS_MESSAGE && kind <= BUS_PURGE;
+    return kind >= BUS_MESSAGE && kind <= BUS_TOLD;
 }
 
 bool bus_item_get(struct span *frame, struct bus_item *ret)

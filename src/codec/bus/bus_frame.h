@@ -13,9 +13,10 @@
  *     ANSWER    number of the question · flags(1) · offset · the topic's own body: the rest
  *     NOTICE    as QUESTION
  *     BEAT      nothing
+ *     TOLD      life(8) · flags(1)
  *
  * Numbers are varints: seven bits a byte, lowest first, the shortest form only. A text is its length and its bytes. Numbers
- * with a width are big-endian. `kind` of a message is enum message_kind; of its flags, 1 is waits_for_beat, and others are
+ * with a width are big-endian. Of the flags of TOLD, 1 says that it was all. `kind` of a message is enum message_kind; of its flags, 1 is waits_for_beat, and others are
  * ignored. Of a question, an answer or a notice, 1 says that more of the body follows in a later item of the same number,
  * and `offset` where in the body this part begins.
  *
@@ -39,6 +40,7 @@ enum bus_item_kind {
     BUS_NOTICE   = 5,  /* as a question, but nobody waits for an answer */
     BUS_BEAT     = 6,  /* nothing: only the frame's number matters */
     BUS_PURGE    = 7,  /* all of this log up to its head is gone */
+    BUS_TOLD     = 8,  /* since the engine has this life, you were told what its look-ups may not have found for you */
 };
 
 struct bus_header {
@@ -57,6 +59,8 @@ struct bus_item {
     uint8_t            topic;      /* QUESTION, NOTICE: node/peer_question.h */
     uint64_t           offset;     /* … where in the whole body this part begins */
     bool               has_more;   /* … further parts follow */
+    uint64_t           life;       /* TOLD: engine.h */
+    bool               is_all;     /* … and nothing was left out */
     struct span        body;       /* QUESTION, ANSWER, NOTICE: the topic's own, or a part of it. MESSAGE: what bus_message_get() reads */
 };
 

@@ -103,7 +103,7 @@ static void messages_come_back(void **state)
 
 static void tell_item(const struct bus_item *item, struct buf *out)
 {
-    buf_putf(out, "%d%d %.*s %llu %llu %llu %u %zu\n", (int)item->kind, item->has_more, SPAN_ARG(item->channel),
+    buf_putf(out, "%d%d%d %.*s %llu %llu %llu %u %zu\n", (int)item->kind, item->has_more, item->is_all, SPAN_ARG(item->channel),
              (unsigned long long)item->epoch, (unsigned long long)item->seq, (unsigned long long)item->question,
              (unsigned)item->topic, item->body.len);
     if (item->kind == BUS_MESSAGE) {
@@ -147,6 +147,8 @@ static const struct bus_item items[] = {
     { BUS_NOTICE, SPAN("group:lobby"), .question = 7, .topic = 8, .body = SPAN("x") },
     { BUS_BEAT },
     { BUS_PURGE, SPAN("topic:emptied"), 3, 99 },
+    { .kind = BUS_TOLD, .life = UINT64_C(0x8000000000000001), .is_all = true },
+    { .kind = BUS_TOLD, .life = 7 },
 };
 
 static void put_whole_frame(struct buf *buf)
@@ -180,6 +182,7 @@ static void items_come_back(void **state)
         assert_int_equal(item.kind, items[i].kind);
         assert_true(span_eq(item.channel, items[i].channel) && span_eq(item.body, items[i].body));
         assert_true(item.epoch == items[i].epoch && item.seq == items[i].seq);
+        assert_true(item.life == items[i].life && item.is_all == items[i].is_all);
         assert_true(item.question == items[i].question && item.topic == items[i].topic);
         assert_true(item.has_more == items[i].has_more && item.offset == items[i].offset);
     }

@@ -36,6 +36,9 @@ static void put_losses(struct buf *out, const struct cluster_counters *counters)
     put_one(out, "longwire_heads_compared_total", "counter",
                    "Times that all followed channels were compared with the store, because something may have been missed.",
                    counter_get(&counters->comparisons));
+    put_one(out, "longwire_heads_compared_spared_total", "counter",
+                   "… that were not necessary, because the other nodes told all that may have been missed.",
+                   counter_get(&counters->comparisons_spared));
 }
 
 static void put_routes(struct buf *out, const struct cluster_counters *counters)

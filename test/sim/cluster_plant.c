@@ -27,6 +27,7 @@ const char *cluster_plant_text(unsigned plant)
         [CLUSTER_PLANT_RESENT] = "resent",
         [CLUSTER_PLANT_HASTY_LEAVE] = "hasty-leave",
         [CLUSTER_PLANT_LEFT_ROUTES] = "left-routes",
+        [CLUSTER_PLANT_UNTOLD] = "untold",
     };
     return texts[plant];
 }
@@ -192,19 +193,48 @@ static bool frame_is_dropped(struct cluster_node *node, struct span frame)
     return !is_beat && cluster_one_in(node->all, DROPS_ONE_IN);
 }
 
-/* A frame under another number; it is not looked at again. */
+/* A frame in the place of another; it is not looked at again. */
 struct plant_frame {
     struct engine_call  call;
     struct engine_call *first;  /* the cluster's */
     struct buf          bytes;
 };
 
+/* Takes the bytes. */
+static void frame_put(struct cluster_node *node, struct engine_call *first, struct buf *take)
+{
+    struct plant_frame *sent = calloc(1, sizeof *sent);
+
+    must(sent != NULL);
+    sent->first      = first;
+    sent->bytes      = *take;
+    sent->call       = (struct engine_call){ .kind = ENGINE_SEND, .to = first->to, .owner = node };
+    sent->call.frame = buf_span(&sent->bytes);
+    node->engine->ops->submit(node->engine, &sent->call);
+}
+
+static void frame_send_without_heads(struct cluster_node *node, struct engine_call *call)
+{
+    struct bus_header header;
+    struct bus_item   item;
+    struct span       rest = call->frame, before;
+    struct buf        bytes;
+
+    buf_init(&bytes, SIZE_MAX);
+    must(bus_header_get(&rest, &header));
+    bus_header_put(&bytes, &header);
+    for (before = rest; bus_item_get(&rest, &item); before = rest)
+        if (item.kind != BUS_HEAD)
+            buf_put(&bytes, span_of(before.at, before.len - rest.len));
+    frame_put(node, call, &bytes);
+}
+
 static void frame_send(struct cluster_node *node, struct engine_call *call)
 {
-    struct plant_link  *link = link_of(node, call->to.incarnation);
-    struct bus_header   header;
-    struct span         rest = call->frame;
-    struct plant_frame *sent;
+    struct plant_link *link = link_of(node, call->to.incarnation);
+    struct bus_header  header;
+    struct span        rest = call->frame;
+    struct buf         bytes;
 
     if (frame_is_dropped(node, call->frame)) {
         link->dropped++;
@@ -213,14 +243,9 @@ static void frame_send(struct cluster_node *node, struct engine_call *call)
         return;
     }
     must(bus_header_get(&rest, &header));
-    sent = calloc(1, sizeof *sent);
-    must(sent != NULL);
-    sent->first = call;
-    sent->call  = (struct engine_call){ .kind = ENGINE_SEND, .to = call->to, .owner = node };
-    buf_init(&sent->bytes, SIZE_MAX);
-    frame_renumber(&sent->bytes, call->frame, header.number - link->dropped);
-    sent->call.frame = buf_span(&sent->bytes);
-    node->engine->ops->submit(node->engine, &sent->call);
+    buf_init(&bytes, SIZE_MAX);
+    frame_renumber(&bytes, call->frame, header.number - link->dropped);
+    frame_put(node, call, &bytes);
 }
 
 /* --- look-ups that are answered from memory --------------------------------------------------------------------------- */
@@ -370,6 +395,10 @@ bool plant_take_call(struct cluster_node *node, struct engine_call *call)
     if (call->kind == ENGINE_SEND &&
         (is_planted(node, CLUSTER_PLANT_NO_BEAT) || is_planted(node, CLUSTER_PLANT_SILENT_DROP))) {
         frame_send(node, call);
+        return true;
+    }
+    if (call->kind == ENGINE_SEND && is_planted(node, CLUSTER_PLANT_UNTOLD) && !node->engine->prefers_heads) {
+        frame_send_without_heads(node, call);
         return true;
     }
     return false;

@@ -24,6 +24,7 @@ enum cluster_plant {
     CLUSTER_PLANT_RESENT,          /* what shared memory did not answer is sent to it again */
     CLUSTER_PLANT_HASTY_LEAVE,     /* a node that leaves does not wait for its look-ups and frames, and nobody notices that it is gone */
     CLUSTER_PLANT_LEFT_ROUTES,     /* a node that leaves keeps its lease and its routes */
+    CLUSTER_PLANT_UNTOLD,          /* a node says that it told all of what an emptied engine found nobody for, and told none */
     CLUSTER_PLANT_COUNT,
 };
 

@@ -103,6 +103,8 @@ void client_opened(struct client *client, struct session_open *open, const struc
     }
     if (!link->is_over && link->holder != NULL)
         client_follow_given(client);
+    if (link->device != NULL)
+        link_join(link);
     command_free(&open->command);
 }
 

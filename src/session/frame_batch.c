@@ -20,11 +20,20 @@ void frame_batch_clear(struct frame_batch *batch)
         frame_unref(batch->marks[i].frame);
     batch->count         = 0;
     batch->message_count = 0;
+    batch->word_bytes    = 0;
     batch->oldest        = 0;
     batch->channel       = NULL;
     buf_clear(&batch->bytes);
     if (batch->bytes.cap > 4 * FRAME_BATCH_BYTES)  /* after a large message */
         buf_fini(&batch->bytes);
+}
+
+void frame_batch_put_words(struct frame_batch *batch, struct span words)
+{
+    must(batch->bytes.len == 0);
+    buf_put(&batch->bytes, words);
+    must(!buf_is_over(&batch->bytes));
+    batch->word_bytes = words.len;
 }
 
 void frame_batch_add(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,

@@ -20,7 +20,8 @@ struct frame_mark {
 enum { FRAME_BATCH_MARKS_MAX = 256, FRAME_BATCH_BYTES = 32 * 1024 };
 
 struct frame_batch {
-    struct buf                 bytes;
+    struct buf                 bytes;    /* the words first, if there are any */
+    size_t                     word_bytes;
     struct frame_mark          marks[FRAME_BATCH_MARKS_MAX];
     size_t                     count;
     size_t                     message_count;
@@ -44,6 +45,9 @@ static inline bool frame_batch_has_room(const struct frame_batch *batch)
     return batch->count < FRAME_BATCH_MARKS_MAX && batch->bytes.len < FRAME_BATCH_BYTES;
 }
 
+/* What leaves before the frames, with the same write. The batch is empty. */
+void frame_batch_put_words(struct frame_batch *batch, struct span words);
+
 /* Takes the frame; `before` is where the subscription stood before the entry. There is room. */
 void frame_batch_add(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,
                      const struct entry *entry, struct frame *frame, bool is_chunked);
@@ -53,7 +57,7 @@ size_t frame_batch_at(const struct frame_batch *batch, size_t at);
 /* Where frame `index` begins. */
 static inline size_t frame_batch_begin(const struct frame_batch *batch, size_t index)
 {
-    return index == 0 ? 0 : batch->marks[index - 1].end;
+    return index == 0 ? batch->word_bytes : batch->marks[index - 1].end;
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include "reactor/log.h"
 #include "session/device_link.h"
 #include "session/instruction.h"
+#include "session/joining.h"
 #include "session/presence_follow.h"
 #include "session/notify.h"
 
@@ -98,6 +99,8 @@ void link_unfollow(struct link *link, struct reader_sub *sub)
 
 void link_mark(struct link *link)
 {
+    if (link->is_joining)
+        list_take(&link->in_dirty);
     if (!list_is_linked(&link->in_dirty))
         list_push(&link->worker->dirty, &link->in_dirty);
 }
@@ -490,11 +493,32 @@ static size_t link_take_back(struct link *link, size_t put)
     return first;
 }
 
+/* The batch, which begins with so many bytes of the words that wait. True: the stream took all of it, and there may be
+ * more. */
+static bool link_send_batch(struct link *link, bool *is_gone)
+{
+    struct frame_batch *batch = &link->worker->batch;
+    size_t              word_bytes = batch->word_bytes, put;
+    bool                is_whole   = link_write(link, buf_span(&batch->bytes), &put, is_gone);
+
+    link->has_delivered |= batch->count > 0;
+    if (word_bytes > 0)
+        buf_drop(&link->waiting->words, put < word_bytes ? put : word_bytes);
+    if (is_whole) {
+        link_count_sent(link, batch->count);
+        return !link->stream->is_full;  /* the maker may hold bytes that it could not send yet */
+    }
+    size_t count = link_take_back(link, put);
+    if (!*is_gone)
+        link_count_sent(link, count);
+    frame_batch_clear(batch);
+    return false;
+}
+
 /* One write of drawn frames. True: the stream took all of it, and there may be more. */
 static bool link_send_some(struct link *link, bool *is_gone)
 {
     struct frame_batch *batch = &link->worker->batch;
-    size_t              put;
 
     *is_gone = false;
     if (link_may_share(link)) {
@@ -509,26 +533,56 @@ static bool link_send_some(struct link *link, bool *is_gone)
             return false;
         link_offer_batch(link, from, told_alias);
     }
-    link->has_delivered = true;
-    bool is_whole       = link_write(link, buf_span(&batch->bytes), &put, is_gone);
-    if (is_whole) {
-        link_count_sent(link, batch->count);
-        return !link->stream->is_full;  /* the maker may hold bytes that it could not send yet */
-    }
-    size_t count = link_take_back(link, put);
-    if (!*is_gone)
-        link_count_sent(link, count);
+    return link_send_batch(link, is_gone);
+}
+
+/* --- the first write of a session (joining.h) --- */
+
+/* A few words, and nothing that must leave before them. */
+static bool link_may_wait(const struct link *link)
+{
+    const struct link_waiting *waiting = link->waiting;
+
+    return !link->is_over && !link->stream->is_full && waiting != NULL && waiting->words.len > 0 &&
+           waiting->words.len <= JOINING_WORDS_BYTES_MAX && !cut_frame_is_there(&waiting->cut);
+}
+
+void link_join(struct link *link)
+{
+    link->is_joining = link_may_wait(link);
+    link_mark(link);
+}
+
+/* False: the link goes on waiting, or not all was taken, or the stream is gone (*is_gone). */
+static bool link_send_first(struct link *link, bool *is_gone)
+{
+    struct frame_batch *batch = &link->worker->batch;
+
+    *is_gone = false;
     frame_batch_clear(batch);
-    return false;
+    frame_batch_put_words(batch, buf_span(&link->waiting->words));
+    link_gather(link);
+    if (batch->count == 0 && !reader_is_up_to_date(link->reader)) {
+        frame_batch_clear(batch);
+        joining_add(link);
+        return false;
+    }
+    link->is_joining = false;
+    return link_send_batch(link, is_gone);
 }
 
 bool link_draw(struct link *link)
 {
     struct reader *reader = link->reader;
-    bool           is_gone;
+    bool           is_gone, goes_on = true;
 
     link_tell_all_placed(link);
-    bool goes_on = link_flush_waiting(link, &is_gone);
+    list_take(&link->in_dirty);  /* what was said just now leaves with this */
+    link->is_joining = link->is_joining && link_may_wait(link);
+    if (link->is_joining)
+        goes_on = link_send_first(link, &is_gone);
+    if (goes_on)
+        goes_on = link_flush_waiting(link, &is_gone);
     while (goes_on && !link->is_over && reader->ready != NULL && !(link->needs_all && reader->unplaced_count > 0))
         goes_on = link_send_some(link, &is_gone);
     if (is_gone) {

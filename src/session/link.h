@@ -59,7 +59,7 @@ struct link_kind {
 struct link_expiry;
 
 struct link {
-    struct list             in_dirty;   /* of worker.dirty */
+    struct list             in_dirty;   /* of worker.dirty, or of worker.joining.links */
     struct list             in_worker;  /* of worker.links or worker.polls */
     const struct link_kind *kind;
     struct session_worker  *worker;
@@ -86,6 +86,7 @@ struct link {
     bool                    is_user_noted : 1;  /* … and said who it is */
     bool                    has_row       : 1;  /* a row says so, which tells its end if this node can't */
     bool                    is_counted    : 1;  /* usage_count_link(), for the holder */
+    bool                    is_joining    : 1;  /* link_join() */
     bool                    has_moved     : 1;  /* another process has it, or is about to */
     bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
@@ -115,6 +116,10 @@ void               link_unfollow(struct link *link, struct reader_sub *sub);
  * this turn. */
 struct buf *link_words(struct link *link);
 void        link_mark(struct link *link);
+
+/* The words that wait, which begin a session, leave in one write with the first messages of it, if these come soon. See
+ * joining.h. */
+void        link_join(struct link *link);
 
 /* Calls placed() for subscriptions whose channels have answered. link_draw() does the same by itself. */
 void link_tell_all_placed(struct link *link);

@@ -25,6 +25,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->polls);
     list_init(&worker->echoes);
     list_init(&worker->dirty);
+    joining_init(&worker->joining);
     list_init(&worker->instructions);
     list_init(&worker->addressed);
     list_init(&worker->acking);
@@ -51,6 +52,7 @@ void session_worker_fini(struct session_worker *worker)
     must(session_worker_is_idle(worker));
     session_worker_drop_addressed(worker);
     wheel_disarm(&worker->loop->wheel, &worker->drain.timer);
+    wheel_disarm(&worker->loop->wheel, &worker->joining.timer);
     link_index_fini(&worker->index);
     presence_follows_fini(&worker->presence);
     frame_batch_fini(&worker->batch);

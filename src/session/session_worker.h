@@ -14,6 +14,7 @@
 #include "session/dialect.h"
 #include "session/drain.h"
 #include "session/frame_batch.h"
+#include "session/joining.h"
 #include "session/link_index.h"
 #include "session/member_check.h"
 #include "session/networks.h"
@@ -76,6 +77,7 @@ struct session_worker {
     struct list                echoes;
     struct list                addressed;        /* publishes that wait for their connections to follow: conn_follow.h */
     struct list                dirty;            /* links with something to draw this turn */
+    struct joining             joining;          /* links that wait with their first words */
     struct list                instructions;     /* of back ends, which links have drawn this turn: instruction.h */
     struct frames              frames;
     struct ws_inflater         inflater;         /* of what clients have compressed; one message at a time */

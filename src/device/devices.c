@@ -166,9 +166,35 @@ bool standing_has_news(const struct standing *standing)
 
 void standing_forget(struct standing *standing)
 {
-    standing->is_loaded = false;
+    standing->is_loaded    = false;
+    standing->is_groupless = false;
     if (standing->handle_count == 0 && !standing->is_writing && !standing_has_news(standing) && !standing->is_parted)
         standing_places_free(standing);
+}
+
+bool standing_is_groupless(const struct devices *devices, const struct standing *standing)
+{
+    return standing->is_groupless && devices->groups_moving == 0 && devices->writer->durable.store->has_one_writer;
+}
+
+void devices_group_moves(struct devices *devices)
+{
+    devices->groups_moving++;
+}
+
+static void standing_note_group(struct standing *standing, void *ctx)
+{
+    (void)ctx;
+    standing->is_groupless = false;
+}
+
+void devices_group_moved(struct devices *devices, struct span user, bool is_known)
+{
+    must(devices->groups_moving > 0);
+    devices->groups_moved++;
+    if (is_known)
+        devices->groups_moving--;  /* else it never ends: it may be written at any time */
+    standings_walk(devices, user, standing_note_group, NULL);
 }
 
 void standing_yield(struct standing *standing)

@@ -88,6 +88,10 @@ struct devices {
     struct list            urgent, lazy; /* writes that wait for the batch under way */
     struct device_batch   *batch;        /* under way, or NULL */
     uint32_t               read_count;   /* reads and questions under way */
+    /* What standing.is_groupless rests on. */
+    uint64_t               groups_moved; /* how many changes of memberships have ended */
+    uint32_t               groups_moving;/* … are under way, or ended and nobody knows how */
+    bool                   is_opening;   /* an opening is being decided without a question to the ledger */
     uint32_t               mark_count;   /* read marks being set (read_mark.h) */
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
     struct device_looks    looks;
@@ -114,6 +118,9 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
 /* This node is one of several that share the ledger. From now on rows name it, and others are asked to let links go. */
 void devices_join(struct devices *devices, struct span node, uint64_t incarnation, const struct device_peers *peers,
                   void *peers_ctx);
+/* A change of a user's memberships is handed to the store; and has ended. Not known: nobody can say whether it is there. */
+void devices_group_moves(struct devices *devices);
+void devices_group_moved(struct devices *devices, struct span user, bool is_known);
 /* What other nodes said may be lost: sessions with a link are compared with the ledger at once. */
 void devices_compare_now(struct devices *devices);
 /* To be called when nothing is under way in the stores, before writer_fini(). */

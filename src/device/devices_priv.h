@@ -39,7 +39,8 @@ struct standing {
     uint64_t               generation;    /* 0: there is no session yet */
     msec                   since, seen;
     struct standing_place *places;        /* in the order of their names */
-    uint32_t               place_count;
+    uint32_t               place_count   : 31;
+    uint32_t               is_groupless  : 1;  /* standing_is_groupless() */
     uint16_t               handle_count;  /* links that have not sent session_close */
     uint16_t               parted_until;  /* is_parted: the tick, its lowest bits */
     const char            *transport;     /* of the last link; static */
@@ -81,6 +82,9 @@ void             standing_forget(struct standing *standing);
 struct standing_place *standing_place_find(const struct standing *standing, struct span channel);
 void             standing_places_free(struct standing *standing);
 void             standing_set_class(struct standing *standing, struct span device_class);
+/* The ledger surely has no row of the user in any group: it had none, and no membership has changed since. So it need not be
+ * asked. Where other nodes write too, that is never sure. */
+bool             standing_is_groupless(const struct devices *devices, const struct standing *standing);
 /* Adds the place in order; shares the name. */
 struct standing_place *standing_place_add(struct standing *standing, struct channel_name *name);
 bool             standing_is_online(const struct devices *devices, const struct standing *standing, msec wall);

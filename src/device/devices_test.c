@@ -373,8 +373,12 @@ static void writes_row(struct stage *stage, enum row_kind kind, struct span key,
 
     list_init(&batch.writes);
     list_push(&batch.writes, &write.link);
+    if (kind == ROW_GROUP)
+        devices_group_moves(&stage->devices);
     stage->odd.real->ops->write(stage->odd.real, &batch);
     assert_int_equal(write.outcome, LEDGER_DONE);
+    if (kind == ROW_GROUP)
+        devices_group_moved(&stage->devices, SPAN("alice"), true);
 }
 
 static void joins(struct stage *stage, const char *group, uint64_t head, bool is_joined, uint64_t seq)
@@ -492,13 +496,71 @@ static void memory_answers_without_the_rows(void **state)
     unsigned reads = stage->odd.read_count;
     open           = opens(stage, "phone", 12);
     assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@5");
-    assert_int_equal(stage->odd.read_count, reads + 1);  /* the groups */
+    assert_int_equal(stage->odd.read_count, reads);
 
     stage->durable->has_one_writer = false;
     reads = stage->odd.read_count;
     open  = opens(stage, "phone", 13);
     assert_int_equal(open->generation, 3);
     assert_int_equal(stage->odd.read_count, reads + 3);
+    stage_free(stage);
+}
+
+/* How many reads of the ledger the next opening of the phone makes, which has a session in memory. */
+static unsigned reads_of_opening(struct stage *stage, uint64_t key)
+{
+    unsigned reads = stage->odd.read_count;
+
+    assert_true(opens(stage, "phone", key)->is_resumed);
+    return stage->odd.read_count - reads;
+}
+
+static void groups_are_read_again_once_one_may_have_changed(void **state)
+{
+    struct stage   *stage   = stage_new();
+    struct devices *devices = &stage->devices;
+
+    (void)state;
+    opens(stage, "phone", 10);
+    assert_int_equal(reads_of_opening(stage, 11), 0);
+    devices_group_moves(devices);  /* anybody's */
+    assert_int_equal(reads_of_opening(stage, 12), 1);
+    devices_group_moved(devices, SPAN("bob"), true);
+    assert_int_equal(reads_of_opening(stage, 13), 1);
+    assert_int_equal(reads_of_opening(stage, 14), 0);
+    devices_group_moves(devices);
+    devices_group_moved(devices, SPAN("alice"), true);
+    assert_int_equal(reads_of_opening(stage, 15), 1);
+    assert_int_equal(reads_of_opening(stage, 16), 0);
+    devices_group_moves(devices);
+    devices_group_moved(devices, SPAN("bob"), false);  /* nobody knows when it will be written */
+    for (uint64_t key = 17; key < 20; key++)
+        assert_true(reads_of_opening(stage, key) >= 1);
+    stage_free(stage);
+}
+
+/* A change that ends while the rows are being read: they may be older than it. */
+static void rows_that_were_read_beside_a_change_are_not_believed(void **state)
+{
+    struct stage   *stage   = stage_new();
+    struct devices *devices = &stage->devices;
+
+    (void)state;
+    opens(stage, "phone", 1);
+    for (int way = 0; way < 2; way++) {
+        devices_group_moves(devices);
+        devices_group_moved(devices, SPAN("alice"), true);
+        if (way == 0)
+            devices_group_moves(devices);
+        asks(stage, OPEN_NEWER, "phone", 10 + (uint64_t)way, 0, 0);
+        take_all(&stage->posted, NULL);  /* the question is under way */
+        if (way == 1)
+            devices_group_moves(devices);
+        devices_group_moved(devices, SPAN("alice"), true);
+        settle(stage);
+        assert_int_equal(reads_of_opening(stage, 20 + (uint64_t)way), 1);
+        assert_int_equal(reads_of_opening(stage, 30 + (uint64_t)way), 0);
+    }
     stage_free(stage);
 }
 
@@ -1143,6 +1205,8 @@ int main(void)
         cmocka_unit_test(a_new_session_begins_at_the_heads),
         cmocka_unit_test(its_places_survive_a_restart),
         cmocka_unit_test(memory_answers_without_the_rows),
+        cmocka_unit_test(groups_are_read_again_once_one_may_have_changed),
+        cmocka_unit_test(rows_that_were_read_beside_a_change_are_not_believed),
         cmocka_unit_test(a_newer_link_fences_the_older),
         cmocka_unit_test(the_answer_waits_for_the_fence),
         cmocka_unit_test(rapid_reconnects_leave_one_link),

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/devices.h"
 #include "device/event_outbox.h"
 #include "device/membership_left.h"
 #include "message/control_message.h"
@@ -180,6 +181,9 @@ static void membership_settled(struct publish_command *publish, struct writer *w
     uint64_t                   seq     = publish->answer.seq;
 
     (void)writer;
+    if (mine->memberships->devices != NULL)
+        devices_group_moved(mine->memberships->devices, channel_own_name(mine->user),
+                            outcome != PUBLISH_BROKEN);
     if (outcome == PUBLISH_DONE)
         membership_tell_event(mine->memberships, publish->rows, seq);
     publish->owner = NULL;
@@ -230,6 +234,8 @@ static void membership_append(struct membership_command *mine)
     publish->settled                = membership_settled;
     publish->owner                  = mine;
     mine->stage                     = MEMBERSHIP_APPEND;
+    if (mine->memberships->devices != NULL)
+        devices_group_moves(mine->memberships->devices);
     publish_kind.at_writer(&publish->command, mine->writer);
 }
 

@@ -33,6 +33,7 @@ struct memberships {
     struct list          publishes;   /* that only members may make, and whose members are asked for */
     uint32_t             away_count;
     uint64_t             members_max, groups_max;  /* the maxima above; lower in tests */
+    struct devices      *devices;     /* borrowed: they are told of changes; NULL: nobody is */
     struct event_outbox *events;      /* borrowed; NULL: nobody asks for `joined` and `left` */
 };
 

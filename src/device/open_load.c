@@ -115,6 +115,8 @@ static void load_prefixes(struct open_work *work)
 
 static void load_ask(struct open_work *work, enum row_kind kind, void (*came)(struct device_read *read))
 {
+    if (kind == ROW_GROUP && work->after.len == 0)
+        work->groups_moved = work->open->devices->groups_moved;
     work->read.came = came;
     work->read.read = load_page(work, kind);
     device_read_send(work->open->devices, &work->read);
@@ -195,11 +197,21 @@ static void take_group_row(struct open_work *work, const struct ledger_row *row)
     *place->spans = spans;
 }
 
+/* The whole list was one page without a row, and no membership was changing while it was read. */
+static void note_groupless(struct open_work *work, const struct ledger_read *read)
+{
+    const struct devices *devices = work->open->devices;
+
+    work->standing->is_groupless = read->rc == RC_OK && read->row_count == 0 && read->next.len == 0 && work->after.len == 0 &&
+                                   devices->groups_moving == 0 && devices->groups_moved == work->groups_moved;
+}
+
 /* A page shows its rows as they are at one time, and later pages what is newer: so what the first page knows all know. */
 static void take_group_rows(struct open_work *work, const struct ledger_read *read)
 {
     bool is_first = work->after.len == 0;
 
+    note_groupless(work, read);
     for (size_t i = 0; i < read->row_count; i++) {
         take_group_row(work, &read->rows[i]);
         if (is_first && read->rows[i].generation > work->groups_seq)
@@ -414,6 +426,7 @@ static void round_came(struct device_round *round)
 
 static void load_round(struct open_work *work)
 {
+    work->groups_moved           = work->open->devices->groups_moved;
     work->round.came             = round_came;
     work->round.round.read_count = LOAD_KINDS;
     own_heads_want(work);
@@ -449,13 +462,28 @@ static bool open_may_believe_memory(const struct session_open *open)
            (open->way != OPEN_NEWER || devices->limits.policy == DEVICES_ALL);
 }
 
+/* An opening that is refused begins the next one. Within a decision that one asks the ledger all the same, so that a long line
+ * does not become a deep stack. */
+static void load_groups(struct session_open *open)
+{
+    struct devices *devices = open->devices;
+
+    if (devices->is_opening || !standing_is_groupless(devices, open->work->standing)) {
+        load_ask(open->work, ROW_GROUP, load_page_came);
+        return;
+    }
+    devices->is_opening = true;
+    open_decide(open);
+    devices->is_opening = false;
+}
+
 void open_load(struct session_open *open)
 {
     open_work_empty(open->work);
     load_prefixes(open->work);
     if (open_may_believe_memory(open)) {
         take_memory(open->work);
-        load_ask(open->work, ROW_GROUP, load_page_came);
+        load_groups(open);
     } else {
         load_round(open->work);
     }
@@ -579,6 +607,8 @@ bool open_groups_are_old(const struct open_work *work)
     const struct work_place     *user = NULL;
     const struct standing_place *now;
 
+    if (standing_is_groupless(work->open->devices, work->standing))
+        return false;
     if (work->is_new && !work->is_behind)
         return true;
     for (size_t i = 0; i < work->places.count && user == NULL; i++)

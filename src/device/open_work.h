@@ -55,6 +55,7 @@ struct open_work {
     uint64_t             read_generation;  /* of the row as it was read; 0: there was none */
     struct session_row   before;      /* … and what it said of the link: node, incarnation, is_roaming */
     char                 before_node[DEVICE_NODE_BYTES_MAX];
+    uint64_t             groups_moved; /* devices.groups_moved when the first page of groups was asked for */
     uint64_t             groups_seq;  /* the rows of groups know all messages of the user's log up to this one */
     uint32_t             device_count;
     struct work_device  *others;

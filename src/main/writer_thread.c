@@ -175,7 +175,8 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     event_outbox_init(&thread->events, &thread->writer, namespaces, hash_key, thread->loop.wall, incarnation);
     thread->events.kinds = settings_event_kinds(&snapshot->settings);
     memberships_init(&thread->memberships);
-    thread->memberships.events = &thread->events;
+    thread->memberships.events  = &thread->events;
+    thread->memberships.devices = &thread->devices;
     devices_init(&thread->devices, &thread->writer, namespaces, hash_key, &devices);
     presence_init(&thread->presence, &writer_thread_port, thread, loop_count, hash_key, &presence);
     presence_tick(&thread->presence, thread->loop.now, thread->loop.wall);

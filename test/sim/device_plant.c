@@ -21,6 +21,7 @@ const char *device_plant_text(unsigned plant)
         [DEVICE_PLANT_LOST_KEEP] = "lost-keep",
         [DEVICE_PLANT_SAME_GENERATION] = "same-generation",
         [DEVICE_PLANT_LOST_ROWS] = "lost-rows",
+        [DEVICE_PLANT_OLD_GROUPS] = "old-groups",
     };
     return texts[plant];
 }
@@ -76,6 +77,8 @@ static void plant_loop(struct wire_world *wire, struct session_worker *sessions)
 
 static void plant_start(struct wire_devices *devices)
 {
+    if (plant_of(devices->node->wire) == DEVICE_PLANT_OLD_GROUPS)
+        devices->memberships.devices = NULL;
     if (plant_of(devices->node->wire) != DEVICE_PLANT_FORGET_REVOKED)
         return;
     revocations_fini(&devices->revoked);

@@ -36,6 +36,7 @@ enum device_plant {
     DEVICE_PLANT_LOST_KEEP,       /* a kept subscription is stored as a place alone */
     DEVICE_PLANT_SAME_GENERATION, /* the generation of a link is not stored */
     DEVICE_PLANT_LOST_ROWS,       /* rows are answered, and now and then are not written */
+    DEVICE_PLANT_OLD_GROUPS,      /* who opens a session is not told that a membership has changed */
     DEVICE_PLANT_COUNT,
     /* Of nodes in a cluster: roam_sim. */
     ROAM_PLANT_LOST_FENCE = DEVICE_PLANT_COUNT,  /* older links on other nodes are neither asked for nor compared */

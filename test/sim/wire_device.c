@@ -96,6 +96,7 @@ struct wire_devices *wire_devices_new(struct wire_node *node)
     };
     node->sim_node->beside = &devices->beside;
     memberships_init(&devices->memberships);
+    devices->memberships.devices = &devices->devices;
     devices_init(&devices->devices, &node->sim_node->writer, &world->spaces, &world->hash_key, &limits);
     revocations_init(&devices->revoked, &world->hash_key);
     if (node->wire->join != NULL)

@@ -40,7 +40,9 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -isystem /usr/include/postgresql -M
 # --- modules ---------------------------------------------------------------------------------------------------
 # One archive a module; what a module may be linked with is what src/MODULES lets it see.
 MODULES  := base message codec hub store route settings reactor fetch node device http publish auth session cluster uplink api main
-LIBS     := -lrocksdb -lssl -lcrypto -lcurl -lnghttp2 -linih -lz -Wl,--as-needed -lpq -lhiredis -lseccomp -Wl,--no-as-needed -lpthread -lm
+LIBS     := -lrocksdb -lssl -lcrypto -lcurl -linih -lz -Wl,--as-needed -lpq -lhiredis -lseccomp -Wl,--no-as-needed -lpthread -lm
+# nghttp2 is whom HTTP/2 is held against.
+TEST_LIBS = $(LIBS) -lnghttp2
 sources   = $(filter-out %_test.c %_fuzz.c %_battery.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))
 sees      = $(1) $(shell sed -n 's/^$(1)://p' src/MODULES)
@@ -161,7 +163,7 @@ $(OUT)/obj/%_test.o $(OUT)/obj/%_battery.o $(OUT)/obj/%_fuzz.o: CPPFLAGS += -Ite
 define unit_rule
 $(OUT)/test/$(1): $(OUT)/obj/$(1).o $(call batteries,$(firstword $(subst /, ,$(1)))) $(call archives,$(firstword $(subst /, ,$(1)))) $(TEST_LIB_OBJ)
 	@mkdir -p $$(@D)
-	@$(CC) $(LINK) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
+	@$(CC) $(LINK) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(TEST_LIBS) -lcmocka
 endef
 $(foreach unit,$(UNIT_SRC),$(eval $(call unit_rule,$(patsubst src/%.c,%,$(unit)))))
 # The engine on PostgreSQL has the same private server as the store.
@@ -195,7 +197,7 @@ SIM_UNITS := $(OUT)/test/sim/ledger_sim_test
 $(SIM_UNITS): $(patsubst %.c,$(OUT)/obj/%.o,test/sim/ledger_sim_test.c $(filter-out %_test.c %/main.c $(SIM_WIDER),$(wildcard test/sim/*.c))) \
         $(call batteries,store) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a)) $(TEST_LIB_OBJ)
 	@mkdir -p $(@D)
-	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS) -lcmocka
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(TEST_LIBS) -lcmocka
 $(OUT)/obj/test/sim/ledger_sim_test.o: CPPFLAGS += -Itest
 
 units: $(UNITS) $(SIM_UNITS) $(BENCH_UNITS) $(TOOL_UNITS) $(CLIENT_UNITS)
@@ -250,7 +252,7 @@ endif
 define fuzz_rule
 $(OUT)/fuzz/$(1): $(OUT)/obj/$(1).o $(OUT)/obj/test/lib/laws.o $(call archives,$(firstword $(subst /, ,$(1))))
 	@mkdir -p $$(@D)
-	@$(CC) $(LINK) -o $$@ $(OUT)/obj/$(1).o $(OUT)/obj/test/lib/laws.o $(FUZZ_MAIN) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+	@$(CC) $(LINK) -o $$@ $(OUT)/obj/$(1).o $(OUT)/obj/test/lib/laws.o $(FUZZ_MAIN) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(TEST_LIBS)
 endef
 $(foreach fuzz,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(patsubst src/%.c,%,$(fuzz)))))
 fuzzers: $(FUZZERS)

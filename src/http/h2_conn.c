@@ -40,8 +40,8 @@ static void h2_conn_free(struct h2_conn *conn)
     counter_sub(&server->counters.h2_conns, 1);
     server->owed_bytes -= conn->owed;
     counter_set(&server->counters.owed, server->owed_bytes);
-    h2_heads_give(server, conn->head);
-    nghttp2_session_del(conn->session);
+    h2_frames_fini(&conn->frames);
+    hpack_fini(&conn->hpack);
     buf_fini(&conn->out);
     free(conn);
 }
@@ -56,7 +56,7 @@ static void h2_conn_orphan_all(struct h2_conn *conn)
 
 static void h2_conn_close(struct h2_conn *conn)
 {
-    conn->is_over = conn->is_dead = true;
+    conn->is_over = true;
     h2_conn_orphan_all(conn);
     h2_conn_tell_readable(conn);
     stream_close(conn->http.stream);
@@ -68,19 +68,18 @@ void h2_conn_say_goodbye(struct h2_conn *conn)
     if (conn->is_leaving)
         return;
     conn->is_leaving = true;
-    nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
-                          NGHTTP2_NO_ERROR, NULL, 0);
+    h2_put_goaway(&conn->out, conn->ended.top, H2_NO_ERROR);
     http_conn_mark(&conn->http);
 }
 
-void h2_conn_abort(struct h2_conn *conn, uint32_t error, const char *why)
+void h2_conn_abort(struct h2_conn *conn, enum h2_error error, const char *why)
 {
     if (conn->is_over)
         return;
     conn->is_over = conn->is_leaving = true;
     counter_add(&conn->http.server->counters.faults, 1);
-    LOG(LOG_INFO, "http2_connection_closed", log_str("error", nghttp2_http2_strerror(error)), log_str("why", why));
-    nghttp2_session_terminate_session(conn->session, error);
+    LOG(LOG_INFO, "http2_connection_closed", log_str("error", h2_error_name(error)), log_str("why", why));
+    h2_put_goaway(&conn->out, conn->ended.top, error);
     http_conn_mark(&conn->http);
 }
 
@@ -90,22 +89,9 @@ void h2_conn_settle(struct h2_conn *conn)
 {
     struct list *link;
 
-    must(!conn->is_receiving);
     while ((link = list_pop(&conn->closed)) != NULL)
         h2_exchange_orphan(container_of(link, struct h2_exchange, link));
     h2_conn_tell_readable(conn);
-}
-
-/* nghttp2 still has its stream, and shall not name the exchange any more. */
-static void h2_exchange_abandon(struct h2_exchange *exchange)
-{
-    struct h2_conn *conn = exchange->conn;
-
-    h2_exchange_reset(exchange, NGHTTP2_CANCEL);
-    nghttp2_session_set_stream_user_data(conn->session, exchange->id, NULL);
-    exchange->is_closed = true;
-    list_take(&exchange->link);
-    list_push(&conn->closed, &exchange->link);
 }
 
 /* Services that wait for news have lost their client, and so have requests that are not whole. Answers that are under way
@@ -118,7 +104,7 @@ static void h2_conn_on_eof(struct h2_conn *conn)
         next                         = link->next;
         if (!exchange->is_taken && exchange->is_whole && !exchange->plan.is_alone)
             continue;
-        h2_exchange_abandon(exchange);
+        h2_exchange_reset(exchange, H2_CANCEL);
     }
 }
 
@@ -186,6 +172,7 @@ static void h2_open(struct http_server *server, struct stream *stream, struct sp
     conn->flood.at   = server->loop->now;
     buf_init(&conn->out, SIZE_MAX / 2);
     list_init(&conn->exchanges);
+    list_init(&conn->ready);
     list_init(&conn->line);
     list_init(&conn->closed);
     list_init(&conn->told);
@@ -225,12 +212,14 @@ static bool h2_conn_flush(struct h2_conn *conn)
         return false;
     conn->put += (size_t)put;
     buf_drop(&conn->out, (size_t)put);
-    if (conn->out.len == 0)
+    if (conn->out.len == 0) {
         buf_fini(&conn->out);
+        conn->acks = 0;
+    }
     return true;
 }
 
-/* A window has opened: bodies that waited until it was worth their while are asked for again. */
+/* A window has opened: bodies that waited until it was worth their while are looked at again. */
 static void h2_conn_resume(struct h2_conn *conn)
 {
     conn->has_window_news = false;
@@ -247,7 +236,7 @@ static void h2_conn_resume(struct h2_conn *conn)
 static bool h2_conn_send(struct h2_conn *conn)
 {
     for (int writes = 0; writes < H2_READS_AT_ONCE; writes++) {
-        h2_session_pump(conn);
+        h2_conn_pump(conn);
         bool is_room_used = conn->out.len >= H2_OUT_BYTES_MAX;
         if (!h2_conn_flush(conn))
             return false;
@@ -305,18 +294,17 @@ static void h2_work(struct http_conn *http)
         h2_conn_close(conn);
         return;
     }
-    if (conn->is_over) {
-        conn->is_dead = true;
+    if (conn->has_left && conn->exchange_count == 0)
+        conn->is_over = true;
+    if (conn->is_over)
         h2_conn_orphan_all(conn);
-    }
     h2_conn_settle(conn);
     h2_conn_count_owed(conn);
     h2_conn_note_sending(conn);
     h2_conn_tell_writable(conn);
     if (conn->is_brief && conn->exchange_count == 0 && conn->served > 0)
         h2_conn_say_goodbye(conn);
-    bool is_idle = !h2_conn_waits_for_answers(conn) && conn->out.len == 0 &&
-                   (conn->is_dead || nghttp2_session_want_write(conn->session) == 0);
+    bool is_idle = !h2_conn_waits_for_answers(conn) && conn->out.len == 0;
     if (is_idle && (conn->is_leaving || conn->is_over || conn->is_eof) && !h2_conn_leave(conn))
         return;
     h2_conn_set_timer(conn);
@@ -335,7 +323,7 @@ static void h2_stop(struct http_conn *http)
     h2_conn_say_goodbye(conn);
     if (conn->exchange_count > 0)
         return;
-    h2_session_pump(conn);
+    h2_conn_pump(conn);
     h2_conn_flush(conn);
     h2_conn_close(conn);
 }
@@ -358,8 +346,9 @@ static void h2_drop_answers(struct http_conn *http)
         h2_conn_close(conn);
         return;
     }
-    for (struct list *link = conn->exchanges.next; link != &conn->exchanges; link = link->next) {
+    for (struct list *link = conn->exchanges.next, *next; link != &conn->exchanges; link = next) {
         struct h2_exchange *exchange = container_of(link, struct h2_exchange, link);
+        next                         = link->next;
         if (!exchange->is_taken && exchange->answer.len > exchange->answer_at)
             h2_exchange_drop_answer(exchange);
     }

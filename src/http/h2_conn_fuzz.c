@@ -154,8 +154,8 @@ static void say_frame(struct fuzz *fuzz, size_t len, bool is_head)
 {
     char head[9] = { 0 };
 
-    head[3] = is_head ? NGHTTP2_HEADERS : (char)(next_byte(fuzz) % 11);
-    head[4] = (char)(next_byte(fuzz) | (is_head ? NGHTTP2_FLAG_END_HEADERS : 0));
+    head[3] = is_head ? H2_HEADERS : (char)(next_byte(fuzz) % 11);
+    head[4] = (char)(next_byte(fuzz) | (is_head ? H2_END_HEADERS : 0));
     head[8] = (char)(next_byte(fuzz) % 40);
     len     = len < fuzz->rest.len ? len : fuzz->rest.len;
     head[1] = (char)(len >> 8);

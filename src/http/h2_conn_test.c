@@ -51,8 +51,10 @@ static void stand_gone(void *owner)
 
 static void stand_serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
 {
-    static char   big[100000];
+    static char   big[100000], letters[40000];
     struct stand *stand = ctx;
+
+    memset(letters, 'x', sizeof letters);
 
     stand->served_count++;
     buf_put(&stand->seen, request->body);
@@ -66,6 +68,7 @@ static void stand_serve(void *ctx, struct http_exchange *exchange, const struct 
     http_answer(&stand->server, exchange, &(struct http_answer){
         .status = 200, .media = SPAN("text/plain"),
         .body   = is_path(request, "/big") ? span_of(big, sizeof big) : SPAN("hello"),
+        .fields = is_path(request, "/fields") ? HTTP_FIELDS({ SPAN("X-Long"), span_of(letters, sizeof letters) }) : HTTP_NO_FIELDS,
     });
 }
 
@@ -573,6 +576,112 @@ static void resets_are_bounded(void **state)
     stand_free(stand);
 }
 
+/* RFC 7541 4.2: who makes its table smaller has to be told that it is used no more, which nghttp2 looks at. */
+static void a_client_may_have_no_table(void **state)
+{
+    static const nghttp2_settings_entry none[] = { { NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, 0 } };
+    struct stand                       *stand  = stand_new(65535, HTTP_ADMITTED, NULL);
+
+    (void)state;
+    stand_ask(stand, "GET", "/x", SPAN(""), true);
+    nghttp2_submit_settings(stand->client.session, NGHTTP2_FLAG_NONE, none, 1);
+    stand_settle(stand);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(stand_ask(stand, "GET", "/x", SPAN(""), true)->status, 200);
+    stand_free(stand);
+}
+
+/* RFC 9113 4.3, 6.10: fields longer than a frame. */
+static void a_long_head_goes_on_in_other_frames(void **state)
+{
+    struct stand *stand = stand_new(65535, HTTP_ADMITTED, NULL);
+
+    (void)state;
+    struct h2_answer *answer = stand_ask(stand, "GET", "/fields", SPAN(""), true);
+    assert_true(answer->status == 200 && answer->is_ended && span_eq(buf_span(&answer->body), SPAN("hello")));
+    assert_int_equal(stand_ask(stand, "GET", "/x", SPAN(""), true)->status, 200);
+    stand_free(stand);
+}
+
+/* RFC 9113 6.9.1: it is not taken on trust that a client obeys our windows. */
+static void windows_are_held(void **state)
+{
+    static const char data[H2_FRAME_HEAD_BYTES + H2_FRAME_BYTES_MAX] = "\0\100\0\0\0\0\0\0\1";
+    struct stand     *stand = stand_new(65535, HTTP_ADMITTED, NULL);
+    struct buf        bytes;
+
+    (void)state;
+    stand_ask(stand, "POST", "/x", SPAN(""), false);
+    buf_init(&bytes, SIZE_MAX / 2);
+    for (int i = 0; i < 5; i++)
+        buf_put(&bytes, span_of(data, sizeof data));
+    sim_send(stand->link, buf_span(&bytes));
+    stand_settle(stand);
+    assert_true(stand->client.has_goaway && stand->client.goaway == NGHTTP2_FLOW_CONTROL_ERROR && is_left(stand));
+    buf_fini(&bytes);
+    stand_free(stand);
+}
+
+static struct h2_conn *stand_conn(struct stand *stand)
+{
+    return container_of(container_of(stand->server.conns.next, struct http_conn, link), struct h2_conn, http);
+}
+
+/* Threats 65, 66: a client that asks and does not read. What waits for its socket is bounded, be it heads without bodies. */
+static void frames_that_wait_are_bounded(void **state)
+{
+    static const char *const paths[] = { "/x", "/big", "/no-such-path-that-is-a-little-longer" };
+    struct stand            *stand   = stand_new(65535, HTTP_ADMITTED, &(struct sim_wire){ .room_bytes = 10 });
+    struct buf               bytes;
+
+    (void)state;
+    buf_init(&bytes, SIZE_MAX / 2);
+    for (int i = 0; i < 200; i++) {
+        h2_client_request(&stand->client, i % 3 == 0 ? "HEAD" : "GET", paths[i % 3], SPAN(""), true);
+        buf_clear(&bytes);
+        h2_client_put(&stand->client, &bytes);
+        sim_send(stand->link, buf_span(&bytes));
+        loop_sim_turn(&stand->sim, stand->sim.loop.now);
+        assert_int_equal(counter_get(&stand->server.counters.h2_conns), 1);
+        assert_true(stand_conn(stand)->out.len < 2 * H2_OUT_BYTES_MAX);
+        assert_true(stand_conn(stand)->open_count <= stand_limits.streams_max);
+    }
+    buf_fini(&bytes);
+    stand_free(stand);
+}
+
+/* Threats 20, 65: memory is short. Idle connections are told to go, and those that wait for an answer stay. */
+static void idle_connections_are_shed(void **state)
+{
+    struct stand *stand = stand_new(65535, HTTP_ADMITTED, NULL);
+
+    (void)state;
+    stand_ask(stand, "GET", "/later", SPAN(""), true);
+    assert_int_equal(http_server_shed(&stand->server, false), 0);
+    stand_answer_later(stand, 0);
+    assert_int_equal(http_server_shed(&stand->server, false), 1);
+    stand_settle(stand);
+    assert_true(stand->client.has_goaway && stand->client.goaway == NGHTTP2_NO_ERROR && is_left(stand));
+    assert_int_equal(counter_get(&stand->server.counters.h2_conns), 0);
+    assert_int_equal(counter_get(&stand->server.counters.shed_strangers), 1);
+    stand_free(stand);
+}
+
+/* A client that says GOAWAY is answered what it has asked, and then its connection ends. */
+static void a_client_may_say_goodbye(void **state)
+{
+    struct stand *stand = stand_new(65535, HTTP_ADMITTED, NULL);
+
+    (void)state;
+    struct h2_answer *answer = stand_ask(stand, "GET", "/later", SPAN(""), true);
+    sim_send(stand->link, SPAN("\0\0\10\7\0\0\0\0\0\0\0\0\0\0\0\0\0"));
+    stand_settle(stand);
+    assert_false(is_left(stand));
+    stand_answer_later(stand, 0);
+    assert_true(answer->is_ended && is_left(stand));
+    stand_free(stand);
+}
+
 /* Threat 69. */
 static void a_preface_is_told_from_http_1(void **state)
 {
@@ -625,6 +734,12 @@ int main(void)
         cmocka_unit_test(a_stop_lets_requests_end),
         cmocka_unit_test(frames_that_bring_nothing_are_bounded),
         cmocka_unit_test(resets_are_bounded),
+        cmocka_unit_test(a_client_may_have_no_table),
+        cmocka_unit_test(a_long_head_goes_on_in_other_frames),
+        cmocka_unit_test(windows_are_held),
+        cmocka_unit_test(frames_that_wait_are_bounded),
+        cmocka_unit_test(idle_connections_are_shed),
+        cmocka_unit_test(a_client_may_say_goodbye),
         cmocka_unit_test(a_preface_is_told_from_http_1),
     };
 

@@ -1,7 +1,7 @@
 /* h2_ended.h - which streams of an HTTP/2 connection its client has ended: pure, a few numbers. Private to this module.
  *
- * nghttp2 forgets a stream that is closed, and drops what still comes for it, because a stream that we have reset may be on its
- * way still. But what comes for a stream behind the client's own END_STREAM or RST_STREAM, or for one that it has passed over, is
+ * A stream that is closed is forgotten, and what still comes for it is dropped, because it may have been on its way when we reset
+ * the stream. But what comes for a stream behind the client's own END_STREAM or RST_STREAM, or for one that it has passed over, is
  * an error of the connection (RFC 9113 5.1, 5.1.1). The last streams that the client ended are kept, and the last that it
  * passed over; nothing is said about older ones. */
 #ifndef HTTP_H2_ENDED_H

@@ -36,6 +36,8 @@ void h2_exchange_orphan(struct h2_exchange *exchange)
 {
     struct h2_conn *conn = exchange->conn;
 
+    if (!exchange->is_closed)
+        h2_exchange_close(exchange);
     list_take(&exchange->link);
     wheel_disarm(&conn->http.server->loop->wheel, &exchange->timer);
     h2_exchange_uncount(exchange);
@@ -52,19 +54,18 @@ void h2_exchange_orphan(struct h2_exchange *exchange)
 
 void h2_exchange_resume(struct h2_exchange *exchange)
 {
-    if (!exchange->is_deferred || exchange->is_closed)
+    if (list_is_linked(&exchange->ready) || exchange->is_closed)
         return;
-    exchange->is_deferred = false;
-    nghttp2_session_resume_data(exchange->conn->session, exchange->id);
+    list_push(&exchange->conn->ready, &exchange->ready);
     http_conn_mark(&exchange->conn->http);
 }
 
-void h2_exchange_reset(struct h2_exchange *exchange, uint32_t error)
+void h2_exchange_reset(struct h2_exchange *exchange, enum h2_error error)
 {
     if (exchange->is_closed)
         return;
-    nghttp2_submit_rst_stream(exchange->conn->session, NGHTTP2_FLAG_NONE, exchange->id, error);
-    http_conn_mark(&exchange->conn->http);
+    h2_conn_reset(exchange->conn, exchange->id, error);
+    h2_exchange_close(exchange);
 }
 
 void h2_exchange_sent(struct h2_exchange *exchange, size_t len)
@@ -85,8 +86,8 @@ void h2_exchange_sent(struct h2_exchange *exchange, size_t len)
 void h2_exchange_drop_answer(struct h2_exchange *exchange)
 {
     h2_exchange_sent(exchange, exchange->answer.len - exchange->answer_at);
-    h2_exchange_reset(exchange, NGHTTP2_CANCEL);
     exchange->is_cut = true;
+    h2_exchange_reset(exchange, H2_CANCEL);
 }
 
 static void h2_exchange_promise(struct h2_exchange *exchange, size_t bytes)
@@ -108,16 +109,14 @@ void h2_answer(struct http_exchange *http, const struct http_answer *answer)
         h2_exchange_free(exchange);
         return;
     }
-    if (exchange->is_closed)
+    if (exchange->is_closed || conn->is_over)
         return;  /* the connection will settle it */
-    if (has_body) {
-        buf_put(&exchange->answer, answer->body);
-        conn->answers += answer->body.len;
-    } else if (conn->heavy == exchange) {
-        conn->heavy = NULL;
-    }
     exchange->is_ended = true;
     h2_put_head(exchange, answer, has_body);
+    if (has_body)
+        h2_put_body(exchange, answer->body);
+    else if (conn->heavy == exchange)
+        conn->heavy = NULL;
     h2_exchange_promise(exchange, 0);
     h2_exchange_set_timer(exchange);
     http_conn_mark(&conn->http);
@@ -139,7 +138,7 @@ static struct stream *h2_exchange_take_over(struct h2_exchange *exchange, const 
     h2_exchange_promise(exchange, 0);
     if (exchange->conn->heavy == exchange)
         exchange->conn->heavy = NULL;
-    if (!exchange->is_closed)
+    if (!exchange->is_closed && !exchange->conn->is_over)
         h2_put_head(exchange, head, true);
     http_conn_mark(&exchange->conn->http);
     return h2_stream_new(exchange);
@@ -172,8 +171,7 @@ struct stream *h2_open_websocket(struct http_exchange *http, const struct ws_han
         .status = 200, .fields = { fields, count },
     });
     buf_put(unread, buf_span(&exchange->body));
-    if (exchange->body.len > 0 && !exchange->is_closed)
-        nghttp2_session_consume_stream(exchange->conn->session, exchange->id, exchange->body.len);
+    h2_exchange_consume(exchange, exchange->body.len);
     if (exchange->is_whole)
         h2_stream_end(exchange);
     return stream;

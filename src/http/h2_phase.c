@@ -10,7 +10,7 @@ static enum h2_phase h2_conn_phase(const struct h2_conn *conn)
         return H2_SENDING;
     if (conn->is_shut)
         return H2_LEAVING;
-    if (conn->head != NULL)
+    if (h2_frames_are_in_head(&conn->frames))
         return H2_IN_HEAD;
     if (conn->exchange_count > 0)
         return H2_BUSY;
@@ -99,7 +99,7 @@ void h2_conn_timed_out(struct timer *timer, msec now)
             h2_conn_arm(conn);
             return;
         }
-        h2_conn_abort(conn, NGHTTP2_NO_ERROR, "a request's head did not arrive in time (head_timeout_s)");
+        h2_conn_abort(conn, H2_NO_ERROR, "a request's head did not arrive in time (head_timeout_s)");
         return;
     case H2_SILENT:
     case H2_IDLE:
@@ -143,6 +143,8 @@ void h2_exchange_set_timer(struct h2_exchange *exchange)
 {
     const struct http_server *server = exchange->http.server;
 
+    if (exchange->is_all_sent)
+        return;  /* the client has its time: h2_exchange_answered() */
     if (!h2_exchange_waits_for_client(exchange)) {
         wheel_disarm(&server->loop->wheel, &exchange->timer);
         return;
@@ -156,7 +158,9 @@ void h2_exchange_answered(struct h2_exchange *exchange)
     const struct http_server *server = exchange->http.server;
 
     exchange->is_all_sent = true;
-    if (!exchange->is_whole)
+    if (exchange->is_whole)
+        h2_exchange_close(exchange);
+    else
         wheel_arm(&server->loop->wheel, &exchange->timer, server->loop->now + server->limits.linger_ms);
 }
 
@@ -168,12 +172,12 @@ void h2_exchange_timed_out(struct timer *timer, msec now)
     if (!h2_exchange_waits_for_client(exchange))
         return;
     if (exchange->is_all_sent)
-        h2_exchange_reset(exchange, NGHTTP2_NO_ERROR);
+        h2_exchange_reset(exchange, H2_NO_ERROR);
     else if (h2_exchange_progress(exchange) - exchange->timed_bytes >= h2_progress_least(exchange) ||
              stream_is_held_back(exchange->conn->http.stream))
         h2_exchange_set_timer(exchange);
     else if (exchange->is_served)
-        h2_exchange_reset(exchange, NGHTTP2_CANCEL);
+        h2_exchange_reset(exchange, H2_CANCEL);
     else
         h2_exchange_refuse(exchange, 408, "the request's body comes too slowly (request_timeout_s, body_bytes_per_s_min)");
 }

@@ -4,9 +4,9 @@
 #include "http/h2_conn.h"
 #include "http/h2_stream.h"
 
-struct h2_exchange *h2_exchange_new(struct h2_conn *conn, int32_t id)
+struct h2_exchange *h2_exchange_new(struct h2_conn *conn, uint32_t id)
 {
-    struct h2_exchange *exchange = h2_memory_take_zeroed(h2_shared_memory(conn->http.server->h2), sizeof *exchange);
+    struct h2_exchange *exchange = h2_memory_take(h2_shared_memory(conn->http.server->h2), sizeof *exchange);
 
     exchange->conn        = conn;
     exchange->id          = id;
@@ -39,7 +39,9 @@ void h2_exchange_drop_request(struct h2_exchange *exchange)
 
 static struct http_request h2_request_of(const struct h2_exchange *exchange)
 {
-    struct http_request request = { .head = &exchange->head->request, .body = buf_span(&exchange->body) };
+    struct http_request request = {
+        .head = &exchange->head->request, .body = exchange->borrowed.len > 0 ? exchange->borrowed : buf_span(&exchange->body),
+    };
     url_split(request.head->target, &request.path, &request.query);
     return request;
 }
@@ -146,7 +148,7 @@ static bool h2_exchange_is_unwelcome(const struct h2_exchange *exchange, bool is
 static void h2_exchange_begin_body(struct h2_exchange *exchange)
 {
     const struct h2_head *head    = exchange->head;
-    bool                  is_long = exchange->body.len > exchange->plan.body_bytes_max ||
+    bool                  is_long = exchange->body.len + exchange->borrowed.len > exchange->plan.body_bytes_max ||
                                     (head->has_length && head->content_length > exchange->plan.body_bytes_max);
 
     if (exchange->is_two_way || (!exchange->is_whole && h2_exchange_is_unwelcome(exchange, is_long))) {
@@ -166,28 +168,6 @@ static void h2_exchange_begin_body(struct h2_exchange *exchange)
     h2_exchange_set_timer(exchange);
 }
 
-void h2_exchange_on_head(struct h2_exchange *exchange, struct h2_head *head, bool is_end)
-{
-    struct h2_conn     *conn    = exchange->conn;
-    struct http_server *server  = conn->http.server;
-    bool                is_good = h2_head_end(head, is_end);
-
-    exchange->head     = head;
-    exchange->is_whole   = is_end;
-    exchange->is_two_way = is_good && head->request.is_extended;
-    conn->served++;
-    exchange_init(&exchange->http, &http_version_2, server, &head->request);
-    if (!is_good) {
-        h2_exchange_refuse(exchange, head->fault_status, head->fault_reason);
-        return;
-    }
-    struct http_request request = h2_request_of(exchange);
-    exchange->plan              = server->service->plan(server->ctx, &request);
-    exchange->identification    = http_identify(&exchange->sender, &exchange->plan, &request, &exchange->caller);
-    if (exchange->identification == NULL)
-        h2_exchange_begin_body(exchange);
-}
-
 void h2_exchange_identified(struct h2_exchange *exchange, const struct http_caller *caller)
 {
     must(exchange->identification != NULL && exchange->conn != NULL);
@@ -201,6 +181,50 @@ static void h2_exchange_keep(struct h2_exchange *exchange, struct span piece)
 {
     buf_put(&exchange->body, piece);
     exchange->http.server->body_bytes += piece.len;
+}
+
+static void h2_exchange_begin(struct h2_exchange *exchange)
+{
+    struct http_server *server  = exchange->http.server;
+    struct http_request request = h2_request_of(exchange);
+
+    exchange->plan           = server->service->plan(server->ctx, &request);
+    exchange->identification = http_identify(&exchange->sender, &exchange->plan, &request, &exchange->caller);
+    if (exchange->identification == NULL)
+        h2_exchange_begin_body(exchange);
+}
+
+/* It could not be served at once, and what it is made of will be gone. One byte too many tells later that it is too long. */
+static void h2_exchange_keep_borrowed(struct h2_exchange *exchange, struct span body)
+{
+    struct http_server *server = exchange->http.server;
+    struct span         piece  = span_head(body, exchange->plan.body_bytes_max + 1);
+
+    exchange->head = h2_heads_keep(server, exchange->head);
+    if (server->body_bytes + piece.len > server->limits.body_bytes_max)
+        h2_exchange_refuse(exchange, 503, HTTP_BODIES_FULL);
+    else
+        h2_exchange_keep(exchange, piece);
+}
+
+void h2_exchange_on_head(struct h2_exchange *exchange, struct h2_head *head, bool is_end, struct span body)
+{
+    struct h2_conn *conn    = exchange->conn;
+    bool            is_good = head->fault_status == 0;
+
+    exchange->head       = head;
+    exchange->borrowed   = body;
+    exchange->is_whole   = is_end;
+    exchange->is_two_way = is_good && head->request.is_extended;
+    conn->served++;
+    exchange_init(&exchange->http, &http_version_2, conn->http.server, &head->request);
+    if (is_good)
+        h2_exchange_begin(exchange);
+    else
+        h2_exchange_refuse(exchange, head->fault_status, head->fault_reason);
+    exchange->borrowed = (struct span){ NULL, 0 };
+    if (exchange->head != NULL)
+        h2_exchange_keep_borrowed(exchange, body);
 }
 
 void h2_exchange_on_body(struct h2_exchange *exchange, struct span piece)

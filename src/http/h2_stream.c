@@ -36,10 +36,8 @@ static ssize_t h2_stream_read(struct stream *stream, void *into, size_t len)
     buf_drop(&h2->in, got);
     if (h2->in.len == 0)
         buf_fini(&h2->in);
-    if (exchange != NULL && !exchange->is_closed) {
-        nghttp2_session_consume_stream(exchange->conn->session, exchange->id, got);
-        http_conn_mark(&exchange->conn->http);
-    }
+    if (exchange != NULL)
+        h2_exchange_consume(exchange, got);
     return (ssize_t)got;
 }
 
@@ -49,7 +47,7 @@ void h2_stream_put(struct h2_exchange *exchange, struct span bytes)
 
     /* Nobody reads what comes to an answer, or behind a close. */
     if (h2 == NULL || !exchange->is_two_way) {
-        nghttp2_session_consume_stream(exchange->conn->session, exchange->id, bytes.len);
+        h2_exchange_consume(exchange, bytes.len);
         return;
     }
     buf_put(&h2->in, bytes);
@@ -100,8 +98,7 @@ static size_t h2_exchange_room(const struct h2_exchange *exchange)
 
     if (exchange->is_closed || conn->http.stream->is_full)
         return 0;
-    size_t windows = less_of(nghttp2_session_get_stream_remote_window_size(conn->session, exchange->id) - held,
-                             nghttp2_session_get_remote_window_size(conn->session) - (int64_t)conn->held);
+    size_t windows = less_of(exchange->window - held, conn->window - (int64_t)conn->held);
     size_t room    = less_of((int64_t)windows, (int64_t)H2_OUT_BYTES_MAX - (int64_t)(conn->out.len + conn->held));
     return room < least ? 0 : room;
 }
@@ -241,7 +238,7 @@ struct stream *h2_stream_new(struct h2_exchange *exchange)
 {
     const struct h2_conn *conn  = exchange->conn;
     struct stream_maker  *maker = h2_shared_maker(conn->http.server->h2, stream_is_secret(conn->http.stream));
-    struct h2_stream     *h2    = h2_stream_of(stream_make(maker, exchange->id));
+    struct h2_stream     *h2    = h2_stream_of(stream_make(maker, (int)exchange->id));
 
     h2->exchange     = exchange;
     exchange->stream = h2;

@@ -24,6 +24,7 @@ void h2_head_clear(struct h2_head *head)
     head->has_regular      = false;
     head->has_length       = false;
     head->expects_continue = false;
+    head->is_malformed     = false;
     head->content_length   = 0;
     head->fault_status     = 0;
     head->fault_reason     = NULL;
@@ -42,51 +43,71 @@ static bool h2_refuse(struct h2_head *head, unsigned status, const char *reason)
     return false;
 }
 
+static bool h2_malformed(struct h2_head *head, const char *reason)
+{
+    head->is_malformed = true;
+    return h2_refuse(head, 400, reason);
+}
+
 /* --- fields --------------------------------------------------------------------------------------------------- */
 
-static struct h2_field h2_keep(struct h2_head *head, struct span name, struct span value)
-{
-    struct h2_field field = { (uint32_t)head->text.len, (uint32_t)name.len, (uint32_t)(head->text.len + name.len),
-                              (uint32_t)value.len };
-    buf_put(&head->text, name);
-    buf_put(&head->text, value);
-    return field;
-}
-
-static struct span h2_value(const struct h2_head *head, const struct h2_field *field)
-{
-    return span_of(head->text.at + field->value_at, field->value_len);
-}
-
-static bool h2_add_pseudo(struct h2_head *head, struct span name, struct span value)
+static enum h2_pseudo h2_pseudo_of(const struct hpack_field *field)
 {
     static const struct span names[H2_PSEUDOS] = {
         [H2_METHOD] = SPAN(":method"),       [H2_SCHEME] = SPAN(":scheme"), [H2_AUTHORITY] = SPAN(":authority"),
         [H2_PATH] = SPAN(":path"), [H2_PROTOCOL] = SPAN(":protocol"),
     };
+    unsigned i = 0;
+
+    switch (field->known) {
+    case HPACK_METHOD: return H2_METHOD;
+    case HPACK_SCHEME: return H2_SCHEME;
+    case HPACK_AUTHORITY: return H2_AUTHORITY;
+    case HPACK_PATH: return H2_PATH;
+    case HPACK_STATUS: return H2_PSEUDOS;
+    default:
+        while (i < H2_PSEUDOS && !span_eq(names[i], field->name))
+            i++;
+        return (enum h2_pseudo)i;
+    }
+}
+
+static bool h2_add_pseudo(struct h2_head *head, const struct hpack_field *field)
+{
+    enum h2_pseudo pseudo = h2_pseudo_of(field);
 
     /* RFC 9113 8.3: they stand before all other fields, each once, and there are no others. */
     if (head->has_regular)
-        return h2_refuse(head, 400, "a pseudo-header behind a field");
-    for (unsigned i = 0; i < H2_PSEUDOS; i++) {
-        if (!span_eq(names[i], name))
-            continue;
-        if (head->seen & 1u << i)
-            return h2_refuse(head, 400, "a pseudo-header is repeated");
-        head->seen |= 1u << i;
-        head->pseudos[i] = h2_keep(head, name, value);
-        return true;
-    }
-    return h2_refuse(head, 400, "a pseudo-header that requests do not have");
+        return h2_malformed(head, "a pseudo-header behind a field");
+    if (pseudo == H2_PSEUDOS)
+        return h2_malformed(head, "a pseudo-header that requests do not have");
+    if (head->seen & 1u << pseudo)
+        return h2_malformed(head, "a pseudo-header is repeated");
+    head->seen |= 1u << pseudo;
+    head->pseudos[pseudo] = field->value;
+    return true;
+}
+
+void h2_head_expect_trailers(struct h2_head *head)
+{
+    head->has_regular = true;
+}
+
+static bool h2_has_capitals(struct span name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (name.at[i] >= 'A' && name.at[i] <= 'Z')
+            return true;
+    return false;
 }
 
 /* RFC 9113 8.2.1: a name is a token in small letters. */
-static bool h2_is_name(struct span name)
+static bool h2_check_name(struct h2_head *head, struct span name)
 {
-    for (size_t i = 0; i < name.len; i++)
-        if (!h1_byte_is(name.at[i], H1_BYTE_TOKEN) || (name.at[i] >= 'A' && name.at[i] <= 'Z'))
-            return false;
-    return name.len > 0;
+    if (h2_has_capitals(name))
+        return h2_malformed(head, "the name of a field is not in small letters");
+    return (name.len > 0 && h1_run_of(name, H1_BYTE_TOKEN) == name.len) ||
+           h2_refuse(head, 400, "the name of a field is not a token in small letters");
 }
 
 /* … and a value has no white space around it. */
@@ -111,9 +132,9 @@ static bool h2_is_of_connection(struct span name)
 static bool h2_take_length(struct h2_head *head, struct span value)
 {
     if (head->has_length)
-        return h2_refuse(head, 400, "Content-Length repeated");
+        return h2_malformed(head, "Content-Length repeated");
     if (!span_u64(value, &head->content_length))
-        return h2_refuse(head, 400, "Content-Length is not a number");
+        return h2_malformed(head, "Content-Length is not a number");
     head->has_length = true;
     return true;
 }
@@ -129,7 +150,7 @@ static bool h2_take_expect(struct h2_head *head, struct span value)
 static bool h2_take_host(struct h2_head *head)
 {
     if (head->host_at >= 0)
-        return h2_refuse(head, 400, "Host repeated");
+        return h2_malformed(head, "Host repeated");
     head->host_at = (int)head->request.field_count;
     return true;
 }
@@ -140,7 +161,7 @@ static bool h2_take_meaning(struct h2_head *head, struct span name, struct span 
     switch (name.len) {
     case 2:
         if (span_eq(name, SPAN("te")) && !span_eq_nocase(value, SPAN("trailers")))
-            return h2_refuse(head, 400, "TE says more than trailers");
+            return h2_malformed(head, "TE says more than trailers");
         return true;
     case 4:
         return !span_eq(name, SPAN("host")) || h2_take_host(head);
@@ -150,7 +171,7 @@ static bool h2_take_meaning(struct h2_head *head, struct span name, struct span 
     case 10:
     case 16:
     case 17:
-        return !h2_is_of_connection(name) || h2_refuse(head, 400, "a field that speaks of a connection of HTTP/1.1");
+        return !h2_is_of_connection(name) || h2_malformed(head, "a field that speaks of a connection of HTTP/1.1");
     case 14:
         return !span_eq(name, SPAN("content-length")) || h2_take_length(head, value);
     default:
@@ -158,39 +179,46 @@ static bool h2_take_meaning(struct h2_head *head, struct span name, struct span 
     }
 }
 
-static bool h2_add_regular(struct h2_head *head, struct span name, struct span value)
+static bool h2_take_known(struct h2_head *head, const struct hpack_field *field)
+{
+    switch (field->known) {
+    case HPACK_UNKNOWN: return h2_take_meaning(head, field->name, field->value);
+    case HPACK_CONTENT_LENGTH: return h2_take_length(head, field->value);
+    case HPACK_EXPECT: return h2_take_expect(head, field->value);
+    case HPACK_HOST: return h2_take_host(head);
+    case HPACK_TRANSFER: return h2_malformed(head, "a field that speaks of a connection of HTTP/1.1");
+    default: return true;
+    }
+}
+
+static bool h2_add_regular(struct h2_head *head, const struct hpack_field *field)
 {
     head->has_regular = true;
-    if (!h2_is_name(name))
-        return h2_refuse(head, 400, "the name of a field is not a token in small letters");
-    if (!h2_is_value(value))
+    if (field->known == HPACK_UNKNOWN && !h2_check_name(head, field->name))
+        return false;
+    if (!h2_is_value(field->value))
         return h2_refuse(head, 400, "the value of a field has a byte that it must not have");
     if (head->request.field_count == REQUEST_FIELDS_MAX)
         return h2_refuse(head, 431, "more than 64 fields");
-    if (!h2_take_meaning(head, name, value))
+    if (!h2_take_known(head, field))
         return false;
-    head->fields[head->request.field_count++] = h2_keep(head, name, value);
+    head->request.fields[head->request.field_count++] = (struct http_field){ field->name, field->value };
     return true;
 }
 
-bool h2_head_add(struct h2_head *head, struct span name, struct span value)
+bool h2_head_take(struct h2_head *head, const struct hpack_field *field)
 {
-    head->bytes += name.len + value.len + H2_FIELD_BYTES;
+    head->bytes += field->name.len + field->value.len + H2_FIELD_BYTES;
     if (head->bytes > (size_t)H2_HEAD_FOLD * head->limits->head_bytes_max)
         return false;
     if (head->bytes > head->limits->head_bytes_max)
         h2_refuse(head, 431, "the request head is longer than request_head_bytes_max");
     /* Who sends a request that is refused is still wanted: see h2_head_end(). */
-    else if (name.len > 0 && name.at[0] == ':')
-        h2_add_pseudo(head, name, value);
+    else if (field->name.len > 0 && field->name.at[0] == ':')
+        h2_add_pseudo(head, field);
     else
-        h2_add_regular(head, name, value);
+        h2_add_regular(head, field);
     return true;
-}
-
-void h2_head_add_bad(struct h2_head *head)
-{
-    h2_refuse(head, 400, "a field has a byte that it must not have");
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------------- */
@@ -202,22 +230,14 @@ static bool h2_has(const struct h2_head *head, enum h2_pseudo pseudo)
 
 static struct span h2_pseudo_value(const struct h2_head *head, enum h2_pseudo pseudo)
 {
-    return h2_has(head, pseudo) ? h2_value(head, &head->pseudos[pseudo]) : (struct span){ NULL, 0 };
+    return h2_has(head, pseudo) ? head->pseudos[pseudo] : (struct span){ NULL, 0 };
 }
 
-/* The text moves no more. */
-static void h2_place_fields(struct h2_head *head)
+static void h2_place_host(struct h2_head *head)
 {
-    struct request_head *request = &head->request;
-
-    for (size_t i = 0; i < request->field_count; i++) {
-        const struct h2_field *field = &head->fields[i];
-        request->fields[i] = (struct http_field){ span_of(head->text.at + field->name_at, field->name_len),
-                                                  h2_value(head, field) };
-    }
     if (head->host_at >= 0)
-        head->host = request->fields[head->host_at].value;
-    request->host = h2_has(head, H2_AUTHORITY) ? h2_pseudo_value(head, H2_AUTHORITY) : head->host;
+        head->host = head->request.fields[head->host_at].value;
+    head->request.host = h2_has(head, H2_AUTHORITY) ? h2_pseudo_value(head, H2_AUTHORITY) : head->host;
 }
 
 /* RFC 8441 4: it opens a WebSocket as the GET of HTTP/1.1 does. */
@@ -225,7 +245,8 @@ static bool h2_take_connect(struct h2_head *head)
 {
     /* RFC 9110 9.3.6: we are no proxy. */
     if (!h2_has(head, H2_PROTOCOL))
-        return h2_refuse(head, 501, "CONNECT is for proxies");
+        return h2_has(head, H2_SCHEME) || h2_has(head, H2_PATH) ? h2_malformed(head, "CONNECT with :scheme or :path")
+                                                                : h2_refuse(head, 501, "CONNECT is for proxies");
     head->protocol = h2_pseudo_value(head, H2_PROTOCOL);
     if (!span_eq_nocase(head->protocol, SPAN("websocket")))
         return h2_refuse(head, 501, "the only protocol of CONNECT is websocket");
@@ -242,20 +263,20 @@ static bool h2_check_method(struct h2_head *head)
     struct span text = h2_pseudo_value(head, H2_METHOD);
 
     if (text.len == 0 || h1_run_of(text, H1_BYTE_TOKEN) != text.len)
-        return h2_refuse(head, 400, "method is not a token");
+        return h2_malformed(head, "method is not a token");
     if (text.len > H1_METHOD_BYTES_MAX)
         return h2_refuse(head, 501, "method not known");
     head->request.method_text = text;
     head->request.method      = h1_method_of(text);
     if (!span_eq(text, SPAN("CONNECT")))
-        return !h2_has(head, H2_PROTOCOL) || h2_refuse(head, 400, "only CONNECT names a protocol");
+        return !h2_has(head, H2_PROTOCOL) || h2_malformed(head, "only CONNECT names a protocol");
     return h2_take_connect(head);
 }
 
 static bool h2_check_host(struct h2_head *head)
 {
     if (head->request.host.at == NULL)
-        return h2_refuse(head, 400, "no :authority");
+        return h2_malformed(head, "no :authority");
     if (!h1_is_authority(head->request.host))
         return h2_refuse(head, 400, ":authority is not a host and port");
     if (head->host_at >= 0 && !span_eq_nocase(head->host, head->request.host))
@@ -269,15 +290,15 @@ static bool h2_check_path(struct h2_head *head)
     struct span path = h2_pseudo_value(head, H2_PATH), scheme = h2_pseudo_value(head, H2_SCHEME);
 
     if (!h2_has(head, H2_SCHEME) || !h2_has(head, H2_PATH))
-        return h2_refuse(head, 400, "no :scheme or no :path");
+        return h2_malformed(head, "no :scheme or no :path");
     if (!span_eq_nocase(scheme, SPAN("http")) && !span_eq_nocase(scheme, SPAN("https")))
         return h2_refuse(head, 400, ":scheme is neither http nor https");
     if (path.len == 0 || h1_run_of(path, H1_BYTE_TARGET) != path.len)
-        return h2_refuse(head, 400, "target holds a byte that it must not");
+        return h2_malformed(head, "target holds a byte that it must not");
     if (path.len > head->limits->target_bytes_max)
         return h2_refuse(head, 414, "the request target is longer than request_target_bytes_max");
     if (path.at[0] != '/' && !(span_eq(path, SPAN("*")) && head->request.method == HTTP_OPTIONS))
-        return h2_refuse(head, 400, "target is not a path");
+        return h2_malformed(head, "target is not a path");
     head->scheme         = scheme;
     head->request.target = path;
     return true;
@@ -289,7 +310,7 @@ static bool h2_check(struct h2_head *head, bool is_end)
         return false;
     /* RFC 9113 8.1.1 */
     if (is_end && head->content_length > 0)
-        return h2_refuse(head, 400, "Content-Length without a body");
+        return h2_malformed(head, "Content-Length without a body");
     const char *repeated = request_head_repeated(&head->request);
     return repeated == NULL || h2_refuse(head, 400, repeated);
 }
@@ -317,11 +338,44 @@ bool h2_head_end(struct h2_head *head, bool is_end)
 {
     bool is_head = span_eq(h2_pseudo_value(head, H2_METHOD), SPAN("HEAD"));
 
-    h2_place_fields(head);
+    h2_place_host(head);
     if (h2_check(head, is_end))
         return true;
     h2_keep_sender(&head->request);
     if (is_head)
         head->request.method = HTTP_HEAD;  /* whatever is answered has no body */
     return false;
+}
+
+static void h2_keep_span(struct buf *text, struct span *span)
+{
+    char *at = text->at + text->len;
+
+    buf_put(text, *span);
+    if (span->at != NULL)
+        span->at = at;
+}
+
+void h2_head_keep(struct h2_head *kept, const struct h2_head *head)
+{
+    const struct request_head *request = &head->request;
+    struct buf                 text    = kept->text;
+    size_t                     fields  = request->field_count * sizeof request->fields[0];
+    size_t                     bytes   = request->method_text.len + request->target.len + request->host.len;
+
+    for (size_t i = 0; i < request->field_count; i++)
+        bytes += request->fields[i].name.len + request->fields[i].value.len;
+    memcpy(kept, head, offsetof(struct h2_head, request) + offsetof(struct request_head, fields) + fields);
+    /* All at once, so that the text does not move. */
+    buf_extend(&text, bytes + 1);
+    buf_clear(&text);
+    kept->host = kept->scheme = kept->protocol = (struct span){ NULL, 0 };
+    h2_keep_span(&text, &kept->request.method_text);
+    h2_keep_span(&text, &kept->request.target);
+    h2_keep_span(&text, &kept->request.host);
+    for (size_t i = 0; i < request->field_count; i++) {
+        h2_keep_span(&text, &kept->request.fields[i].name);
+        h2_keep_span(&text, &kept->request.fields[i].value);
+    }
+    kept->text = text;
 }

@@ -25,6 +25,7 @@ enum {
     ANSWER_MS       = 200,    /* for all that is under way, … */
     SETTLE_MS       = 2000,   /* … and for what the store answers */
     STAND_MS        = 3000,   /* for all threads to stand still */
+    SUCCESSOR_MS    = 5000,
     WHY_BYTES       = 512,
 };
 
@@ -32,7 +33,7 @@ enum {
 
 void hand_over_open(struct hand_over *hand, const struct settings *settings)
 {
-    hand->fd = -1;
+    hand->fd = hand->successor = -1;
     buf_init(&hand->path, PATH_BYTES_MOST);
     if (!take_over_path(settings, &hand->path) || settings->cluster_kind != CLUSTER_NONE)
         return;
@@ -322,8 +323,18 @@ bool hand_over_serve(struct hand_over *hand, struct server *server)
     bool is_given = hand_over_to(&talk, hand, server);
     if (!is_given)
         LOG(LOG_WARN, "not_handed_over", log_str("why", talk.why));
-    if (talk.peer >= 0)
+    if (is_given)
+        hand->successor = talk.peer;
+    else if (talk.peer >= 0)
         close(talk.peer);
     buf_fini(&talk.out);
     return is_given;
+}
+
+void hand_over_await_successor(struct hand_over *hand)
+{
+    must(hand->successor >= 0);
+    parcel_await(hand->successor, SUCCESSOR_MS);
+    close(hand->successor);
+    hand->successor = -1;
 }

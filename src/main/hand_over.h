@@ -22,7 +22,8 @@ struct settings;
 
 struct hand_over {
     struct buf path;
-    int        fd;   /* a listening socket; -1: there is none */
+    int        fd;         /* a listening socket; -1: there is none */
+    int        successor;  /* of the talk with the process that has taken over; -1: none has */
 };
 
 /* Listens for a process that wants to take over; what stands in the way is logged. */
@@ -31,5 +32,8 @@ void hand_over_close(struct hand_over *hand);
 
 /* Somebody has connected. True: another process serves now, and this one has to let its clients go. False: this one goes on. */
 bool hand_over_serve(struct hand_over *hand, struct server *server);
+/* … and then: waits until the other process has told the service manager that it is the main one now, so that the end of this one
+ * is none of the service's. It is not waited for long. */
+void hand_over_await_successor(struct hand_over *hand);
 
 #endif

@@ -17,7 +17,9 @@
 #include "main/limits.h"
 #include "main/memory_control.h"
 #include "main/reload.h"
+#include "main/reload_process.h"
 #include "main/server.h"
+#include "main/service_manager.h"
 #include "main/stores.h"
 #include "main/take_over.h"
 #include "reactor/log.h"
@@ -29,7 +31,7 @@ enum { EXIT_CANT_START = 1, EXIT_BAD_SETTINGS = 2, EXIT_USURPED = 3 };
 /* Beyond stop_timeout_s: to let clients close their ends (five seconds), and to close the store. */
 enum { STOP_MORE_MS = 15000 };
 
-enum { WHY_BYTES = 4096 };
+enum { WHY_BYTES = 4096, TICK_LATE_MS = 2000 };
 
 extern char **environ;
 
@@ -179,11 +181,12 @@ static int wait_for_adoption(const struct server *server)
 }
 
 /* 0, or a signal to stop that came meanwhile. */
-static int reload(struct server *server, char *const *argv)
+static int reload(struct server *server, const struct service_manager *manager, char *const *argv)
 {
     struct reload reload;
     int           which = 0;
 
+    service_manager_tell_reloading(manager);
     reload_init(&reload, argv, environ, server);
     if (reload.settings == NULL) {
         server_count_failed_reload(server);
@@ -195,6 +198,7 @@ static int reload(struct server *server, char *const *argv)
             reload_tell(&reload);
     }
     reload_fini(&reload);
+    service_manager_tell(manager, "READY=1");
     return which;
 }
 
@@ -216,16 +220,29 @@ static bool somebody_comes(const struct hand_over *hand)
 }
 
 /* Another process serves: what is left here leaves, and this process ends. */
-static void leave_to_the_new_one(struct server *server, const sigset_t *ours)
+static void leave_to_the_new_one(struct server *server, struct hand_over *hand, const sigset_t *ours)
 {
     server_await_leaving(server, ours);
+    hand_over_await_successor(hand);
     LOG(LOG_INFO, "stopped");
     log_tell_suppressed();
     _exit(EXIT_SUCCESS);
 }
 
+/* In how many ms to look again. */
+static msec look_after(struct memory_control *memory, struct service_manager *manager, struct server *server)
+{
+    const msec now  = clock_now();
+    msec       wait = memory_control_look(memory, server);
+
+    if (service_manager_is_due(manager, now))
+        service_manager_beat(manager, now, server_is_alive(server, now, manager->beat_ms + TICK_LATE_MS));
+    return service_manager_wait(manager, now, wait);
+}
+
 /* Waits for a signal to stop, and returns it. */
-static int wait_and_reload(struct server *server, struct hand_over *hand, const sigset_t *ours, char *const *argv)
+static int wait_and_reload(struct server *server, struct hand_over *hand, struct service_manager *manager, const sigset_t *ours,
+                           char *const *argv)
 {
     struct memory_control memory;
     int                   signals = signalfd(-1, ours, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -233,11 +250,11 @@ static int wait_and_reload(struct server *server, struct hand_over *hand, const 
 
     memory_control_open(&memory);
     do {
-        which = wait_for_signal(hand, signals, ours, memory_control_look(&memory, server));
+        which = wait_for_signal(hand, signals, ours, look_after(&memory, manager, server));
         if (which == SIGHUP)
-            which = reload(server, argv);
+            which = reload(server, manager, argv);
         else if (which < 0 && somebody_comes(hand) && hand_over_serve(hand, server))
-            leave_to_the_new_one(server, ours);
+            leave_to_the_new_one(server, hand, ours);
     } while (which <= 0);
     memory_control_close(&memory);
     close(signals);
@@ -247,10 +264,11 @@ static int wait_and_reload(struct server *server, struct hand_over *hand, const 
 /* Waits for a signal to stop, then stops and closes the server. The process ends at once if a second signal comes,
  * or if a store never finishes a write: its threads can't be ended, and what was acknowledged is on the disk
  * already. */
-static void wait_for_the_end(struct server *server, struct hand_over *hand, const sigset_t *ours, char *const *argv)
+static void wait_for_the_end(struct server *server, struct hand_over *hand, struct service_manager *manager, const sigset_t *ours,
+                             char *const *argv)
 {
     pthread_t stopper;
-    int       which   = wait_and_reload(server, hand, ours, argv);
+    int       which   = wait_and_reload(server, hand, manager, ours, argv);
     msec      patient = clock_now() + server_settings(server)->stop_timeout_s * 1000 + STOP_MORE_MS;
 
     if (counter_get(&server->cluster.is_usurped) != 0)
@@ -258,6 +276,7 @@ static void wait_for_the_end(struct server *server, struct hand_over *hand, cons
     else
         LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
 
+    service_manager_tell(manager, "STOPPING=1");
     hand_over_close(hand);
     must(pthread_create(&stopper, NULL, stop_server, server) == 0);
     while (pthread_tryjoin_np(stopper, NULL) != 0) {
@@ -270,10 +289,20 @@ static void wait_for_the_end(struct server *server, struct hand_over *hand, cons
     }
 }
 
-static int run(struct settings *settings, const struct buf *warnings, bool takes_over, char *const *argv)
+/* The manager first: the process whose place this one takes ends only when the manager knows that it is not the main one. */
+static void say_ready(struct server *server, const struct service_manager *manager, int ready)
+{
+    service_manager_tell(manager, "READY=1\nMAINPID=%d\nSTATUS=longwired " LONGWIRE_VERSION " serves", (int)getpid());
+    server_let_predecessor_go(server);
+    reload_process_is_ready(ready);
+}
+
+/* `ready`: where a reload waits for this process; -1: none does. */
+static int run(struct settings *settings, const struct buf *warnings, bool takes_over, int ready, char *const *argv)
 {
     static struct server server;
     struct hand_over    hand;
+    struct service_manager manager;
     char                why[WHY_BYTES] = "";
     sigset_t            ours;
 
@@ -294,10 +323,21 @@ static int run(struct settings *settings, const struct buf *warnings, bool takes
     say_hello(settings, &server);
     hand_over_open(&hand, settings);
     settings_fini(settings);  /* the server has a copy; here the secrets are wiped */
-    wait_for_the_end(&server, &hand, &ours, argv);
+    service_manager_open(&manager, clock_now());
+    say_ready(&server, &manager, ready);
+    wait_for_the_end(&server, &hand, &manager, &ours, argv);
+    service_manager_close(&manager);
     LOG(LOG_INFO, "stopped");
     log_tell_suppressed();
     return counter_get(&server.cluster.is_usurped) != 0 ? EXIT_USURPED : EXIT_SUCCESS;
+}
+
+/* What ExecReload= of the unit starts. */
+static int reload_or_take_over(struct settings *settings, const struct buf *warnings, char *const *argv)
+{
+    int ready, status;
+
+    return reload_process(settings, &ready, &status) ? run(settings, warnings, true, ready, argv) : status;
 }
 
 /* Says on standard output what was found and what it cost. */
@@ -375,7 +415,10 @@ int main(int argc, char **argv)
     switch (outcome) {
     case CONFIG_RUN:
     case CONFIG_TAKE_OVER:
-        status = run(&settings, &say, outcome == CONFIG_TAKE_OVER, argv);
+        status = run(&settings, &say, outcome == CONFIG_TAKE_OVER, -1, argv);
+        break;
+    case CONFIG_RELOAD:
+        status = reload_or_take_over(&settings, &say, argv);
         break;
     case CONFIG_INIT:
         status = init(&settings);

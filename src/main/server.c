@@ -277,7 +277,7 @@ enum rc server_open(struct server *server, const struct settings *settings, bool
     server->memory_cgroup = memory_cgroup_limit("/proc/self/cgroup", "/sys/fs/cgroup");
     addresses_init(&server->addresses, server->descriptors);
     usage_tables_init(&server->usage);
-    server->incarnation  = random_u64() | 1;
+    server->incarnation  = server->calls_incarnation = random_u64() | 1;
     if (rc == RC_OK && takes_over)
         rc = take_over_begin(settings, count, &server->take_over, why, why_size);
     if (server->take_over != NULL)
@@ -316,9 +316,23 @@ enum rc server_open(struct server *server, const struct settings *settings, bool
     rc = server_start_threads(server);
     if (rc != RC_OK)
         snprintf(why, why_size, "can't start threads");
+    return rc;
+}
+
+void server_let_predecessor_go(struct server *server)
+{
     take_over_free(server->take_over, NULL);
     server->take_over = NULL;
-    return rc;
+}
+
+bool server_is_alive(const struct server *server, msec now, msec within_ms)
+{
+    if ((msec)counter_get(&server->writer.ticked_at) + within_ms < now)
+        return false;
+    for (unsigned i = 0; i < server->worker_count; i++)
+        if ((msec)counter_get(&server->workers[i].ticked_at) + within_ms < now)
+            return false;
+    return true;
 }
 
 /* --- reloading ----------------------------------------------------------------------------------------------- */

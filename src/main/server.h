@@ -42,7 +42,8 @@ struct server {
     struct hand_over_gate gate;                  /* another process takes this one's place */
     struct take_over     *take_over;             /* this process takes the place of another one; NULL: it does not */
     struct counter        drain_ms;              /* its clients are let go within so many ms; 0: they stay */
-    uint64_t              incarnation;           /* of this start: random */
+    uint64_t              incarnation;           /* of this start: random; or that of the process whose place it took */
+    uint64_t              calls_incarnation;     /* of requests to back ends, which end with their process: random */
     struct connection_keys connection_keys;
     msec                  started_at;            /* monotonic */
     msec                  started_wall;          /* the same moment by the wall clock */
@@ -60,9 +61,16 @@ struct server {
     struct counter        snapshot_at;           /* when the configuration in force was read; wall clock */
 };
 
-/* Opens stores and sockets and starts all threads; takes_over: those of the server that runs (take_over.h). Not RC_OK: `why` is a sentence for the operator; server_stop() and
+/* Opens stores and sockets and starts all threads; takes_over: those of the server that runs (take_over.h), which waits for
+ * server_let_predecessor_go(). Not RC_OK: `why` is a sentence for the operator; server_stop() and
  * server_close() are due all the same. The settings are copied. */
 enum rc server_open(struct server *server, const struct settings *settings, bool takes_over, char *why, size_t why_size) RC_MUST_USE;
+
+/* If this process has taken the place of another one: that one may end now. */
+void server_let_predecessor_go(struct server *server);
+
+/* Has each thread had a turn within that time? They have one a second, but not while another process takes their place. */
+bool server_is_alive(const struct server *server, msec now, msec within_ms);
 
 /* The settings in force; main's thread. */
 const struct settings *server_settings(const struct server *server);

@@ -141,6 +141,12 @@ static enum rc take_connect(struct take_over *take, const struct settings *setti
     return rc;
 }
 
+/* The other process was killed: what it gave is not whole, or serves as well as if it were there. */
+static bool other_has_ended(const struct take_over *take)
+{
+    return take->process >= 0 && parcel_await(take->process, END_MS);
+}
+
 static void take_put_hello(struct take_over *take, const struct settings *settings)
 {
     struct buf data;
@@ -169,6 +175,11 @@ enum rc take_over_begin(const struct settings *settings, unsigned loops, struct 
     if (rc == RC_OK) {
         *ret = take;
         return RC_OK;
+    }
+    if (rc == RC_GONE && other_has_ended(take)) {
+        LOG(LOG_WARN, "taken_over_from_the_log", log_str("why", "the server that ran has ended before it offered anything"));
+        why[0] = '\0';
+        rc     = RC_OK;
     }
     take_over_free(take, why);
     *ret = NULL;
@@ -248,12 +259,6 @@ static enum rc take_parts(struct take_over *take, char *why, size_t why_size)
     if (rc != RC_OK && why[0] == '\0')
         snprintf(why, why_size, "what the server that runs gave is damaged, or of another version");
     return rc;
-}
-
-/* The other process was killed: what it gave is not whole, or serves as well as if it were there. */
-static bool other_has_ended(const struct take_over *take)
-{
-    return take->process >= 0 && parcel_await(take->process, END_MS);
 }
 
 static void forget_parts(struct take_over *take)

@@ -17,7 +17,8 @@
 struct server;
 struct take_over;
 
-/* Not RC_OK: `why` is a sentence for the operator, and *ret is NULL. */
+/* Not RC_OK: `why` is a sentence for the operator, and *ret is NULL. It is NULL, too, if the other process has ended: this one
+ * starts then, as after a crash. */
 enum rc take_over_begin(const struct settings *settings, unsigned loops, struct take_over **ret, char *why, size_t why_size) RC_MUST_USE;
 
 /* The numbers of the other process that this one goes on with. Its texts are not kept. */

@@ -52,13 +52,15 @@ void uplink_host_open(struct uplink_host *host, struct server *server)
     const struct requests_limits limits = requests_limits_of(&server->snapshot->settings);
     struct requests_setup        setup  = { .writer = &server->writer.writer, .spaces = &server->namespaces,
                                             .hash_key = &server->hash_key, .port = &host_request_port, .ctx = host,
-                                            .self.incarnation = server->incarnation, .seed = random_u64(),
+                                            .self.incarnation = server->calls_incarnation, .seed = random_u64(),
                                             .is_alone = server->writer.writer.durable.store->has_one_writer };
 
     snprintf(setup.self.name, sizeof setup.self.name, "%s", server->node);
+    struct node_id of_forwarders = setup.self;
+    of_forwarders.incarnation    = server->incarnation;  /* what it carries it goes on to carry */
     const struct forwarders_setup forwarders = {
         .writer = setup.writer, .spaces = setup.spaces, .hash_key = setup.hash_key, .port = &host_forwarder_port, .ctx = host,
-        .self = setup.self, .has_role = (server->snapshot->settings.role_bits & ROLE_FORWARD) != 0, .seed = random_u64(),
+        .self = of_forwarders, .has_role = (server->snapshot->settings.role_bits & ROLE_FORWARD) != 0, .seed = random_u64(),
     };
     host->server = server;
     uplink_init(&host->uplink, &setup, &limits, &forwarders);

@@ -64,6 +64,7 @@ struct worker {
     bool                  has_nodes;   /* false: the node is in no cluster */
     struct admission      allocation;  /* when clients come that were sent to nodes of the cluster: this loop's part */
     struct moving        *moving;      /* what moves to another process (worker_hand_over.c); NULL: none is there */
+    struct counter        ticked_at;   /* monotonic; any thread may look */
     struct counter        has_left;    /* 1: serves nobody any more, and has all its commands back */
     struct snapshot      *snapshot;    /* the configuration that this loop goes by; owns a reference */
     struct counter        adopted;     /* number of that snapshot */

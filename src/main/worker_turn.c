@@ -232,6 +232,7 @@ static void worker_on_tick(struct timer *timer, msec now)
     struct worker *worker = container_of(timer, struct worker, tick);
     bool           leaves = worker->leave_by != 0;
 
+    counter_set(&worker->ticked_at, (uint64_t)now);
     shard_tick(&worker->shard);
     http_server_tick(&worker->http);
     api_tick(&worker->api);

@@ -127,6 +127,7 @@ static void writer_on_tick(struct timer *timer, msec now)
 {
     struct writer_thread *thread = container_of(timer, struct writer_thread, tick);
 
+    counter_set(&thread->ticked_at, (uint64_t)now);
     be_lean_if_wanted(thread);
     cluster_host_tick(thread->cluster);
     writer_tick(&thread->writer, thread->loop.wall);

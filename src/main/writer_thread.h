@@ -50,6 +50,7 @@ struct writer_thread {
     atomic_bool     is_stopping;           /* set once nobody sends any more */
     bool            is_last_mail;          /* it was set before this turn took its mail: no more will come */
     struct counter  wants_lean;            /* 1: memory is short (memory_control.h) */
+    struct counter  ticked_at;             /* monotonic; any thread may look */
     bool            is_lean;               /* as the writer was told last */
     bool            is_last_word_taken;    /* another process takes the place of this one: what the loops said before they stood still is here */
     pthread_t       thread;

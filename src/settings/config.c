@@ -12,7 +12,7 @@ enum { WHY_BYTES_MAX = 2048, NAME_BYTES_MAX = 64 };
 
 #define VARIABLE_HEAD "LONGWIRE_"
 
-enum run_mode { MODE_RUN, MODE_INIT, MODE_COPY, MODE_REPAIR, MODE_TAKE_OVER, MODE_CHECK, MODE_HELP, MODE_VERSION, MODE_PRINT_CONFIG, MODE_PRINT_DOCS };
+enum run_mode { MODE_RUN, MODE_INIT, MODE_COPY, MODE_REPAIR, MODE_TAKE_OVER, MODE_RELOAD, MODE_CHECK, MODE_HELP, MODE_VERSION, MODE_PRINT_CONFIG, MODE_PRINT_DOCS };
 
 /* What the command line says. It is applied after file and environment. Borrows from argv. */
 struct command_line {
@@ -54,6 +54,7 @@ static bool run_mode_find(struct span name, enum run_mode *ret_mode)
         { SPAN("copy"), MODE_COPY },
         { SPAN("repair"), MODE_REPAIR },
         { SPAN("take-over"), MODE_TAKE_OVER },
+        { SPAN("reload"), MODE_RELOAD },
         { SPAN("help"), MODE_HELP },
         { SPAN("version"), MODE_VERSION },
         { SPAN("print-config"), MODE_PRINT_CONFIG },
@@ -357,6 +358,7 @@ static bool run_mode_print(enum run_mode mode, struct buf *say)
     case MODE_COPY:
     case MODE_REPAIR:
     case MODE_TAKE_OVER:
+    case MODE_RELOAD:
     case MODE_CHECK: return false;
     case MODE_HELP: buf_clear(say); settings_print_help(say); return true;
     case MODE_VERSION: buf_clear(say); buf_put_lit(say, "longwired " LONGWIRE_VERSION "\n"); return true;
@@ -400,6 +402,7 @@ enum config_verdict config_load(char *const *argv, char *const *env, struct sett
     if (line.mode != MODE_CHECK)
         return line.mode == MODE_REPAIR ? CONFIG_REPAIR
              : line.mode == MODE_TAKE_OVER ? CONFIG_TAKE_OVER
+             : line.mode == MODE_RELOAD ? CONFIG_RELOAD
              : line.mode == MODE_INIT   ? CONFIG_INIT
              : line.mode == MODE_COPY   ? CONFIG_COPY
                                         : CONFIG_RUN;

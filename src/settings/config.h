@@ -17,6 +17,7 @@ enum {
 enum config_verdict {
     CONFIG_RUN,       /* start the server; `say` holds warnings, one a line, or nothing */
     CONFIG_TAKE_OVER, /* the same, in the place of the server that runs */
+    CONFIG_RELOAD,    /* have the server that runs read its configuration again, or take its place; `say` as with CONFIG_RUN */
     CONFIG_INIT,      /* make the schema in the databases of `store` and exit; `say` as with CONFIG_RUN */
     CONFIG_COPY,      /* copy the data directory into the database of `store` and exit; `say` as with CONFIG_RUN */
     CONFIG_REPAIR,    /* repair the data directory and exit; `say` as with CONFIG_RUN */

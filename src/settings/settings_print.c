@@ -84,6 +84,8 @@ static const char help_head[] =
     "  --repair          repair a damaged data directory as far as possible, say what it cost, and exit\n"
     "  --take-over       take the place of the server that runs on the same data: its sockets and its clients; it ends, or goes\n"
     "                    on if this one can't start\n"
+    "  --reload          for ExecReload= of systemd: the server $MAINPID reads its configuration again; if this file is another\n"
+    "                    program than it runs, a new process takes its place\n"
     "  --print-config    print a configuration file with every setting, its default and its meaning\n"
     "  --print-docs      print docs/configuration.md\n"
     "  --help, --version\n"

@@ -7,6 +7,8 @@ import pytest
 from longwire_client import Api
 from longwire_server import Server, is_built
 from native_link import NativeLink
+from test_uplink_requests import BackEnd
+from test_uplink_requests import config as uplink_config
 from waiting import wait_until
 from wire import Multipart, Ndjson, Poll, Sse, Ws, event_of, metric, publish, request_bytes
 
@@ -184,3 +186,24 @@ def test_no_event_says_that_a_device_has_come_or_gone():
         ann.wire.reset()
         wait_until(lambda: len(events()) > len(before), events)
         assert set(events()) - set(before) <= {("disconnected", "ann"), ("unsubscribed", "ann")}
+
+
+def test_requests_that_a_back_end_has_not_answered_end_as_after_a_crash():
+    """Their links go on, and hear the answer by the log of the device: what became of it is not known, or it is asked again."""
+    with contextlib.closing(BackEnd()) as back_end, Server(config=uplink_config(back_end)) as server, Ws(server) as phone:
+        connect(phone, "ann")
+        for name in ("once", "twice"):
+            phone.say("request", id=name, method="GET", path=f"/gate/{name}", ref=1)
+            assert phone.frame("accepted")["id"] == name
+        wait_until(lambda: back_end.count("/gate/once") + back_end.count("/gate/twice") == 2, "the calls")
+        server.take_over()
+        back_end.gate.set()
+        answers = {}
+        while len(answers) < 2:
+            frame = event_of(phone.frame_text())
+            if frame["type"] == "response":
+                answers[frame["request"]] = frame
+        assert answers["once"]["status"] == 504 and answers["once"]["headers"]["Longwire-Outcome"] == "unknown"
+        assert answers["twice"]["status"] == 200
+        assert back_end.count("/gate/once") == 1 and back_end.count("/gate/twice") == 2
+        assert generation_of(server, "ann") == 1

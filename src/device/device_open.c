@@ -32,7 +32,7 @@ static void open_begin(struct devices *devices, struct session_open *open)
     struct standing *standing = standing_get(devices, open->user, open->device);
 
     if (standing->op != NULL) {
-        struct session_open **end = &standing->waiting;
+        struct session_open **end = &standing->op->next;
         while (*end != NULL)
             end = &(*end)->next;
         *end = open;
@@ -70,15 +70,14 @@ void open_end(struct session_open *open, enum open_outcome outcome)
 {
     struct devices      *devices  = open->devices;
     struct standing     *standing = open->work->standing;
-    struct session_open *next     = standing->waiting;
+    struct session_open *next     = open->next;
 
+    open->next           = NULL;
     standing->op         = NULL;
     standing->is_fencing = false;
     devices->open_count--;
     open_home(open, outcome);
     if (next != NULL) {
-        standing->waiting = next->next;
-        next->next        = NULL;
         devices->line_count--;
         open_begin(devices, next);
     } else {

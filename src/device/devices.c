@@ -397,9 +397,7 @@ static void standings_free_opens(struct list *list)
 {
     for (struct list *at = list->next; at != list; at = at->next) {
         struct standing *standing = container_of(at, struct standing, link);
-        if (standing->op != NULL)
-            command_free(&standing->op->command);
-        opens_free(standing->waiting);
+        opens_free(standing->op);
     }
 }
 

@@ -32,8 +32,7 @@ struct standing_place {
 struct standing {
     struct map_node        node;          /* in devices.standings */
     struct list            link;          /* in devices.idle, .dirty or .held */
-    struct session_open   *op;            /* the opening under way */
-    struct session_open   *waiting;       /* those behind it, in their order */
+    struct session_open   *op;            /* the opening under way, and behind it by `next` those that wait; NULL: none */
     struct device_home    *home;          /* of the link; NULL: none */
     uint64_t               key;           /* … its connection */
     uint64_t               generation;    /* 0: there is no session yet */

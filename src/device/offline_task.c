@@ -243,8 +243,7 @@ static void offline_look_without_session(struct offline_task *task, struct span 
     const struct devices *devices = task->tasks->devices;
     struct channel_name  *name    = task->device.len > 0 ? channel_name_ref(task->channel)
                                                          : channel_name_of_user(devices->namespaces, devices->hash_key, user);
-    const struct tail    *tail    = tails_find(&devices->writer->tails, name);
-    bool                  is_here = (tail != NULL && tail->followers != 0) ||
+    bool                  is_here = tails_followers(&devices->writer->tails, name) != 0 ||
                    (devices->presence != NULL && presence_user(devices->presence, user, NULL, NULL) > 0);
 
     if (!is_here && devices->writer->cluster != NULL)

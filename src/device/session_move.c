@@ -11,8 +11,8 @@
 /* An opening under way may have raised the generation in the ledger, and a write may or may not have been done. */
 static bool standing_may_move(const struct standing *standing)
 {
-    return standing->home != NULL && standing->is_loaded && standing->op == NULL && standing->waiting == NULL &&
-           !standing->is_writing && !standing->is_fencing;
+    return standing->home != NULL && standing->is_loaded && standing->op == NULL && !standing->is_writing &&
+           !standing->is_fencing;
 }
 
 static void standing_show(const struct standing *standing, const struct session_visitor *visitor, void *ctx)

@@ -26,7 +26,8 @@ enum {
     CLIENT_STUCK_MS_MAX      = 2000,      /* without taking a byte of its answer, while too many answers wait */
     WINDOW_MESSAGES_MAX      = 256,       /* live messages that a loop holds of one channel */
     WINDOW_BYTES_MAX         = 1 * MIB,
-    CHANNEL_QUIET_MS         = 5000,      /* without news, before a channel with one reader costs less memory */
+    CHANNEL_QUIET_MS         = 5000,      /* without news, before a channel with one reader costs less memory … */
+    FOLD_TICKS               = 50,        /* … beside the writer, too: once in so many ticks, of 100 ms each */
     BRIEF_CONNECTIONS_LEAST  = 16,        /* above connections_max, for one short answer each */
     BRIEF_CONNECTIONS_PART   = 16,        /* of connections_max, if that is more */
     OWN_DESCRIPTORS          = 1280,      /* of the log's files, listeners, event loops */
@@ -204,6 +205,7 @@ struct writer_limits writer_limits_of(const struct settings *settings)
         .delivery_bytes_max = DELIVERIES_BYTES_MAX,
         .tail_bytes_max     = settings->tail_bytes_max,
         .tail_messages_max  = (uint32_t)settings->tail_messages_max,
+        .fold_ticks         = FOLD_TICKS,
     };
 }
 

@@ -1,5 +1,6 @@
 #include "message/channel_name.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -24,7 +25,7 @@ enum channel_name_fault channel_name_new(struct namespaces *set, const struct ha
     if (rest.len == 0 && strcmp(space->name, "all") != 0)
         return CHANNEL_NAME_MALFORMED;
 
-    struct channel_name *name = malloc(sizeof *name + text.len + 1);
+    struct channel_name *name = malloc(offsetof(struct channel_name, text) + text.len + 1);
     must(name != NULL);
     ref_init(&name->ref);
     name->len   = (uint16_t)text.len;

@@ -12,11 +12,11 @@
 enum { CHANNEL_NAME_BYTES_MAX = 200 };  /* of the part behind the colon */
 
 struct channel_name {
-    struct ref              ref;
-    uint16_t                len;    /* of the whole text */
     uint64_t                hash;
     const struct namespace *space;  /* borrowed for the life of the process */
-    char                    text[]; /* "topic:prices", NUL-terminated */
+    struct ref              ref;
+    uint16_t                len;    /* of the whole text */
+    char                    text[]; /* "topic:prices", NUL-terminated; begins before the end of the struct */
 };
 
 enum channel_name_fault {

@@ -9,19 +9,104 @@ void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
     *tails = (struct tails){ .bytes_max = bytes_max, .messages_max = messages_max };
     map_init(&tails->map);
     pool_init(&tails->pool, sizeof(struct tail));
+    pool_init(&tails->folded, sizeof(struct tail_entry));
     list_init(&tails->recent);
     list_init(&tails->owed);
 }
 
-static bool tail_has_name(const struct map_node *node, const void *key)
+/* --- folded or not -------------------------------------------------------------------------------------------- */
+
+/* Folded entries stand in the same slot under another hash, so that a search tells which kind it has found. */
+static const uint64_t HASH_FOLDED = UINT64_C(1) << 63;
+
+static struct tail_entry *tail_entry_of(struct map_node *node)
 {
-    return channel_name_eq(container_of(node, struct tail, node)->name, key);
+    return container_of(node, struct tail_entry, node);
 }
 
-struct tail *tails_find(const struct tails *tails, const struct channel_name *name)
+static bool tail_entry_has_name(const struct map_node *node, const void *key)
 {
-    struct map_node *node = map_find(&tails->map, name->hash, tail_has_name, name);
-    return node == NULL ? NULL : container_of(node, struct tail, node);
+    return channel_name_eq(container_of(node, struct tail_entry, node)->name, key);
+}
+
+static struct map_node *tails_find_folded(const struct tails *tails, const struct channel_name *name)
+{
+    return map_find(&tails->map, name->hash ^ HASH_FOLDED, tail_entry_has_name, name);
+}
+
+struct tail *tail_at(struct map_node *node)
+{
+    struct tail_entry *entry = tail_entry_of(node);
+
+    return node->hash == entry->name->hash ? container_of(entry, struct tail, entry) : NULL;
+}
+
+struct tail *tails_look(const struct tails *tails, const struct channel_name *name)
+{
+    struct map_node *node = map_find(&tails->map, name->hash, tail_entry_has_name, name);
+
+    return node == NULL ? NULL : tail_at(node);
+}
+
+struct tail_entry *tails_entry(const struct tails *tails, const struct channel_name *name)
+{
+    struct map_node *node = map_find(&tails->map, name->hash, tail_entry_has_name, name);
+
+    if (node == NULL)
+        node = tails_find_folded(tails, name);
+    return node == NULL ? NULL : tail_entry_of(node);
+}
+
+uint64_t tails_followers(const struct tails *tails, const struct channel_name *name)
+{
+    const struct tail_entry *entry = tails_entry(tails, name);
+
+    return entry == NULL ? 0 : entry->followers;
+}
+
+struct tail *tails_unfold(struct tails *tails, struct map_node *node)
+{
+    struct tail_entry *entry = tail_entry_of(node);
+    struct tail       *tail  = tail_at(node);
+
+    if (tail != NULL)
+        return tail;
+    tail                  = pool_take(&tails->pool);
+    tail->entry.name      = entry->name;
+    tail->entry.followers = entry->followers;
+    map_take(&tails->map, node);
+    map_add(&tails->map, &tail->entry.node, entry->name->hash);
+    pool_give(&tails->folded, entry);
+    return tail;
+}
+
+bool tail_may_fold(const struct tail *tail)
+{
+    return tail->entry.followers != 0 && tail->ring == NULL && tail->owed == NULL && !tail_is_asked(tail);
+}
+
+void tail_fold(struct tails *tails, struct tail *tail)
+{
+    struct tail_entry *entry = pool_take(&tails->folded);
+
+    must(tail_may_fold(tail));
+    entry->name      = tail->entry.name;
+    entry->followers = tail->entry.followers;
+    map_take(&tails->map, &tail->entry.node);
+    map_add(&tails->map, &entry->node, entry->name->hash ^ HASH_FOLDED);
+    pool_give(&tails->pool, tail);
+}
+
+/* --- their life ----------------------------------------------------------------------------------------------- */
+
+struct tail *tails_find(struct tails *tails, const struct channel_name *name)
+{
+    struct tail *tail = tails_look(tails, name);
+
+    if (tail != NULL || tails->folded.count == 0)
+        return tail;
+    struct map_node *folded = tails_find_folded(tails, name);
+    return folded == NULL ? NULL : tails_unfold(tails, folded);
 }
 
 struct tail *tails_get(struct tails *tails, struct channel_name *name)
@@ -30,9 +115,9 @@ struct tail *tails_get(struct tails *tails, struct channel_name *name)
 
     if (tail != NULL)
         return tail;
-    tail       = pool_take(&tails->pool);
-    tail->name = channel_name_ref(name);
-    map_add(&tails->map, &tail->node, name->hash);
+    tail             = pool_take(&tails->pool);
+    tail->entry.name = channel_name_ref(name);
+    map_add(&tails->map, &tail->entry.node, name->hash);
     return tail;
 }
 
@@ -89,10 +174,10 @@ bool tail_is_asked(const struct tail *tail)
 
 void tail_let_go(struct tails *tails, struct tail *tail)
 {
-    if (tail->followers != 0 || tail->ring != NULL || tail->owed != NULL || tail_is_asked(tail))
+    if (tail->entry.followers != 0 || tail->ring != NULL || tail->owed != NULL || tail_is_asked(tail))
         return;
-    map_take(&tails->map, &tail->node);
-    channel_name_unref(tail->name);
+    map_take(&tails->map, &tail->entry.node);
+    channel_name_unref(tail->entry.name);
     pool_give(&tails->pool, tail);
 }
 
@@ -249,14 +334,15 @@ void tails_fini(struct tails *tails)
 {
     for (size_t i = 0; i < tails->map.slot_count; i++) {
         while (tails->map.slots[i] != NULL) {
-            struct tail *tail = container_of(tails->map.slots[i], struct tail, node);
+            struct tail *tail = tails_unfold(tails, tails->map.slots[i]);
             tail_empty(tails, tail);
             tail_free_owed(tail);
-            tail->followers  = 0;
+            tail->entry.followers  = 0;
             tail->head_state = HEAD_UNKNOWN;
             tail_let_go(tails, tail);
         }
     }
     map_fini(&tails->map);
     pool_fini(&tails->pool);
+    pool_fini(&tails->folded);
 }

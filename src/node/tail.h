@@ -1,6 +1,8 @@
 /* tail.h - the recent end of one log, and which loops follow it. Private to the writer.
  *
- * A tail that nobody follows and that holds no messages is let go: it knows nothing that the store does not. */
+ * A tail that nobody follows and that holds no messages is let go: it knows nothing that the store does not. One that is
+ * followed and holds none is folded once the writer comes by: what is left of it is which loops follow (struct tail_entry).
+ * Whoever looks for it finds a tail that knows no head, and asks the store like that of any other such tail. */
 #ifndef NODE_TAIL_H
 #define NODE_TAIL_H
 
@@ -32,24 +34,29 @@ struct tail_owed {
     uint32_t     tick;    /* … not before the second tick after this one */
 };
 
-/* Each idle connection may have a channel of its own, and so a tail: keep it small. */
-struct tail {
+/* What stands in tails.map. Each idle connection may have a channel of its own, and so one of these: keep it small. */
+struct tail_entry {
     struct map_node      node;
     struct channel_name *name;        /* owns a reference */
+    uint64_t             followers;   /* a bit a loop */
+};
+
+_Static_assert(sizeof(struct tail_entry) == 32, "each channel of every idle connection may pay for one");
+
+struct tail {
+    struct tail_entry    entry;
     struct tail_ring    *ring;        /* NULL: it holds no message */
     struct tail_owed    *owed;        /* NULL: nothing */
     uint64_t             epoch;       /* 0: neither the store nor an append has told it yet */
     uint64_t             first : 56;  /* as the store told it once; 0: it has not, `head` stems from an append */
     uint64_t             head_state : 8;  /* enum head_state; packed with `first`, because no seq needs 56 bits */
     uint64_t             head;        /* within a life of the log it only goes forward */
-    uint64_t             followers;   /* a bit a loop */
 };
-
-_Static_assert(sizeof(struct tail) == 72, "each channel of every idle connection may pay for one");
 
 struct tails {
     struct map  map;
-    struct pool pool;           /* where they live */
+    struct pool pool;           /* where they live … */
+    struct pool folded;         /* … and the entries of those that are folded */
     struct list recent;
     struct list owed;
     size_t      bytes;
@@ -62,8 +69,24 @@ void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max);
 void tails_limit(struct tails *tails, size_t bytes_max);
 void tails_fini(struct tails *tails);
 
-struct tail *tails_find(const struct tails *tails, const struct channel_name *name);
+/* Also if it is folded: then it is made again, and knows no head. */
+struct tail *tails_find(struct tails *tails, const struct channel_name *name);
 struct tail *tails_get(struct tails *tails, struct channel_name *name);  /* found or made */
+/* NULL also if it is folded, and so knows nothing of its log. */
+struct tail *tails_look(const struct tails *tails, const struct channel_name *name);
+/* In either form. NULL: there is none. */
+struct tail_entry *tails_entry(const struct tails *tails, const struct channel_name *name);
+/* The loops that follow the channel; a bit each. */
+uint64_t tails_followers(const struct tails *tails, const struct channel_name *name);
+
+/* For walks over tails.map: the tail; NULL: it is folded. */
+struct tail *tail_at(struct map_node *node);
+/* … and is made again if it is. It stays in its slot. */
+struct tail *tails_unfold(struct tails *tails, struct map_node *node);
+/* Lets go of all but who follows, of a tail that has nothing else: see tail_may_fold(). */
+void tail_fold(struct tails *tails, struct tail *tail);
+/* Somebody follows, it holds no message and owes nothing, and the store is not being asked. */
+bool tail_may_fold(const struct tail *tail);
 
 /* Moves the head to this message, which is newer or of another life of the log, and keeps the message, if `is_kept`,
  * while there is room; the oldest of other tails make place. A message that does not follow the head empties the tail

@@ -68,7 +68,7 @@ static void takes(struct stage *stage, int channel, uint64_t from, uint64_t to)
 
 static uint32_t kept(const struct stage *stage, int channel)
 {
-    const struct tail *tail = tails_find(&stage->tails, stage->names[channel]);
+    const struct tail *tail = tails_look(&stage->tails, stage->names[channel]);
     return tail == NULL || tail->ring == NULL ? 0 : message_ring_count(tail->ring->messages);
 }
 
@@ -76,7 +76,7 @@ static uint32_t kept(const struct stage *stage, int channel)
 static void reads(struct stage *stage, int channel, struct store_read ask, char ret_words[256])
 {
     struct store_read  read = ask;
-    const struct tail *tail = tails_find(&stage->tails, stage->names[channel]);
+    const struct tail *tail = tails_look(&stage->tails, stage->names[channel]);
     size_t             len  = 0;
 
     assert_non_null(tail);
@@ -193,7 +193,7 @@ static void a_followed_tail_is_emptied_but_not_forgotten(void **state)
     struct stage *stage = stage_new(1 * one_size(), 100);
 
     takes(stage, 0, 1, 1);
-    tails_find(&stage->tails, stage->names[0])->followers = 1;
+    tails_find(&stage->tails, stage->names[0])->entry.followers = 1;
     takes(stage, 1, 1, 1);
     assert_int_equal(kept(stage, 0), 0);
     assert_int_equal(tails_find(&stage->tails, stage->names[0])->head, 1);

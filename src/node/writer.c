@@ -67,12 +67,12 @@ bool writer_is_idle(const struct writer *writer)
 
 struct channel_name *writer_share_name(const struct writer *writer, struct channel_name *take_name)
 {
-    const struct tail *tail = tails_find(&writer->tails, take_name);
+    const struct tail_entry *entry = tails_entry(&writer->tails, take_name);
 
-    if (tail == NULL || tail->name == take_name)
+    if (entry == NULL || entry->name == take_name)
         return take_name;
     channel_name_unref(take_name);
-    return channel_name_ref(tail->name);
+    return channel_name_ref(entry->name);
 }
 
 void writer_take(struct writer *writer, struct command *command, msec wall)
@@ -151,9 +151,8 @@ void writer_take_count(struct command *command, struct writer *writer)
     struct count_command *count = container_of(command, struct count_command, command);
 
     if (!count->is_going) {
-        const struct tail *tail = tails_find(&writer->tails, count->channel);
-        count->is_going         = true;
-        count->to_visit         = tail == NULL ? 0 : tail->followers;
+        count->is_going = true;
+        count->to_visit = tails_followers(&writer->tails, count->channel);
     }
     count->is_home = count->to_visit == 0;
     unsigned loop  = count->is_home ? count->asker : (unsigned)__builtin_ctzll(count->to_visit);

@@ -42,6 +42,7 @@ struct writer_limits {
     uint64_t delivery_bytes_max;
     size_t   tail_bytes_max;
     uint32_t tail_messages_max;
+    uint32_t fold_ticks;          /* once in so many ticks each tail without news is folded (tail.h); 0: none is */
 };
 
 struct head_question;
@@ -112,6 +113,7 @@ struct writer {
     struct writer_limits      limits;      /* may change between two turns, those of the tails excepted */
     unsigned                  loop_count;
     struct tails              tails;
+    size_t                    fold_slot;   /* where the walk stands that folds them */
     struct writer_batch      *quick;       /* the batch of a memory store that completes inline (store.is_inline), reused */
     size_t                    read_count;  /* reads under way in the stores */
     struct loop_account       accounts[LOOPS_MAX];

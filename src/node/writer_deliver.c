@@ -120,7 +120,7 @@ static bool tail_is_of_use(struct writer *writer, const struct channel_name *nam
 static void writer_take_in(struct writer *writer, struct tail *tail, struct message *message)
 {
     const struct store *store   = writer_store_of(writer, message->channel)->store;
-    bool                is_kept = tail_is_of_use(writer, message->channel) && (store->has_one_writer || tail->followers != 0);
+    bool                is_kept = tail_is_of_use(writer, message->channel) && (store->has_one_writer || tail->entry.followers != 0);
 
     if (tail->epoch == message->epoch && message->seq <= tail->head)
         return;
@@ -141,14 +141,14 @@ void writer_spread(struct writer *writer, struct message *message)
 
     /* What is old for the tail may be new for a loop: the head may have come from the store before the message. */
     writer_take_in(writer, tail, message);
-    for (uint64_t left = tail->followers; left != 0; left &= left - 1)
+    for (uint64_t left = tail->entry.followers; left != 0; left &= left - 1)
         writer_deliver_to(writer, (unsigned)__builtin_ctzll(left), tail, message);
     tail_let_go(&writer->tails, tail);
 }
 
 void writer_hear(struct writer *writer, struct message *message)
 {
-    const struct tail *tail = tails_find(&writer->tails, message->channel);
+    const struct tail *tail = tails_look(&writer->tails, message->channel);
 
     must(message->seq != 0 && message->epoch != 0);
     if (tail != NULL && tail->epoch == message->epoch && message->seq < tail->first)
@@ -171,7 +171,7 @@ void writer_owe_head(struct writer *writer, struct tail *tail, uint64_t loops)
 static void moved_add(struct moved_command *moved, const struct tail *tail)
 {
     moved->heads[moved->hint.count++] = (struct moved_head){
-        channel_name_ref(tail->name), tail->epoch, tail->first, tail->head,
+        channel_name_ref(tail->entry.name), tail->epoch, tail->first, tail->head,
     };
     moved->hint.bytes += sizeof moved->heads[0];
 }
@@ -221,7 +221,7 @@ void writer_hear_head(struct writer *writer, const struct channel_name *name, ui
     struct tail *tail = tails_find(&writer->tails, name);
 
     must(epoch != 0);
-    if (tail == NULL || tail->followers == 0 || (tail->epoch == epoch && head <= tail->head))
+    if (tail == NULL || tail->entry.followers == 0 || (tail->epoch == epoch && head <= tail->head))
         return;
     if (tail->epoch != epoch) {
         writer_outdate(writer, tail);
@@ -229,7 +229,7 @@ void writer_hear_head(struct writer *writer, const struct channel_name *name, ui
     }
     tail_empty(&writer->tails, tail);
     tail->head = head;
-    for (uint64_t left = tail->followers; left != 0; left &= left - 1)
+    for (uint64_t left = tail->entry.followers; left != 0; left &= left - 1)
         writer_tell_heard(writer, tail, (unsigned)__builtin_ctzll(left));
 }
 
@@ -297,15 +297,25 @@ void writer_tick_moved(struct writer *writer)
 
 /* --- a loop's heartbeat --------------------------------------------------------------------------------------- */
 
+/* A folded tail knows no head: the store is asked, and who follows is told what it answers. */
+static void writer_owe_entry(struct writer *writer, struct map_node *node, uint64_t bit)
+{
+    struct tail *tail = tail_at(node);
+
+    if ((container_of(node, struct tail_entry, node)->followers & bit) == 0)
+        return;
+    if (tail != NULL)
+        writer_owe_head(writer, tail, bit);
+    else
+        writer_outdate(writer, tails_unfold(&writer->tails, node));
+}
+
 static void writer_owe_all(struct writer *writer, unsigned loop)
 {
-    uint64_t bit = UINT64_C(1) << loop;
-
     for (size_t i = 0; i < writer->tails.map.slot_count; i++) {
-        for (struct map_node *node = writer->tails.map.slots[i]; node != NULL; node = node->next) {
-            struct tail *tail = container_of(node, struct tail, node);
-            if ((tail->followers & bit) != 0)
-                writer_owe_head(writer, tail, bit);
+        for (struct map_node *node = writer->tails.map.slots[i], *next; node != NULL; node = next) {
+            next = node->next;
+            writer_owe_entry(writer, node, UINT64_C(1) << loop);
         }
     }
 }

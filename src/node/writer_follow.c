@@ -77,13 +77,13 @@ static bool store_has_room(const struct writer_store *from)
 
 static void head_question_add(struct writer *writer, struct tail *tail)
 {
-    struct writer_store *from = writer_store_of(writer, tail->name);
+    struct writer_store *from = writer_store_of(writer, tail->entry.name);
 
     if (from->gathering == NULL)
         from->gathering = head_question_new(writer, from);
     struct head_question *question          = from->gathering;
     question->tails[question->heads.count]  = tail;
-    question->names[question->heads.count]  = tail->name;
+    question->names[question->heads.count]  = tail->entry.name;
     question->heads.count++;
     if (question->heads.count == STORE_HEADS_MAX)
         head_question_put(writer, from);
@@ -105,7 +105,7 @@ static bool tail_want(struct writer *writer, struct tail *tail)
 {
     if (tail_is_asked(tail))
         return true;
-    if (!store_has_room(writer_store_of(writer, tail->name)))
+    if (!store_has_room(writer_store_of(writer, tail->entry.name)))
         return false;
     tail_move(writer, tail, HEAD_WANT);
     return true;
@@ -121,7 +121,7 @@ void writer_note_heads(struct writer *writer, const struct store_heads *heads)
 {
     for (size_t i = 0; i < heads->count; i++) {
         const struct store_head *head = &heads->heads[i];
-        struct tail             *tail = tails_find(&writer->tails, heads->names[i]);
+        struct tail             *tail = tails_look(&writer->tails, heads->names[i]);
         if (tail != NULL && head->rc == RC_OK && head->epoch == tail->epoch && head->head > tail->head)
             writer_outdate(writer, tail);
     }
@@ -130,10 +130,10 @@ void writer_note_heads(struct writer *writer, const struct store_heads *heads)
 void writer_outdate_all(struct writer *writer, const struct writer_store *from)
 {
     for (size_t i = 0; i < writer->tails.map.slot_count; i++) {
-        for (struct map_node *node = writer->tails.map.slots[i]; node != NULL; node = node->next) {
-            struct tail *tail = container_of(node, struct tail, node);
-            if (writer_store_of(writer, tail->name) == from)
-                tail_move(writer, tail, HEAD_OUTDATE);
+        for (struct map_node *node = writer->tails.map.slots[i], *next; node != NULL; node = next) {
+            next = node->next;
+            if (writer_store_of(writer, container_of(node, struct tail_entry, node)->name) == from)
+                tail_move(writer, tails_unfold(&writer->tails, node), HEAD_OUTDATE);
         }
     }
     writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
@@ -142,8 +142,8 @@ void writer_outdate_all(struct writer *writer, const struct writer_store *from)
 static void writer_outdate_slot(struct writer *writer, size_t slot)
 {
     for (struct map_node *node = writer->tails.map.slots[slot]; node != NULL; node = node->next) {
-        struct tail *tail = container_of(node, struct tail, node);
-        if (writer_store_of(writer, tail->name)->is_shared)
+        struct tail *tail = tail_at(node);
+        if (tail != NULL && writer_store_of(writer, tail->entry.name)->is_shared)
             tail_move(writer, tail, HEAD_OUTDATE);
     }
 }
@@ -157,8 +157,8 @@ static void writer_store_walk_all(struct writer *writer, struct writer_store *fr
 static void writer_compare_wide_slot(struct writer *writer, size_t slot)
 {
     for (struct map_node *node = writer->tails.map.slots[slot]; node != NULL; node = node->next) {
-        struct tail *tail = container_of(node, struct tail, node);
-        if (tail->followers == 0 || !name_is_wide(tail->name) || !writer_store_of(writer, tail->name)->is_shared)
+        struct tail *tail = tail_at(node);
+        if (tail == NULL || tail->entry.followers == 0 || !name_is_wide(tail->entry.name) || !writer_store_of(writer, tail->entry.name)->is_shared)
             continue;
         tail_move(writer, tail, HEAD_OUTDATE);
         tail_want(writer, tail);  /* where there is no room the walk comes to it */
@@ -204,7 +204,7 @@ void writer_compare_pace(struct writer *writer, uint32_t heads)
  * a batch whose outcome it did not know. */
 static bool writer_believes(struct writer *writer, const struct tail *tail)
 {
-    const struct writer_store *from = writer_store_of(writer, tail->name);
+    const struct writer_store *from = writer_store_of(writer, tail->entry.name);
 
     return tail->head_state == HEAD_KNOWN && from->store->has_one_writer && !from->is_doubtful;
 }
@@ -241,13 +241,13 @@ static bool answer_is_ahead(struct writer *writer, const struct tail *tail, cons
 
     if (answer->rc != RC_OK || answer->epoch != tail->epoch || answer->head <= tail->head)
         return false;
-    lane = writer_lane_of(writer, tail->name);
+    lane = writer_lane_of(writer, tail->entry.name);
     return lane != NULL && !lane->is_late;
 }
 
 static void writer_hold_answer(struct writer *writer, struct tail *tail, const struct store_head *answer)
 {
-    struct lane         *lane  = writer_lane_of(writer, tail->name);
+    struct lane         *lane  = writer_lane_of(writer, tail->entry.name);
     struct held_answer *held = malloc(sizeof *held);
 
     must(held != NULL);
@@ -258,7 +258,7 @@ static void writer_hold_answer(struct writer *writer, struct tail *tail, const s
 /* Was it emptied, and nobody told it here? Where nothing is ever kept, each answer looks so. */
 static bool answer_shows_purge(const struct tail *tail, const struct store_head *answer)
 {
-    return tail->name->space->durability != NONE && tail->epoch == answer->epoch && tail->first <= tail->head &&
+    return tail->entry.name->space->durability != NONE && tail->epoch == answer->epoch && tail->first <= tail->head &&
            answer->head >= tail->head && answer->first == answer->head + 1 && answer->head > 0;
 }
 
@@ -270,7 +270,7 @@ static void writer_adopt_head(struct writer *writer, struct tail *tail, const st
     bool     has_moved = tail->epoch != answer->epoch || tail->head < answer->head;
     uint64_t told;
 
-    if (tail->followers != 0 && writer_store_of(writer, tail->name)->is_shared && answer_shows_purge(tail, answer))
+    if (tail->entry.followers != 0 && writer_store_of(writer, tail->entry.name)->is_shared && answer_shows_purge(tail, answer))
         writer_purge_known(writer, tail, answer->epoch, answer->head);
     if (has_moved) {
         tail_empty(&writer->tails, tail);
@@ -282,7 +282,7 @@ static void writer_adopt_head(struct writer *writer, struct tail *tail, const st
     tail->epoch = answer->epoch;
     told        = writer_tell_askers(writer, tail);
     if (has_moved)
-        writer_owe_head(writer, tail, tail->followers & ~told);
+        writer_owe_head(writer, tail, tail->entry.followers & ~told);
     tail_settle(tail);
 }
 
@@ -322,7 +322,7 @@ static void writer_ask_owed(struct writer *writer, struct writer_store *from)
     from->has_unasked = false;
     for (struct list *link = writer->tails.owed.next; link != &writer->tails.owed; link = link->next) {
         struct tail_owed *owed = container_of(link, struct tail_owed, link);
-        if (owed->askers == NULL || writer_store_of(writer, owed->tail->name) != from || tail_want(writer, owed->tail))
+        if (owed->askers == NULL || writer_store_of(writer, owed->tail->entry.name) != from || tail_want(writer, owed->tail))
             continue;
         from->has_unasked = true;
         return;
@@ -368,18 +368,18 @@ static const struct command_kind question_kind = {
  * its answer may lack later messages, and a reader that comes from another node may have received those. */
 static void writer_register(struct writer *writer, struct tail *tail, unsigned loop)
 {
-    struct writer_store *from = writer_store_of(writer, tail->name);
+    struct writer_store *from = writer_store_of(writer, tail->entry.name);
 
-    bool is_first = tail->followers == 0;
+    bool is_first = tail->entry.followers == 0;
 
     from->followed_count += is_first;
-    tail->followers |= UINT64_C(1) << loop;
+    tail->entry.followers |= UINT64_C(1) << loop;
     if (!from->store->has_one_writer)
         tail_move(writer, tail, HEAD_OUTDATE);
-    if (!is_first || !writer_is_routed(writer, tail->name))
+    if (!is_first || !writer_is_routed(writer, tail->entry.name))
         return;
     tail_move(writer, tail, HEAD_ROUTE);
-    writer->cluster->follow(writer->cluster_ctx, tail->name);
+    writer->cluster->follow(writer->cluster_ctx, tail->entry.name);
 }
 
 void writer_routed(struct writer *writer, struct channel_name *channel)
@@ -409,7 +409,7 @@ void writer_take_follow(struct command *command, struct writer *writer)
     command->mail.next     = owed->askers;
     owed->askers           = &command->mail;
     if (!tail_want(writer, tail))
-        writer_store_of(writer, tail->name)->has_unasked = true;
+        writer_store_of(writer, tail->entry.name)->has_unasked = true;
 }
 
 /* An unfollow no longer waits for the channel's head. While the store can't be read, waiting commands would pile up in
@@ -434,12 +434,12 @@ static void owed_forget_loop(struct tail_owed *owed, unsigned loop)
  * old. */
 static void writer_unregister(struct writer *writer, struct tail *tail)
 {
-    struct writer_store *from = writer_store_of(writer, tail->name);
+    struct writer_store *from = writer_store_of(writer, tail->entry.name);
 
     must(from->followed_count > 0);
     from->followed_count--;
-    if (writer_is_routed(writer, tail->name))
-        writer->cluster->unfollow(writer->cluster_ctx, tail->name);
+    if (writer_is_routed(writer, tail->entry.name))
+        writer->cluster->unfollow(writer->cluster_ctx, tail->entry.name);
     if (from->store->has_one_writer)
         return;
     tail_move(writer, tail, HEAD_OUTDATE);
@@ -452,12 +452,12 @@ void writer_take_unfollow(struct command *command, struct writer *writer)
     struct tail           *tail     = tails_find(&writer->tails, unfollow->channel);
     uint64_t               bit      = UINT64_C(1) << command->loop;
 
-    if (tail != NULL && (tail->followers & bit) != 0) {
-        tail->followers &= ~bit;
+    if (tail != NULL && (tail->entry.followers & bit) != 0) {
+        tail->entry.followers &= ~bit;
         if (tail->owed != NULL)
             owed_forget_loop(tail->owed, command->loop);
         tail_settle(tail);
-        if (tail->followers == 0)
+        if (tail->entry.followers == 0)
             writer_unregister(writer, tail);
         tail_let_go(&writer->tails, tail);
     }
@@ -487,10 +487,10 @@ static bool writer_has_to_ask(struct writer *writer, const struct writer_store *
     return !writer_believes(writer, tail);
 }
 
-/* False: there is no room to ask for it. */
+/* A folded one is not compared: nobody is in doubt. False: there is no room to ask for it. */
 static bool writer_compare_tail(struct writer *writer, struct writer_store *from, struct tail *tail)
 {
-    if (tail->followers == 0 || writer_store_of(writer, tail->name) != from || tail_is_asked(tail) ||
+    if (tail == NULL || tail->entry.followers == 0 || writer_store_of(writer, tail->entry.name) != from || tail_is_asked(tail) ||
         !writer_has_to_ask(writer, from, tail))
         return true;
     if (!tail_want(writer, tail))
@@ -503,7 +503,7 @@ static bool writer_compare_tail(struct writer *writer, struct writer_store *from
 static bool writer_compare_slot(struct writer *writer, struct writer_store *from)
 {
     for (struct map_node *node = writer->tails.map.slots[from->slot]; node != NULL; node = node->next)
-        if (!writer_compare_tail(writer, from, container_of(node, struct tail, node)))
+        if (!writer_compare_tail(writer, from, tail_at(node)))
             return false;
     return true;
 }
@@ -582,10 +582,45 @@ static void writer_tick_store_heads(struct writer *writer, struct writer_store *
     writer_walk(writer, from);
 }
 
+/* --- folding -------------------------------------------------------------------------------------------------- */
+
+/* Only where nobody else appends, and the store is not in doubt: so whoever follows has been told of all there is, and what
+ * is appended from now on comes by here. A walk that is under way may come to a head that was in doubt a moment ago. */
+static bool writer_may_fold(struct writer *writer, const struct tail *tail)
+{
+    const struct writer_store *from = writer_store_of(writer, tail->entry.name);
+
+    return tail_may_fold(tail) && from->store->has_one_writer && from->slots_left == 0 && !writer_is_in_doubt(writer, from);
+}
+
+static void writer_fold_slot(struct writer *writer, size_t slot)
+{
+    for (struct map_node *node = writer->tails.map.slots[slot], *next; node != NULL; node = next) {
+        struct tail *tail = tail_at(node);
+        next              = node->next;
+        if (tail != NULL && writer_may_fold(writer, tail))
+            tail_fold(&writer->tails, tail);
+    }
+}
+
+static void writer_tick_folding(struct writer *writer)
+{
+    size_t count = writer->tails.map.slot_count;
+
+    if (writer->limits.fold_ticks == 0)
+        return;
+    for (size_t due = (count + writer->limits.fold_ticks - 1) / writer->limits.fold_ticks; due > 0; due--) {
+        if (writer->fold_slot >= count)
+            writer->fold_slot = 0;
+        writer_fold_slot(writer, writer->fold_slot++);
+    }
+}
+
 void writer_tick_heads(struct writer *writer)
 {
     writer_tick_store_heads(writer, &writer->durable);
     writer_tick_store_heads(writer, &writer->memory);
+    writer_tick_folding(writer);
     if (writer->doubt_ticks > 0)
         writer->doubt_ticks--;
 }

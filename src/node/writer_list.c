@@ -104,10 +104,8 @@ static void listing_count(struct writer *writer, struct listing_command *command
     command->stage       = LISTING_COUNTING;
     command->subscribers = calloc(listing->count + 1, sizeof *command->subscribers);
     must(command->subscribers != NULL);
-    for (size_t i = 0; i < listing->count; i++) {
-        const struct tail *tail = tails_find(&writer->tails, listing->channels[i].name);
-        command->to_visit |= tail == NULL ? 0 : tail->followers;
-    }
+    for (size_t i = 0; i < listing->count; i++)
+        command->to_visit |= tails_followers(&writer->tails, listing->channels[i].name);
     listing_go_on(writer, command);
 }
 

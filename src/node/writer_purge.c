@@ -34,7 +34,7 @@ static void writer_spread_purge(struct writer *writer, struct channel_name *name
     purged->head    = head;
     purged->publish = publish;
     if (tail != NULL) {
-        purged->to_visit = tail->followers;
+        purged->to_visit = tail->entry.followers;
         tail_purge(&writer->tails, tail, epoch, head);
         tail_let_go(&writer->tails, tail);
     }
@@ -43,7 +43,7 @@ static void writer_spread_purge(struct writer *writer, struct channel_name *name
 
 void writer_purge_known(struct writer *writer, struct tail *tail, uint64_t epoch, uint64_t head)
 {
-    writer_spread_purge(writer, tail->name, epoch, head, NULL);
+    writer_spread_purge(writer, tail->entry.name, epoch, head, NULL);
 }
 
 void writer_hear_purge(struct writer *writer, struct channel_name *name, uint64_t epoch, uint64_t head)
@@ -51,7 +51,7 @@ void writer_hear_purge(struct writer *writer, struct channel_name *name, uint64_
     struct tail *tail = tails_find(&writer->tails, name);
 
     must(epoch != 0);
-    if (tail == NULL || tail->followers == 0)
+    if (tail == NULL || tail->entry.followers == 0)
         return;
     if (tail->epoch != epoch)
         writer_outdate(writer, tail);

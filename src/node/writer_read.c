@@ -27,9 +27,9 @@ static bool read_may_share(struct writer *writer, const struct tail *tail, const
 {
     const struct store_read *read = &asked->read;
 
-    return asked->source == READ_TAIL_OR_STORE && tail != NULL && tail->followers != 0 && tail->ring == NULL &&
+    return asked->source == READ_TAIL_OR_STORE && tail != NULL && tail->entry.followers != 0 && tail->ring == NULL &&
            read->way == READ_AFTER && read->limit > 0 && read->since == 0 && read->until == 0 && read->bound < tail->head &&
-           asked->waits < PAGE_WAITS_MAX && writer_store_of(writer, tail->name)->is_shared;
+           asked->waits < PAGE_WAITS_MAX && writer_store_of(writer, tail->entry.name)->is_shared;
 }
 
 /* True: it waits for the page that is under way. Else it is the one that the others wait for. */
@@ -58,7 +58,7 @@ static void writer_end_page(struct writer *writer, struct tail *tail, const stru
     tail->owed->readers = NULL;
     tail->owed->is_read = false;
     tail_settle(tail);
-    if (tail->followers != 0)
+    if (tail->entry.followers != 0)
         tail_fill(&writer->tails, tail, read);
     while (readers != NULL) {
         struct command *command = command_of(readers);
@@ -72,7 +72,7 @@ static void writer_end_page(struct writer *writer, struct tail *tail, const stru
 static void writer_read_came(struct writer *writer, struct read_command *asked)
 {
     const struct store_read *read = &asked->read;
-    struct tail             *tail = tails_find(&writer->tails, read->channel);
+    struct tail             *tail = tails_look(&writer->tails, read->channel);
 
     must(writer->read_count > 0);
     writer->read_count--;
@@ -90,7 +90,7 @@ static void writer_read_came(struct writer *writer, struct read_command *asked)
  * recall. */
 static bool writer_tail_serves(struct writer *writer, const struct tail *tail)
 {
-    return tail != NULL && (tail->followers != 0 || writer_store_of(writer, tail->name)->store->has_one_writer);
+    return tail != NULL && (tail->entry.followers != 0 || writer_store_of(writer, tail->entry.name)->store->has_one_writer);
 }
 
 static void writer_read_store(struct writer *writer, struct read_command *asked)
@@ -108,7 +108,7 @@ void writer_take_read(struct command *command, struct writer *writer)
 {
     struct read_command *asked = container_of(command, struct read_command, command);
     struct store_read   *read  = &asked->read;
-    struct tail         *tail  = tails_find(&writer->tails, read->channel);
+    struct tail         *tail  = tails_look(&writer->tails, read->channel);
 
     if (asked->is_done) {
         writer_read_came(writer, asked);

@@ -2700,6 +2700,148 @@ static void a_listing_counts_on_its_way(void **state)
     stage_free(stage);
 }
 
+/* --- tails of quiet channels are folded --- */
+
+static bool is_folded(const struct stage *stage)
+{
+    return tails_entry(&stage->writer.tails, stage->name) != NULL && tails_look(&stage->writer.tails, stage->name) == NULL;
+}
+
+/* Loop 0 follows the channel, whose head is 5, and nothing else is remembered of it. */
+static struct stage *stage_folded(void)
+{
+    struct stage *stage = stage_followed();
+
+    stage->writer.limits.fold_ticks = 1;
+    ticks(stage, 1);
+    assert_true(is_folded(stage));
+    assert_int_equal(stage->writer.tails.pool.count, 0);
+    got_is(stage, 0, "");
+    return stage;
+}
+
+static void a_message_reaches_who_follows_a_folded_tail(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_folded();
+
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    assert_true(is_folded(stage));
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver 6");
+    got_is(stage, 1, "published 6");
+    ticks(stage, 2);
+    assert_false(is_folded(stage));  /* it holds the message */
+    reads(stage, 5);
+    got_is(stage, 0, "page 1");
+    stage_free(stage);
+}
+
+/* The first question was answered from memory, had it not been folded. */
+static void who_follows_a_folded_tail_waits_for_the_store(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_folded();
+
+    follows(stage, 1, stage->name, &follow_kind);
+    got_is(stage, 1, "");
+    ticks(stage, 1);
+    assert_false(is_folded(stage));  /* somebody waits */
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 1, "head 5");
+    ticks(stage, 3);
+    got_is(stage, 0, "moved 5");  /* which it knows */
+    ticks(stage, 1);
+    assert_true(is_folded(stage));
+    assert_int_equal(tails_followers(&stage->writer.tails, stage->name), 3);
+    follows(stage, 0, stage->name, &unfollow_kind);
+    follows(stage, 1, stage->name, &unfollow_kind);
+    assert_null(tails_entry(&stage->writer.tails, stage->name));
+    stage_free(stage);
+}
+
+static void a_lost_hint_of_a_folded_tail_is_found(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_folded();
+
+    heartbeat_comes(stage, 1, true);
+    assert_true(is_folded(stage));  /* this loop does not follow it */
+    heartbeat_comes(stage, 0, true);
+    ticks(stage, HEARTBEAT_TICKS);
+    hand_tells(&stage->hand, RC_OK, 6);
+    ticks(stage, 3);
+    got_is(stage, 0, "heartbeat 0 moved 6");
+    stage_free(stage);
+}
+
+static void what_a_broken_store_wrote_to_a_folded_tail_is_found(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_folded();
+
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_BROKEN);
+    turn(stage);
+    ticks(stage, HEARTBEAT_TICKS);
+    assert_false(is_folded(stage));
+    hand_tells(&stage->hand, RC_OK, 6);
+    ticks(stage, 3);
+    got_is(stage, 0, "moved 6");
+    stage_free(stage);
+}
+
+static void a_purge_reaches_who_follows_a_folded_tail(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_folded();
+
+    purges(stage, 1, stage->name);
+    turn(stage);
+    hand_purges(stage);
+    got_is(stage, 0, "purge 5");
+    writer_take(&stage->writer, &stage->purged->command, WALL);
+    got_is(stage, 1, "purged");
+    stage_free(stage);
+}
+
+static void a_name_is_shared_and_counted_though_its_tail_is_folded(void **state)
+{
+    (void)state;
+    struct stage        *stage = stage_folded();
+    struct channel_name *copy  = NULL;
+
+    assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("topic:a"), &copy), CHANNEL_NAME_OK);
+    copy = writer_share_name(&stage->writer, copy);
+    assert_ptr_equal(copy, stage->name);
+    channel_name_unref(copy);
+    struct count_command *command = count_command_new(stage->name);
+    command->asker                = 1;
+    writer_take(&stage->writer, &command->command, WALL);
+    assert_int_equal(stage->sent[0].count, 1);
+    assert_true(is_folded(stage));
+    stage_free(stage);
+}
+
+/* What other processes append comes only to a tail that knows its head. */
+static void where_others_append_nothing_is_folded(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_over(&plenty, false, 1);
+
+    stage->writer.limits.fold_ticks = 1;
+    follows(stage, 0, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    ticks(stage, 5);
+    assert_false(is_folded(stage));
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -2786,6 +2928,13 @@ int main(void)
         cmocka_unit_test(it_tells_its_numbers),
         cmocka_unit_test(it_tells_how_long_the_disk_has_been_busy),
         cmocka_unit_test(a_count_goes_round),
+        cmocka_unit_test(a_message_reaches_who_follows_a_folded_tail),
+        cmocka_unit_test(who_follows_a_folded_tail_waits_for_the_store),
+        cmocka_unit_test(a_lost_hint_of_a_folded_tail_is_found),
+        cmocka_unit_test(what_a_broken_store_wrote_to_a_folded_tail_is_found),
+        cmocka_unit_test(a_purge_reaches_who_follows_a_folded_tail),
+        cmocka_unit_test(a_name_is_shared_and_counted_though_its_tail_is_folded),
+        cmocka_unit_test(where_others_append_nothing_is_folded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,7 +179,7 @@ void sim_node_tell_others(struct sim_node *sim_node, struct message *message)
 /* The planted bug: the head goes back to where the message stands. */
 static void sim_node_step_back(struct sim_node *sim_node, const struct message *message)
 {
-    struct tail *tail = tails_find(&sim_node->writer.tails, message->channel);
+    struct tail *tail = tails_look(&sim_node->writer.tails, message->channel);
 
     if (sim_node->world->plant != PLANT_STEP_BACK || tail == NULL || tail->epoch != message->epoch ||
         tail->head < message->seq)
@@ -207,8 +207,7 @@ static void sim_node_hear_bus(struct sim_node *sim_node)
 static void sim_node_note_followed(struct sim_node *sim_node)
 {
     for (unsigned i = 0; i < sim_node->world->channel_count; i++) {
-        const struct tail *tail = tails_find(&sim_node->writer.tails, sim_node->world->channels[i]);
-        if (tail == NULL || tail->followers == 0)
+        if (tails_followers(&sim_node->writer.tails, sim_node->world->channels[i]) == 0)
             sim_node->followed_at[i] = -1;
         else if (sim_node->followed_at[i] < 0)
             sim_node->followed_at[i] = sim_node->world->now;
@@ -282,6 +281,7 @@ static void sim_node_draw_limits(struct sim_node *sim_node)
         .delivery_bytes_max = is_tight ? 1500 : 1 << 20,
         .tail_bytes_max     = is_tight ? 1000 : 1 << 16,
         .tail_messages_max  = is_tight ? 5 : 64,
+        .fold_ticks         = sim_node->world->fold_one_in,
     };
     sim_node->shard_limits = (struct shard_limits){
         .hub            = { .window_messages_max = is_tight ? 3 : 64, .window_bytes_max = is_tight ? 700 : 1 << 16,
@@ -379,6 +379,17 @@ void sim_node_free(struct sim_node *sim_node)
     free(sim_node);
 }
 
+/* The planted bug: of a folded tail one loop that follows is forgotten. */
+static void sim_node_plant_lost_follower(struct sim_node *sim_node)
+{
+    for (unsigned i = 0; i < sim_node->world->channel_count; i++) {
+        const struct channel_name *name  = sim_node->world->channels[i];
+        struct tail_entry         *entry = tails_entry(&sim_node->writer.tails, name);
+        if (entry != NULL && tails_look(&sim_node->writer.tails, name) == NULL)
+            entry->followers &= entry->followers - 1;
+    }
+}
+
 /* The planted bug: what a loop is owed is forgotten. And without a heartbeat, the walk over the tails stands still. */
 static void sim_node_plant_tick(struct sim_node *sim_node)
 {
@@ -388,6 +399,8 @@ static void sim_node_plant_tick(struct sim_node *sim_node)
         sim_node->writer.durable.slot = sim_node->writer.memory.slot = 0;
         sim_node->writer.doubt_ticks  = 0;
     }
+    if (sim_node->world->plant == PLANT_LOST_FOLLOWER)
+        sim_node_plant_lost_follower(sim_node);
     if (sim_node->world->plant != PLANT_DROP_OWED)
         return;
     for (link = sim_node->writer.tails.owed.next; link != &sim_node->writer.tails.owed; link = next) {
@@ -593,7 +606,7 @@ void sim_node_loop_end(struct sim_node *sim_node, unsigned loop)
 static void sim_node_check_heads(struct sim_node *sim_node)
 {
     for (unsigned i = 0; i < sim_node->world->channel_count; i++) {
-        const struct tail *tail = tails_find(&sim_node->writer.tails, sim_node->world->channels[i]);
+        const struct tail *tail = tails_look(&sim_node->writer.tails, sim_node->world->channels[i]);
         struct log_now     now  = { 0 };
         if (tail != NULL)
             now = (struct log_now){ tail->epoch, tail->first, tail->head };

@@ -54,6 +54,7 @@ const char *plant_text(enum plant plant)
         [PLANT_COLLAPSE_ACROSS] = "collapse-across",
         [PLANT_LOST_WAKE] = "lost-wake",
         [PLANT_FAR_FOLD] = "far-fold",
+        [PLANT_LOST_FOLLOWER] = "lost-follower",
     };
     return texts[plant];
 }

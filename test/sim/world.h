@@ -55,6 +55,7 @@ enum plant {
     PLANT_COLLAPSE_ACROSS, /* messages are collapsed across their keys */
     PLANT_LOST_WAKE,      /* what comes for a folded channel is dropped */
     PLANT_FAR_FOLD,       /* a subscription that stands for its channel stands one too far */
+    PLANT_LOST_FOLLOWER,  /* of a folded tail one of the loops that follow is forgotten */
     PLANT_COUNT,
 };
 
@@ -99,7 +100,8 @@ struct world {
     bool                 keeps_epoch;  /* a planted bug: after a failover the logs go on in the same epoch */
     bool                 resends;      /* a planted bug: what shared memory has not answered is sent to it again */
     msec                 quiet_ms;    /* after so long without news loops fold channels, if they are let … */
-    unsigned             fold_one_in; /* … at one in so many ends of turns; 0: at heartbeats alone */
+    unsigned             fold_one_in; /* … at one in so many ends of turns; 0: at heartbeats alone. Writers fold all tails in
+                                       * so many ticks; 0: none */
     struct rng           fold_chance;
     msec                 linger_ms;   /* how long loops follow what nobody there reads */
     msec                 now;

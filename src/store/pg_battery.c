@@ -327,7 +327,7 @@ struct proxy_pair {
 
 static struct proxy_pair proxy_pairs[PAIRS];
 static _Atomic int       proxy_mode_now;
-static _Atomic bool      proxy_cuts_all, proxy_ends, proxy_did_cut;
+static _Atomic bool      proxy_cuts_all, proxy_ends, proxy_did_cut, proxy_did_guess;
 static int               proxy_listener;
 static unsigned          proxy_births;
 static pthread_t         proxy_thread;
@@ -387,6 +387,11 @@ static bool has_commit(const char *bytes, ssize_t len)
     return memmem(bytes, (size_t)len, "\0commit", 8) != NULL;
 }
 
+static bool has_guess(const char *bytes, ssize_t len)
+{
+    return memmem(bytes, (size_t)len, "\0place", 7) != NULL && memmem(bytes, (size_t)len, "\0read_up", 9) != NULL;
+}
+
 /* What a later connection has set free. */
 static void late_release(unsigned born)
 {
@@ -428,6 +433,7 @@ static void pass_up(struct proxy_pair *pair)
         pair_close(pair);
         return;
     }
+    proxy_did_guess = proxy_did_guess || has_guess(bytes, len);
     if (proxy_mode_now >= PROXY_CUT_BEFORE && has_commit(bytes, len)) {
         cut_commit(pair, bytes, len);
         return;
@@ -515,8 +521,8 @@ const char *proxy_url(void)
 
 void proxy_set(enum proxy_mode mode)
 {
-    proxy_did_cut  = false;
-    proxy_mode_now = mode;
+    proxy_did_cut = proxy_did_guess = false;
+    proxy_mode_now                  = mode;
 }
 
 void proxy_cut_all(void)
@@ -527,4 +533,9 @@ void proxy_cut_all(void)
 bool proxy_has_cut(void)
 {
     return proxy_did_cut;
+}
+
+bool proxy_saw_guess(void)
+{
+    return proxy_did_guess;
 }

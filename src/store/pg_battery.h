@@ -65,5 +65,6 @@ const char *proxy_url(void);
 void        proxy_set(enum proxy_mode mode);
 void        proxy_cut_all(void);     /* closes all connections that pass through it */
 bool        proxy_has_cut(void);     /* has it cut a COMMIT since proxy_set()? */
+bool        proxy_saw_guess(void);   /* did a place and its rows travel together since then? */
 
 #endif

@@ -38,7 +38,7 @@ void known_put(struct pg *pg, const struct channel_name *name, int64_t id)
     places[0] = (struct pg_known){ name->hash, id };
 }
 
-static int64_t known_find(struct pg *pg, const struct channel_name *name)
+int64_t known_find(struct pg *pg, const struct channel_name *name)
 {
     const struct pg_known *places = known_places(pg, name);
     size_t                 at     = known_at(places, name);

@@ -99,6 +99,7 @@ static void hear_tell(struct pg *pg, const PGresult *heads, int row)
 
     if (channel_name_new(pg->options.spaces, &pg->options.hash_key, pg_bytes(heads, row, 0), &name) != CHANNEL_NAME_OK)
         return;  /* of a namespace that this process does not know: nobody here follows it */
+    known_put(pg, name, pg_i64(heads, row, 3));
     if (name->space->durability == DURABLE)
         pg->ear.heard(pg->ear.ctx, name, (uint64_t)pg_i64(heads, row, 2), (uint64_t)pg_i64(heads, row, 1));
     channel_name_unref(name);

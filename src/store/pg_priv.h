@@ -51,6 +51,7 @@ struct pg_work {
 struct pg_progress {
     struct page page;
     int64_t     channel;    /* the channel's number; 0: never used */
+    int64_t     guessed;    /* the channel whose rows were asked for before its place was known; 0: none */
     uint64_t    low, high;  /* what is still to be read, both included */
     uint32_t    rows;       /* how many the next question asks for */
 };
@@ -197,7 +198,8 @@ int32_t day_of(const struct message *message);
 
 /* --- commits without a question (pg_direct.c) --------------------------------------------------------------------- */
 
-void known_put(struct pg *pg, const struct channel_name *name, int64_t id);
+void    known_put(struct pg *pg, const struct channel_name *name, int64_t id);
+int64_t known_find(struct pg *pg, const struct channel_name *name);  /* 0: not known */
 
 /* Can it be made by one statement? Days are not looked at. */
 bool commit_is_direct(struct pg *pg, struct pg_commit *commit);

@@ -1,5 +1,5 @@
 /* Pages and listings of the logs. A page takes two questions: where the log begins and ends, then its rows; and
- * more if many of the rows have expired. */
+ * more if many of the rows have expired. Where the id of the channel is known, both go in one trip. */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -21,6 +21,38 @@ static struct store_read *pg_read_of(const struct pg_lane *lane)
     return container_of(lane->request, struct store_read, link);
 }
 
+static void send_page_rows(struct pg_lane *lane)
+{
+    struct store_read  *read     = pg_read_of(lane);
+    struct pg_progress *progress = &lane->progress;
+
+    pg_args_clear(&lane->args);
+    pg_args_i64(&lane->args, progress->channel);
+    pg_args_i64(&lane->args, (int64_t)progress->low);
+    pg_args_i64(&lane->args, (int64_t)progress->high);
+    pg_args_i64(&lane->args, progress->rows);
+    pg_args_i64(&lane->args, i64_most(read->bytes_max));
+    pg_args_i64(&lane->args, read->wall);
+    lane_send(lane, read->way == READ_AFTER ? SQL_READ_UP : SQL_READ_DOWN);
+}
+
+/* A page upwards begins behind its bound, if nothing there was trimmed; so its rows can be asked for before the place is known. The
+ * database answers in this order: so all rows up to the head that it tells are there, or gone. */
+static void guess_page_rows(struct pg_lane *lane)
+{
+    const struct store_read *read     = pg_read_of(lane);
+    struct pg_progress      *progress = &lane->progress;
+    bool                     may      = read->way == READ_AFTER && read->limit > 0 && read->since == 0 && read->until == 0 &&
+               read->bound < INT64_MAX;
+
+    progress->guessed = may ? known_find(lane->pg, read->channel) : 0;
+    if (progress->guessed == 0)
+        return;
+    progress->channel = progress->guessed;
+    progress->low = read->bound + 1, progress->high = INT64_MAX, progress->rows = read->limit + 1;
+    send_page_rows(lane);
+}
+
 static void page_read_start(struct pg_lane *lane)
 {
     struct store_read      *read  = pg_read_of(lane);
@@ -35,6 +67,7 @@ static void page_read_start(struct pg_lane *lane)
     pg_args_i64(&lane->args, read->since);
     pg_args_i64(&lane->args, read->until);
     lane_send(lane, SQL_PLACE);
+    guess_page_rows(lane);
     lane_sync(lane);
 }
 
@@ -66,26 +99,18 @@ static void read_take_place(struct pg_lane *lane)
     read->head              = (uint64_t)pg_i64(place, 0, 2);
     read->first             = is_used ? (uint64_t)pg_i64(place, 0, 3) : 1;
     read->bytes             = read->first > read->head ? 0 : (uint64_t)pg_i64(place, 0, 4);
+    if (is_used)
+        known_put(lane->pg, read->channel, lane->progress.channel);
     if (read->since != 0)
         read->bound = (is_used ? (uint64_t)pg_i64(place, 0, 6) : 1) - 1;
     if (read->until != 0)
         read->end = is_used ? (uint64_t)pg_i64(place, 0, 7) : 1;
 }
 
-static void send_page_rows(struct pg_lane *lane)
+static void ask_page_rows(struct pg_lane *lane)
 {
-    struct store_read  *read     = pg_read_of(lane);
-    struct pg_progress *progress = &lane->progress;
-
     lane->phase = PHASE_ROWS;
-    pg_args_clear(&lane->args);
-    pg_args_i64(&lane->args, progress->channel);
-    pg_args_i64(&lane->args, (int64_t)progress->low);
-    pg_args_i64(&lane->args, (int64_t)progress->high);
-    pg_args_i64(&lane->args, progress->rows);
-    pg_args_i64(&lane->args, i64_most(read->bytes_max));
-    pg_args_i64(&lane->args, read->wall);
-    lane_send(lane, read->way == READ_AFTER ? SQL_READ_UP : SQL_READ_DOWN);
+    send_page_rows(lane);
     lane_sync(lane);
 }
 
@@ -112,6 +137,8 @@ static void page_end_down(struct pg_lane *lane, uint64_t low)
     page_end(lane);
 }
 
+static void read_take_rows(struct pg_lane *lane, const PGresult *rows);
+
 static void read_begin_rows(struct pg_lane *lane)
 {
     struct store_read  *read     = pg_read_of(lane);
@@ -133,8 +160,10 @@ static void read_begin_rows(struct pg_lane *lane)
         progress->low = read->first;
     if (progress->low > progress->high)
         page_end_down(lane, low);
+    else if (progress->guessed != 0 && progress->guessed == progress->channel && progress->low == read->bound + 1)
+        read_take_rows(lane, lane->results[1]);
     else
-        send_page_rows(lane);
+        ask_page_rows(lane);
 }
 
 static struct message *message_at(const PGresult *rows, int i, const struct store_read *read)
@@ -197,14 +226,24 @@ static bool page_is_over(const struct pg_lane *lane)
     return page_is_full(&lane->progress.page) && read->entries[read->entry_count - 1].message != NULL;
 }
 
-static void read_take_rows(struct pg_lane *lane)
+/* Without those that came after the head was told. */
+static int rows_count(const PGresult *rows, const struct store_read *read)
+{
+    int count = PQntuples(rows);
+
+    while (count > 0 && (uint64_t)pg_i64(rows, count - 1, 0) > read->head)
+        count--;
+    return count;
+}
+
+static void read_take_rows(struct pg_lane *lane, const PGresult *rows)
 {
     struct store_read  *read     = pg_read_of(lane);
     struct pg_progress *progress = &lane->progress;
-    const PGresult     *rows     = lane->results[0];
+    int                 count    = rows_count(rows, read);
     uint64_t            low = 1, high = 0;
 
-    for (int i = 0; i < PQntuples(rows); i++)
+    for (int i = 0; i < count; i++)
         if (!page_put_next(lane, rows, i)) {
             page_end(lane);
             return;
@@ -213,7 +252,7 @@ static void read_take_rows(struct pg_lane *lane)
         page_end(lane);
         return;
     }
-    if (PQntuples(rows) == 0 && progress->low <= progress->high) {
+    if (count == 0 && progress->low <= progress->high) {
         page_put_trimmed(lane, progress->low, progress->high);
         if (read->way == READ_AFTER)
             progress->low = progress->high + 1;
@@ -226,7 +265,7 @@ static void read_take_rows(struct pg_lane *lane)
         return;
     }
     progress->rows = progress->rows * 2 < READ_ENTRIES_MAX ? progress->rows * 2 : READ_ENTRIES_MAX;
-    send_page_rows(lane);
+    ask_page_rows(lane);
 }
 
 static void page_read_step(struct pg_lane *lane)
@@ -237,7 +276,7 @@ static void page_read_step(struct pg_lane *lane)
         read_take_place(lane);
         read_begin_rows(lane);
     } else {
-        read_take_rows(lane);
+        read_take_rows(lane, lane->results[0]);
     }
 }
 

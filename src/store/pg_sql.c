@@ -193,7 +193,7 @@ const struct pg_text pg_texts[SQL_COUNT] = {
     [SQL_MOVED_COUNT] = { "moved_count",
         "select count(distinct transaction) from longwire.moved where transaction = any($1::bigint[])" },
     [SQL_MOVED] = { "moved",
-        "select c.name, c.head, s.epoch from (select distinct channel from longwire.moved"
+        "select c.name, c.head, s.epoch, c.id from (select distinct channel from longwire.moved"
         " where transaction = any($1::bigint[])) m join longwire.channel c on c.id = m.channel, longwire.shard s"
         " limit 4097" },
 };

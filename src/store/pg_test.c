@@ -216,6 +216,17 @@ static void a_batch_of_any_size_is_one_commit(void **state)
     free(said);
 }
 
+static void expect_payloads(struct bench *bench, const char *channel, size_t count, struct span payload)
+{
+    struct store_read read = bench_read(bench, channel, READ_AFTER, 0, 10, PAGE_BYTES);
+
+    assert_int_equal(read.rc, RC_OK);
+    assert_int_equal(read.entry_count, count);
+    for (size_t i = 0; i < count; i++)
+        assert_true(span_eq(message_payload(read.entries[i].message), payload));
+    store_read_fini(&read);
+}
+
 /* The maker knows ids of channels. If a database was put back meanwhile, an id may be that of another one. */
 static void an_id_of_another_channel_is_noticed_threat_42(void **state)
 {
@@ -227,6 +238,12 @@ static void an_id_of_another_channel_is_noticed_threat_42(void **state)
         bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "b" });
     engine_sql("update longwire.channel set name = 'topic:c' where name = 'topic:a'");
     engine_sql("update longwire.channel set name = 'topic:a' where name = 'topic:b'");
+    expect_payloads(bench, "topic:a", 2, SPAN("b"));
+    engine_sql("update longwire.channel set name = 'topic:b' where name = 'topic:a'");
+    engine_sql("update longwire.channel set name = 'topic:a' where name = 'topic:c'");
+    expect_payloads(bench, "topic:a", 3, SPAN("hello"));  /* what the page before has learnt is that of topic:b */
+    engine_sql("update longwire.channel set name = 'topic:c' where name = 'topic:a'");
+    engine_sql("update longwire.channel set name = 'topic:a' where name = 'topic:b'");
     struct published said = bench_publish(bench, HELLO), other = bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "b" });
     assert_int_equal(said.outcome, APPEND_DONE);
     assert_int_equal(said.answer.seq, 3);
@@ -234,6 +251,42 @@ static void an_id_of_another_channel_is_noticed_threat_42(void **state)
     assert_int_equal(other.answer.seq, 1);
     assert_int_equal(bench_publish(bench, HELLO).answer.seq, 4);
     assert_int_equal(engine_sql("select head from longwire.channel where name = 'topic:c'"), 3);
+}
+
+enum { GROWTH_COUNT = 200 };
+
+static void *grow(void *context)
+{
+    struct bench *node = context;
+    uint64_t      last = 0;
+
+    for (size_t i = 0; i < GROWTH_COUNT; i++)
+        last = bench_publish(node, HELLO).answer.seq;
+    must(last == GROWTH_COUNT + 1);
+    return NULL;
+}
+
+/* Rows that were stored after the place was told are not of the page. */
+static void a_page_ends_at_the_head_that_it_tells(void **state)
+{
+    struct bench *bench = *state, node;
+    pthread_t     grower;
+    uint64_t      head = 0;
+
+    bench_publish(bench, HELLO);
+    node_open(&node, bench);
+    must(pthread_create(&grower, NULL, grow, &node) == 0);
+    while (head < GROWTH_COUNT + 1) {
+        struct store_read read = bench_read(bench, "topic:a", READ_AFTER, head, 1000, PAGE_BYTES);
+        assert_int_equal(read.rc, RC_OK);
+        assert_int_equal(read.entry_count, read.head - head);
+        for (size_t i = 0; i < read.entry_count; i++)
+            assert_true(read.entries[i].message != NULL && read.entries[i].message->seq == head + 1 + i);
+        head = read.head;
+        store_read_fini(&read);
+    }
+    must(pthread_join(grower, NULL) == 0);
+    bench_close(&node);
 }
 
 /* The row of a new channel is wider than it stays, so that its page has room for old versions. */
@@ -497,6 +550,23 @@ static void proxied_end(struct bench *bench)
     proxy_set(PROXY_PASS);
     bench_shut(bench);
     proxy_stop();
+}
+
+/* The rows of a page are asked for along with its place. */
+static void a_page_of_a_known_channel_takes_one_trip(void **state)
+{
+    struct bench *bench = *state;
+
+    proxied(bench);
+    proxy_set(PROXY_PASS);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "1");
+    assert_true(proxy_saw_guess());
+    bench_publish(bench, HELLO);
+    expect_page(bench, "topic:a", READ_AFTER, 1, 10, "2");
+    expect_page(bench, "topic:a", READ_AFTER, 2, 10, "");
+    engine_sql("update longwire.channel set floor = 2 where name = 'topic:a'");
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-1 trimmed] 2");
+    proxied_end(bench);
 }
 
 /* However a COMMIT is cut, the append is answered as done, and is there once, with the numbers of the answer. Without a key it
@@ -804,6 +874,8 @@ int main(int argc, char **argv)
         ENGINE_TEST(an_absent_row_is_claimed_once),
         ENGINE_TEST(a_batch_of_any_size_is_one_commit),
         ENGINE_TEST(an_id_of_another_channel_is_noticed_threat_42),
+        ENGINE_TEST(a_page_of_a_known_channel_takes_one_trip),
+        ENGINE_TEST(a_page_ends_at_the_head_that_it_tells),
         ENGINE_TEST(a_publish_takes_the_room_of_its_channel),
         ENGINE_TEST(what_ends_its_connections_is_refused),
         ENGINE_TEST(a_schema_of_another_version_is_refused_threat_44),

@@ -362,12 +362,20 @@ system:
 	@$(MAKE) --no-print-directory test-build
 	@test/run $(SAN) system
 
-# Hours rather than minutes: kills and power cuts, a gigabyte of lag, thousands of comings and goings, a night's seeds.
+# Two to three hours on two processors (CONTRIBUTING.md): what `make test` does briefly, at the size that docs/threats.md names. Most seeds
+# are lived without sanitizers.
+SIM_PROGRAMS := $(addprefix test/sim/,sim cluster_sim wire_sim device_sim roam_sim uplink_sim forward_sim)
 soak:
 	@$(MAKE) --no-print-directory test-build
-	@SIM_SEEDS=500000 test/run $(SAN) sim
-	@LW_KILL_ROUNDS=500 LW_KILL_SAMPLE=500 LW_POWER_LIVES=200 LW_LAG_MB=1024 LW_LEAK_CYCLES=20000 \
-	    LW_TEST_JOBS=1 test/run $(SAN) soak
+	@$(MAKE) --no-print-directory $(JOBS) $(addprefix $(BUILD)/,$(SIM_PROGRAMS))
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(addprefix $(BUILD)/tsan/,longwired longwire longwire-bench client-follow) preloads
+	@setup/javascript $(BUILD)/tsan/javascript
+	@LW_KILL_ROUNDS=500 LW_KILL_SAMPLE=all LW_POWER_LIVES=200 LW_LAG_MB=1024 LW_LEAK_CYCLES=5000 LW_MEMORY_SAMPLE=1999 \
+	    LW_WAITING=100000 LW_POLL_ABORTS=10000 LW_SILENT_CONNECTS=100000 LW_BAD_NETWORK_SECONDS=60 LW_PAUSE_SECONDS=30 \
+	    test/run $(SAN) soak
+	@test/run $(SAN) threads
+	@SIM_SEEDS=30000 test/run $(SAN) sim
+	@SIM_SEEDS=300000 test/run $(BUILD) sim
 
 # What a cluster loses: each fault with each engine and in each way, at full length, into docs/loss-table.md. `make test` has a part of
 # them, briefly.

@@ -34,8 +34,7 @@ const char *cluster_plant_text(unsigned plant)
 
 unsigned cluster_plant_seeds_max(unsigned plant)
 {
-    (void)plant;
-    return 1000;
+    return plant == CLUSTER_PLANT_NO_USURPER ? 100 : 1000;  /* threat 114: a fence that is left out is found early */
 }
 
 /* Mostly a node sees by its own clock that its lease has run out, so only one seed in some thousands needs the lapse. What a

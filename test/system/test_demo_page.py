@@ -5,14 +5,19 @@ EventSource reads payloads back byte for byte.
 LW_SHOTS names a folder for screenshots, which test_looks() takes; without it they are only taken and thrown away.
 """
 import base64
+import contextlib
+import http.server
 import json
 import os
 import pathlib
 import shutil
 import subprocess
+import threading
+import time
 import urllib.parse
 import urllib.request
 
+import jwt
 import pytest
 
 import proxies
@@ -319,6 +324,89 @@ def test_the_page_cannot_be_framed_and_runs_nothing_inline(server):
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["X-Frame-Options"] == "DENY"
             assert b"<script>" not in answer.read()
+
+
+ISSUER_SECRET = "app-secret-0123456789-app-secret-0123456789"
+EVIL_NAME = "<img src=x onerror=document.title='owned'>"
+
+
+def test_threat_106_names_of_users_stay_text(page):
+    token = jwt.encode({"sub": EVIL_NAME, "iat": int(time.time()), "exp": time.time() + 600,
+                        "channels": [{"match": "topic:*", "can": ["publish"]}]}, ISSUER_SECRET, "HS256")
+    with Server(config=f"[jwt app]\nalgorithms = HS256\nsecret = {ISSUER_SECRET}\n") as server:
+        page.open(server).connect("topic:names", "websocket")
+        publish(server, "topic:names", "x", key=token)
+        page.until_texts(["x"])
+        assert page.browser.find_element(By.CSS_SELECTOR, "#rows .from").text == f"from user:{EVIL_NAME}"
+        assert page.browser.execute_script("return document.querySelectorAll('#rows img').length") == 0
+        assert page.browser.title == "Longwire – try it"
+
+
+@contextlib.contextmanager
+def other_origin(text):
+    """Its URL on another host; the same page for every path. Pages of this machine may do what its users may."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_):
+            pass
+
+    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    try:
+        yield f"http://elsewhere.example:{site.server_address[1]}"
+    finally:
+        site.shutdown()
+        site.server_close()
+
+
+@pytest.fixture(name="abroad", scope="module")
+def fixture_abroad():
+    with open_chromium("--host-resolver-rules=MAP elsewhere.example 127.0.0.1") as chromium:
+        yield chromium
+
+
+def test_threat_106_another_page_may_not_frame_it(server, abroad):
+    with other_origin("no frame") as plain, other_origin(f"<iframe src='{server.url}/'></iframe>") as framing, \
+            other_origin(f"<iframe src='{plain}/'></iframe>") as harmless:
+        abroad.get_log("browser")
+        abroad.get(harmless)
+        assert not [entry for entry in abroad.get_log("browser") if "frame" in entry["message"]]
+        abroad.get(framing)
+        said = []
+        wait_until(lambda: said.extend(abroad.get_log("browser")) or said, lambda: "nothing was refused")
+        assert any("frame-ancestors" in entry["message"] or "X-Frame-Options" in entry["message"] for entry in said), said
+
+
+DO_FROM_ELSEWHERE = """
+const [url, done] = arguments;
+const ended = what => what.then(answer => answer.type === 'opaque' ? 'opaque' : String(answer.status), () => 'refused');
+const heard = new Promise((resolve, reject) => {
+    const source = new EventSource(url + '/v1/subscribe?channel=topic:elsewhere&after=0');
+    source.onmessage = () => resolve({ status: 'heard' });
+    source.onerror = () => { source.close(); reject(); };
+});
+Promise.all([
+    ended(fetch(url + '/v1/channels/topic:elsewhere/messages', { method: 'POST', body: 'x' })),
+    ended(fetch(url + '/v1/channels/topic:elsewhere/messages', { method: 'POST', body: 'x', mode: 'no-cors' })),
+    ended(fetch(url + '/v1/channels/topic:elsewhere/messages?after=0')),
+    ended(fetch(url + '/metrics')), ended(heard),
+]).then(done);
+"""
+
+
+def test_threat_106_another_page_can_do_nothing(server, abroad):
+    """It may send what a form could; the server takes none of it, and the page reads nothing."""
+    publish(server, "topic:elsewhere", "mine")
+    with other_origin("elsewhere") as url:
+        abroad.get(url)
+        assert abroad.execute_async_script(DO_FROM_ELSEWHERE, server.url) == ["refused", "opaque", "refused", "refused", "refused"]
+    with urllib.request.urlopen(messages_url(server, "topic:elsewhere") + "?after=0", timeout=SECONDS) as answer:
+        assert [message["data"] for message in json.load(answer)["messages"]] == ["mine"]
 
 
 def test_csp_is_in_force(server, page):

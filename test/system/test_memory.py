@@ -197,7 +197,7 @@ PLAIN = next((folder / "longwired" for folder in (BUILD, BUILD.parent) if (folde
               b"__asan_init" not in (folder / "longwired").read_bytes()), None)
 SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
 SAMPLE = int(os.environ.get("LW_MEMORY_SAMPLE", "12"))
-ALLOCATIONS = 600   # of a few rounds of work
+ALLOCATIONS = 2000  # of some rounds of work
 LAST_WORDS = r"longwire: out of memory: .*\(src/.*:\d+\)|std::bad_alloc"
 
 

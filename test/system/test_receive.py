@@ -1,5 +1,9 @@
 """Receiving, as docs/protocol.md specifies it: every transport, every way to say where to begin, gaps, heartbeats,
-and readers that change from one transport to another on the way."""
+and readers that change from one transport to another on the way.
+
+LW_WAITING       how many messages wait for a reader; 20,000 unless told otherwise
+LW_POLL_ABORTS   how many polls are aborted just before their answers; 1,000 unless told otherwise
+"""
 import base64
 import email.parser
 import json
@@ -13,11 +17,15 @@ import urllib.parse
 import pytest
 
 from longwire_server import Server
+from native_link import NativeLink
 from waiting import wait_until
 from wire import (READERS, STREAMS, Ended, Multipart, Ndjson, Poll, Sse, Wire, Ws, event_of, fresh, handshake_bytes,
                   history, items_of, members_of, metric, path_of, publish, publish_many, query_of, request,
                   request_bytes, wait_for_subscribers)
 
+WAITING = int(os.environ.get("LW_WAITING", "20000"))
+POLL_ABORTS = int(os.environ.get("LW_POLL_ABORTS", "1000"))
+ACCEPTS = ["text/event-stream", "application/json", "application/x-ndjson", "multipart/mixed", "multipart/form-data"]
 MIXED = bytes(range(256)) * 4
 PAYLOAD_MAX = 1024 * 1024
 
@@ -231,7 +239,7 @@ def test_too_many_channels():
     "x", "AAAA", "!!!!", "é", "A" * 5000, "AQ==", "AQAAAAAA", "\"quoted\"", "..", "0", "-1", "null"])
 def test_event_ids_that_are_garbage(server, token):
     for fields, query in ({"last_event_id": token}, ""), ({}, "&last_event_id=" + urllib.parse.quote(token)):
-        for accept in ("text/event-stream", "application/json"):
+        for accept in ACCEPTS:
             request(server, "GET", "/v1/subscribe?channel=topic:a" + query, accept=accept,
                     **fields).want_problem(400)
         with Wire(server) as wire:
@@ -250,9 +258,25 @@ def test_every_byte_of_a_cursor_counts(server):  # threat 79
 
 
 def test_an_event_id_of_a_megabyte(server):  # threats 51, 79
+    for accept in ACCEPTS:
+        with Wire(server) as wire:
+            wire.send(request_bytes("GET", "/v1/subscribe?channel=topic:a", accept=accept, last_event_id="A" * (1 << 20)))
+            wire.answer().want_problem(431)
     with Wire(server) as wire:
-        wire.send(request_bytes("GET", "/v1/subscribe?channel=topic:a", last_event_id="A" * (1 << 20)))
+        wire.send(handshake_bytes("/v1/ws?channel=topic:a", last_event_id="A" * (1 << 20)))
         wire.answer().want_problem(431)
+
+
+def test_a_cursor_of_another_channel_says_nothing_about_this_one(server, kind):  # threat 79
+    """Whoever has been far in one channel begins in another where its request says."""
+    channel, other = filled(server, 3), filled(server, 9)
+    epoch = history(server, other).json()["epoch"]
+    with kind(server, query_of((channel, "after=1")) + "&cursor=" + token_of((other, epoch, 7))) as reader:
+        heard = reader.several(2)
+        assert [(event["channel"], event["seq"]) for event in heard] == [(channel, 2), (channel, 3)]
+        publish(server, other, b"not for this reader")
+        publish(server, channel, b"4")
+        assert next_seqs(reader, 1) == [4]
 
 
 def test_a_cursor_grants_nothing():  # threats 76, 79
@@ -263,7 +287,11 @@ def test_a_cursor_grants_nothing():  # threats 76, 79
         publish(server, "topic:a", b"public", **bearer)
         for query, fields in [("cursor=" + token_of(("user:alice", epoch, 0)), {}),
                               ("", {"last_event_id": token_of(("topic:a", epoch, 0), ("user:alice", epoch, 0))})]:
-            request(server, "GET", "/v1/subscribe?wait=0&" + query, **fields).want_problem(401)
+            for accept in ACCEPTS:
+                request(server, "GET", "/v1/subscribe?wait=0&" + query, accept=accept, **fields).want_problem(401)
+            with Wire(server) as wire:
+                wire.send(handshake_bytes("/v1/ws?" + query, **fields))
+                wire.answer().want_problem(401)
         mixed = token_of(("topic:a", epoch, 0), ("user:alice", epoch, 0))
         answer = request(server, "GET", f"/v1/subscribe?wait=0&channel=topic:a&cursor={mixed}").want(200)
         assert [message["data"] for message in answer.json()["messages"]] == ["public"]
@@ -442,14 +470,33 @@ def test_empty_and_largest_messages(server, kind, payload):  # threats 56, 83
 @pytest.fixture(name="long_channel", scope="module")
 def fixture_long_channel(server):
     channel = fresh()
-    for start in range(0, 20000, 1000):
+    for start in range(0, WAITING, 1000):
         publish_many(server, channel, [b"%d" % seq for seq in range(start + 1, start + 1001)])
     return channel
 
 
 def test_very_many_waiting(server, kind, long_channel):  # threat 83
     with kind(server, query_of((long_channel, "after=0"))) as reader:
-        assert next_seqs(reader, 20000) == list(range(1, 20001))
+        assert next_seqs(reader, WAITING) == list(range(1, WAITING + 1))
+
+
+def test_very_many_waiting_for_a_native_client(server, long_channel):  # threat 83
+    with NativeLink(server) as link:
+        link.say("subscribe", channel=long_channel, after=0)
+        assert [link.next()["seq"] for _ in range(WAITING)] == list(range(1, WAITING + 1))
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * PAYLOAD_MAX, (MIXED * 1024)[:PAYLOAD_MAX]],
+                         ids=["empty", "largest-text", "largest-binary"])
+def test_empty_and_largest_messages_for_a_native_client(server, payload):  # threats 56, 83
+    channel = fresh()
+    with NativeLink(server) as link:
+        publish(server, channel, payload, media="application/octet-stream")
+        link.say("subscribe", channel=channel, after=0)
+        publish(server, channel, payload, media="application/octet-stream")
+        for seq in (1, 2):
+            event = link.next()
+            assert (event["seq"], event["payload"]) == (seq, payload)
 
 
 def test_a_poll_gives_as_much_as_it_may_and_says_where_to_go_on(server, long_channel):
@@ -638,7 +685,7 @@ def test_two_polls_with_one_cursor(server):  # threat 82
 
 
 def test_polls_aborted_just_before_their_answers(server):  # threat 81
-    channel, rounds = filled(server, 1), 1000
+    channel, rounds = filled(server, 1), POLL_ABORTS
     rng = random.Random(81)
     ask = request_bytes("GET", "/v1/subscribe?" + query_of((channel, "last=0")), accept="application/json")
     say = request_bytes("POST", path_of(channel) + "/messages", b"x")

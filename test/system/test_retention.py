@@ -11,6 +11,7 @@ import pytest
 
 from longwire_client import TRANSPORTS, Api, Reader, event_of
 from longwire_server import Server, is_built
+from native_reader import native_transport
 from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -109,6 +110,29 @@ def test_what_was_let_go_stays_so_and_the_head_stays(server):
             page = api.history(channel, after=0, limit=1000)
             assert page["head"] == 200 and page["first"] >= first, channel
             assert api.publish(channel, b"201-").json["seq"] == 201
+
+
+CROWD = 100
+
+
+@pytest.mark.parametrize("channel", ["few:race", "ring:race"])
+def test_a_hundred_readers_while_the_oldest_is_let_go(server, channel):
+    """Threat 13: each has read the first message, and goes on at one moment or another, while retention lets go of what is just
+    being read. All get everything up to the head, or are told what is gone. Under ThreadSanitizer, too (threat 28)."""
+    transports = [*TRANSPORTS, native_transport(server.tcp_port)]
+    with contextlib.closing(Api(server.url)) as api, contextlib.ExitStack() as stack:
+        readers, head = [], 0
+        for number in range(CROWD):
+            publish_many(api, channel, head + 1, 15)
+            head += 15
+            reader = Reader(server.url, transports[number % len(transports)], [channel], after=1)
+            readers.append(stack.enter_context(reader))
+        for reader in readers:
+            reader.wait_head(channel, head)
+        assert api.history(channel)["first"] > 1, "nothing was let go"
+        for reader in readers:
+            check_events(reader.of(channel), head, 2)
+        assert sum(bool(reader.gaps(channel)) for reader in readers) > CROWD // 4, "nothing was let go in time"
 
 
 def directory_bytes(path):

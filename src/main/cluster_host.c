@@ -113,10 +113,10 @@ static void host_usurped(void *ctx, const char *why)
 {
     struct cluster_host *host = ctx;
 
-    if (counter_get(&host->is_usurped) != 0)
+    if (atomic_load(&host->is_usurped))
         return;
     snprintf(host->why, sizeof host->why, "%s: %s", host->server->node, why);
-    counter_set(&host->is_usurped, 1);
+    atomic_store(&host->is_usurped, true);
     kill(getpid(), SIGTERM);
 }
 

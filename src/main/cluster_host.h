@@ -7,6 +7,9 @@
 #ifndef MAIN_CLUSTER_HOST_H
 #define MAIN_CLUSTER_HOST_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "cluster/cluster.h"
 #include "main/snapshot.h"
 #include "reactor/wake.h"
@@ -20,8 +23,8 @@ struct cluster_host {
     struct cluster *cluster;
     uint64_t        nodes_told;   /* the version of the registry that the loops have */
     uint64_t        living;       /* the sum of the incarnations that live, as the outbox of events was told */
-    struct counter  is_usurped;
-    char            why[500]; /* written before is_usurped is set */
+    _Atomic bool    is_usurped;
+    char            why[500];     /* written before is_usurped is set: main reads it behind that, without a lock */
     uint64_t        comparisons_seen;  /* doubts that sessions and presence were told of */
 };
 

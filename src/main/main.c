@@ -271,7 +271,7 @@ static void wait_for_the_end(struct server *server, struct hand_over *hand, stru
     int       which   = wait_and_reload(server, hand, manager, ours, argv);
     msec      patient = clock_now() + server_settings(server)->stop_timeout_s * 1000 + STOP_MORE_MS;
 
-    if (counter_get(&server->cluster.is_usurped) != 0)
+    if (atomic_load(&server->cluster.is_usurped))
         LOG(LOG_ERROR, "usurped", log_str("why", server->cluster.why));
     else
         LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
@@ -329,7 +329,7 @@ static int run(struct settings *settings, const struct buf *warnings, bool takes
     service_manager_close(&manager);
     LOG(LOG_INFO, "stopped");
     log_tell_suppressed();
-    return counter_get(&server.cluster.is_usurped) != 0 ? EXIT_USURPED : EXIT_SUCCESS;
+    return atomic_load(&server.cluster.is_usurped) ? EXIT_USURPED : EXIT_SUCCESS;
 }
 
 /* What ExecReload= of the unit starts. */

@@ -368,7 +368,8 @@ SIM_PROGRAMS := $(addprefix test/sim/,sim cluster_sim wire_sim device_sim roam_s
 soak:
 	@$(MAKE) --no-print-directory test-build
 	@$(MAKE) --no-print-directory $(JOBS) $(addprefix $(BUILD)/,$(SIM_PROGRAMS))
-	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(addprefix $(BUILD)/tsan/,longwired longwire longwire-bench client-follow) preloads
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(addprefix $(BUILD)/tsan/,longwired longwire longwire-bench client-follow) \
+	    preloads transcripts
 	@setup/javascript $(BUILD)/tsan/javascript
 	@LW_KILL_ROUNDS=500 LW_KILL_SAMPLE=all LW_POWER_LIVES=200 LW_LAG_MB=1024 LW_LEAK_CYCLES=5000 LW_MEMORY_SAMPLE=1999 \
 	    LW_WAITING=100000 LW_POLL_ABORTS=10000 LW_SILENT_CONNECTS=100000 LW_BAD_NETWORK_SECONDS=60 LW_PAUSE_SECONDS=30 \

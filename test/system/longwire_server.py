@@ -71,6 +71,12 @@ def is_built():
     return LONGWIRED.exists()
 
 
+def is_sanitized(program=LONGWIRED):
+    """Then it needs more memory and time, and its malloc is another one."""
+    words = program.read_bytes()
+    return b"__asan_init" in words or b"__tsan_init" in words
+
+
 def is_free(port):
     """Nobody listens there; what is left of closed connections does not count."""
     with socket.socket() as probe:

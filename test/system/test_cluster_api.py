@@ -29,8 +29,12 @@ def user_fixture():
     return f"u{uuid.uuid4().hex[:8]}"
 
 
-def ask(node, path, status=200, method="GET", body=None):
-    return request(node, method, path, None if body is None else json.dumps(body).encode()).want(status).json()
+def answer_of(node, path, method="GET", body=None):
+    return request(node, method, path, None if body is None else json.dumps(body).encode())
+
+
+def ask(node, path, status=200, **more):
+    return answer_of(node, path, **more).want(status).json()
 
 
 def same_everywhere(nodes, path, wanted=lambda answer: True, **more):
@@ -38,7 +42,10 @@ def same_everywhere(nodes, path, wanted=lambda answer: True, **more):
     answers = []
 
     def agree():
-        answers[:] = [ask(node, path, **more) for node in nodes]
+        told = [answer_of(node, path, **more) for node in nodes]
+        if any(answer.status == 404 for answer in told):    # not every node has heard of it
+            return False
+        answers[:] = [answer.want(200).json() for answer in told]
         return all(answer == answers[0] for answer in answers) and wanted(answers[0])
 
     wait_until(agree, lambda: json.dumps(answers, indent=1))

@@ -19,7 +19,7 @@ import struct
 import pytest
 
 from longwire_client import Api, Place, Reader, audit_history, follow_ndjson
-from longwire_server import BUILD, LONGWIRED, Server, is_built
+from longwire_server import BUILD, Server, is_built, is_sanitized
 from native_wire import encode
 from waiting import SECONDS, wait_until
 from wire import handshake_bytes
@@ -32,10 +32,6 @@ LIMIT_MB = 256
 FLAGS = ["--loops", "2", "--publish-waiting-bytes-max", "16M", "--write-buffer-bytes", "4M", "--store-memory-bytes", "8M",
          "--tail-bytes-max", "8M", "--heartbeat-s", "5"]
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
-
-
-def is_sanitized():
-    return b"__asan_init" in LONGWIRED.read_bytes()
 
 
 class Cage:
@@ -194,7 +190,7 @@ def test_a_flood_does_not_end_it(flood):
 SHORT_MEMORY = BUILD / "short_memory.so"
 # Sanitizers have a malloc of their own.
 PLAIN = next((folder / "longwired" for folder in (BUILD, BUILD.parent) if (folder / "longwired").exists() and
-              b"__asan_init" not in (folder / "longwired").read_bytes()), None)
+              not is_sanitized(folder / "longwired")), None)
 SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
 SAMPLE = int(os.environ.get("LW_MEMORY_SAMPLE", "12"))
 ALLOCATIONS = 2000  # of some rounds of work

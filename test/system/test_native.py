@@ -18,7 +18,7 @@ import pytest
 import websockets
 
 from longwire_client import Api
-from longwire_server import BUILD, LONGWIRED, ROOT, Server, is_built
+from longwire_server import BUILD, LONGWIRED, ROOT, Server, is_built, is_sanitized
 from native_link import NotTold, bin_as_json, json_as_bin
 from native_wire import SERVER_TYPES, Aliases, BinSocket, NativeClient, WireFault, decode, encode, split
 from waiting import SECONDS, wait_until
@@ -364,7 +364,7 @@ def waves(default):
 
 
 PLAIN = next((folder / "longwired" for folder in (BUILD, BUILD.parent) if (folder / "longwired").exists() and
-              b"__asan_init" not in (folder / "longwired").read_bytes()), None)
+              not is_sanitized(folder / "longwired")), None)
 
 
 class PlainServer(Server):

@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import parser
 
 from longwire_client import TRANSPORTS, Api, Place, Publisher, Reader, RefusedError, WebSocket, audit_history
-from longwire_server import LONGWIRE, LONGWIRED, Server, is_built
+from longwire_server import LONGWIRE, LONGWIRED, Server, is_built, is_sanitized
 from native_reader import native_transport
 from strace_server import needs_strace, strace
 from waiting import SECONDS, stop_processes, wait_until
@@ -888,10 +888,6 @@ def test_a_pause_is_no_reason_to_drop_anyone():
 
 def rss_kb(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
-
-
-def is_sanitized():
-    return b"__asan_init" in LONGWIRED.read_bytes()
 
 
 def all_have_gone(metrics):

@@ -89,6 +89,17 @@ void fetch_call_free(struct fetch_call *call)
     free(call);
 }
 
+/* Of eight bytes none is below a space or 0x7f. False may be wrong. */
+static bool has_no_control(const char *at)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    uint64_t       word;
+
+    memcpy(&word, at, sizeof word);
+    const uint64_t del = word ^ (ones * 0x7f);
+    return (((word - ones * ' ') & ~word) & highs) == 0 && (((del - ones) & ~del) & highs) == 0;
+}
+
 /* RFC 9110 5.1 and 5.5, a little stricter: nothing that could end the line, and no other control character. */
 static bool field_is_sendable(struct span name, struct span value)
 {
@@ -97,6 +108,8 @@ static bool field_is_sendable(struct span name, struct span value)
     for (size_t i = 0; i < name.len; i++)
         if (name.at[i] <= ' ' || name.at[i] == ':' || name.at[i] == 0x7f)
             return false;
+    while (value.len >= sizeof(uint64_t) && has_no_control(value.at))
+        value = span_skip(value, sizeof(uint64_t));
     for (size_t i = 0; i < value.len; i++)
         if (((unsigned char)value.at[i] < ' ' && value.at[i] != '\t') || value.at[i] == 0x7f)
             return false;

@@ -358,6 +358,23 @@ static void every_end_has_a_word(void **state)
     asker_close(&asker);
 }
 
+/* Whatever the byte is, and wherever it stands. */
+static void no_control_character_is_sent(void **state)
+{
+    (void)state;
+    struct fetch_call *call = fetch_call_new("GET", SPAN("http://a/"));
+    char               value[25];
+
+    for (int byte = 0; byte < 256; byte++)
+        for (size_t at = 1; at < sizeof value - 1; at++) {  /* at its ends a space is taken away */
+            memset(value, at % 2 == 0 ? 'a' : 0xe9, sizeof value);
+            value[at] = (char)byte;
+            assert_int_equal(fetch_call_add_field(call, SPAN("X-A"), span_of(value, sizeof value)),
+                             byte == '\t' || (byte >= ' ' && byte != 0x7f));
+        }
+    fetch_call_free(call);
+}
+
 static void a_request_says_what_it_was_told_and_no_more(void **state)
 {
     (void)state;
@@ -841,7 +858,8 @@ static int by_our_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
+        cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(no_control_character_is_sent),
+        cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
         cmocka_unit_test(connections_are_kept),  cmocka_unit_test(a_call_can_be_cancelled),
         cmocka_unit_test(a_call_can_be_cancelled_at_once),
         cmocka_unit_test(what_was_sent_is_not_sent_again),

@@ -1,7 +1,6 @@
 #include "message/control_message.h"
 
-#include <stdio.h>
-
+#include "base/buf.h"
 #include "base/must.h"
 #include "message/epoch.h"
 
@@ -48,13 +47,14 @@ struct span control_message_members(const struct message *message)
 struct message *control_message_new(struct channel_name *channel, struct span type, struct span object,
                                     struct span from)
 {
-    char media[MEDIA_BYTES_MAX + 1];
-    int  len = snprintf(media, sizeof media, "%.*s%.*s%.*s", SPAN_ARG(own_prefix), SPAN_ARG(type),
-                        SPAN_ARG(json_suffix));
+    char       bytes[MEDIA_BYTES_MAX];
+    struct buf media = { .at = bytes, .cap = sizeof bytes, .max = sizeof bytes };  /* never grows */
 
-    must(len > 0 && (size_t)len < sizeof media);
-    struct message *message = message_new(channel, MESSAGE_PLAIN, object.at, (uint32_t)object.len,
-                                          span_of(media, (size_t)len), from);
+    buf_put(&media, own_prefix);
+    buf_put(&media, type);
+    buf_put(&media, json_suffix);
+    must(!buf_is_over(&media));
+    struct message *message = message_new(channel, MESSAGE_PLAIN, object.at, (uint32_t)object.len, buf_span(&media), from);
     must(control_message_type(message).len > 0);
     return message;
 }

@@ -117,5 +117,10 @@ bool connection_key_read(struct span text, uint64_t *ret)
 
 void connection_key_put(struct buf *buf, uint64_t key)
 {
-    buf_putf(buf, "%016llx", (unsigned long long)key);
+    static const char hex[] = "0123456789abcdef";
+    char              digits[16];
+
+    for (size_t i = sizeof digits; i-- > 0; key >>= 4)
+        digits[i] = hex[key & 15];
+    buf_put(buf, span_of(digits, sizeof digits));
 }

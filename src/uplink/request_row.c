@@ -9,8 +9,12 @@ enum { REQUEST_ROW_VERSION = 1, NUMBER_BYTES = 8, PIECE_DIGITS = 4 };
 
 static void put_number_bytes(struct buf *buf, uint64_t number, int bytes)
 {
-    for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
-        buf_putc(buf, (char)(number >> shift));
+    char text[NUMBER_BYTES];
+
+    must(bytes <= NUMBER_BYTES);
+    for (int i = bytes; i-- > 0; number >>= 8)
+        text[i] = (char)number;
+    buf_put(buf, span_of(text, (size_t)bytes));
 }
 
 static bool get_number_bytes(struct span *rest, uint64_t *ret, size_t bytes)

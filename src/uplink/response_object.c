@@ -1,6 +1,9 @@
 #include "uplink/response_object.h"
 
+#include <stdlib.h>
+
 #include "base/base64.h"
+#include "base/must.h"
 #include "base/utf8.h"
 #include "codec/h1/h1.h"
 #include "codec/json/json.h"
@@ -10,13 +13,15 @@
 
 static bool head_next(struct span *rest, struct span *ret_name, struct span *ret_value)
 {
-    struct span line, name;
-
-    while (span_cut(rest, '\n', &line)) {
-        if (memchr(line.at, ':', line.len) == NULL || !span_cut(&line, ':', &name) || name.len == 0)
+    while (rest->len > 0) {
+        const char *end   = memchr(rest->at, '\n', rest->len);
+        size_t      len   = end == NULL ? rest->len : (size_t)(end - rest->at);
+        const char *start = rest->at, *colon = memchr(start, ':', len);
+        *rest             = span_skip(*rest, end == NULL ? len : len + 1);
+        if (colon == NULL || colon == start)
             continue;
-        *ret_name  = name;
-        *ret_value = span_trim(line);
+        *ret_name  = span_of(start, (size_t)(colon - start));
+        *ret_value = span_trim(span_of(colon + 1, (size_t)(start + len - colon) - 1));
         return true;
     }
     return false;
@@ -32,7 +37,13 @@ struct span response_head_field(struct span head, struct span name)
     return SPAN("");
 }
 
-/* RFC 9110 7.6.1, and what only says how the body was framed. Longwire-… are instructions to this server. */
+/* Longwire-… are instructions to this server. */
+static bool is_own_field(struct span name)
+{
+    return name.len >= 9 && span_eq_nocase(span_head(name, 9), SPAN("longwire-"));
+}
+
+/* RFC 9110 7.6.1, and what only says how the body was framed. */
 static bool is_hop_field(struct span name)
 {
     static const struct span names[] = {
@@ -43,18 +54,48 @@ static bool is_hop_field(struct span name)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (span_eq_nocase(name, names[i]))
             return true;
-    return name.len >= 9 && span_eq_nocase(span_head(name, 9), SPAN("longwire-"));
+    return is_own_field(name);
+}
+
+struct head_field { struct span name, value; };
+
+/* All of them, in an array that is the caller's. */
+static struct head_field *head_read(struct span head, size_t *ret_count)
+{
+    size_t             room = 1;
+    struct head_field *fields;
+
+    for (const char *at = head.at, *end = head.at + head.len; at < end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++)
+        room++;
+    fields = malloc(room * sizeof fields[0]);
+    must(fields != NULL);
+    for (*ret_count = 0; head_next(&head, &fields[*ret_count].name, &fields[*ret_count].value);)
+        must(++*ret_count < room || head.len == 0);
+    return fields;
+}
+
+static bool is_head_field(const struct head_field *field, struct span name)
+{
+    return field->name.len == name.len && span_eq_nocase(field->name, name);
 }
 
 /* RFC 9110 7.6.1: what `Connection` names is meant for this hop, too. */
-static bool is_named_by_connection(struct span head, struct span name)
+static bool is_named_by_connection(const struct head_field *fields, size_t count, struct span name)
 {
-    struct span one, value, token;
-
-    while (head_next(&head, &one, &value))
-        while (span_eq_nocase(one, SPAN("connection")) && span_cut(&value, ',', &token))
+    for (size_t i = 0; i < count; i++) {
+        struct span value = fields[i].value, token;
+        while (is_head_field(&fields[i], SPAN("connection")) && span_cut(&value, ',', &token))
             if (span_eq_nocase(span_trim(token), name))
                 return true;
+    }
+    return false;
+}
+
+static bool comes_again(const struct head_field *fields, size_t from, size_t to, struct span name)
+{
+    for (size_t i = from; i < to; i++)
+        if (is_head_field(&fields[i], name))
+            return true;
     return false;
 }
 
@@ -67,51 +108,54 @@ static void put_field_text(struct buf *text, struct span value)
         buf_putc(text, is_utf8 || (unsigned char)value.at[i] < 0x80 ? value.at[i] : '?');
 }
 
-static bool head_has_before(struct span head, const char *at, struct span name)
+/* All values of this field. */
+static void put_field_values(struct buf *object, const struct head_field *fields, size_t count, struct span name)
 {
-    struct span one, value;
-
-    while (head_next(&head, &one, &value) && one.at < at)
-        if (span_eq_nocase(one, name))
-            return true;
-    return false;
-}
-
-/* All values of this field, which begins here. */
-static void put_field_values(struct buf *object, struct span head, struct span name)
-{
-    struct span one, value;
     const char *comma = "";
     struct buf  text;
 
     buf_init(&text, SIZE_MAX / 2);
-    while (head_next(&head, &one, &value)) {
-        if (!span_eq_nocase(one, name))
+    for (size_t i = 0; i < count; i++) {
+        if (!is_head_field(&fields[i], name))
             continue;
         buf_put(&text, span_str(comma));
-        put_field_text(&text, value);
+        put_field_text(&text, fields[i].value);
         comma = ", ";
     }
     json_put_string(object, buf_span(&text));
     buf_fini(&text);
 }
 
+/* The `at`th, which begins here. */
+static void put_response_field(struct buf *object, const struct head_field *fields, size_t count, size_t at)
+{
+    const struct head_field *field = &fields[at];
+
+    json_put_string(object, field->name);
+    buf_putc(object, ':');
+    if (!comes_again(fields, at + 1, count, field->name) && utf8_is_valid(field->value))
+        json_put_string(object, field->value);
+    else
+        put_field_values(object, fields, count, field->name);
+}
+
 static void put_response_fields(struct buf *object, struct span head)
 {
-    struct span rest = head, name, value;
-    size_t      count = 0;
+    size_t             count, put = 0;
+    struct head_field *fields = head_read(head, &count);
 
     buf_put_lit(object, ",\"headers\":{");
-    while (head_next(&rest, &name, &value) && count < RESPONSE_FIELDS_MAX) {
-        if (is_hop_field(name) || is_named_by_connection(head, name) || !utf8_is_valid(name) || head_has_before(head, name.at, name))
+    for (size_t i = 0; i < count && put < RESPONSE_FIELDS_MAX; i++) {
+        const struct span name = fields[i].name;
+        if (is_hop_field(name) || is_named_by_connection(fields, count, name) || !utf8_is_valid(name) ||
+            comes_again(fields, 0, i, name))
             continue;
-        if (count++ > 0)
+        if (put++ > 0)
             buf_putc(object, ',');
-        json_put_string(object, name);
-        buf_putc(object, ':');
-        put_field_values(object, head, name);
+        put_response_field(object, fields, count, i);
     }
     buf_putc(object, '}');
+    free(fields);
 }
 
 /* --- instructions ----------------------------------------------------------------------------------------------- */
@@ -143,13 +187,18 @@ const char *response_instructions_read(struct span head, struct response_instruc
     struct span rest = head, name, value;
     const char *fault = NULL;
 
-    *ret = (struct response_instructions){ .publish = SPAN("") };
+    ret->subscribe_count = ret->unsubscribe_count = 0;
+    ret->publish         = SPAN("");
     buf_init(&ret->words, SIZE_MAX / 2);
-    buf_extend(&ret->words, head.len + 1);
-    ret->words.len = 0;  /* there is room for all that comes: what is read does not move */
     while (fault == NULL && head_next(&rest, &name, &value)) {
         struct span publish[RESPONSE_INSTRUCTIONS_MAX];
         size_t      count = 0;
+        if (!is_own_field(name))
+            continue;
+        if (ret->words.cap == 0) {  /* there is room for all that comes: what is read does not move */
+            buf_extend(&ret->words, head.len + 1);
+            buf_clear(&ret->words);
+        }
         if (span_eq_nocase(name, SPAN("longwire-subscribe")))
             fault = read_instruction(value, &ret->words, ret->subscribe, &ret->subscribe_count);
         else if (span_eq_nocase(name, SPAN("longwire-unsubscribe")))

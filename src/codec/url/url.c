@@ -105,13 +105,16 @@ void url_put_encoded(struct buf *buf, struct span text)
 {
     static const char digits[] = "0123456789ABCDEF";
 
+    size_t from = 0;
+
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.at[i];
-        if (c > ' ' && c < 0x7f && c != '%') {
-            buf_putc(buf, text.at[i]);
+        if (c > ' ' && c < 0x7f && c != '%')
             continue;
-        }
         char escape[] = { '%', digits[c >> 4], digits[c & 15] };
+        buf_put(buf, span_of(text.at + from, i - from));
         buf_put(buf, span_of(escape, sizeof escape));
+        from = i + 1;
     }
+    buf_put(buf, span_of(text.at + from, text.len - from));
 }

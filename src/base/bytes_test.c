@@ -94,6 +94,37 @@ static void base64_refuses_a_second_spelling(void **state)
     buf_fini(&back);
 }
 
+/* Any byte, at any place of one, two, three or four letters and behind four others. */
+static void base64_takes_its_letters_alone(void **state)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    (void)state;
+    for (size_t len = 2; len <= 8; len++) {
+        for (size_t at = 0; len != 5 && at < len; at++) {
+            for (int byte = 0; byte <= UINT8_MAX; byte++) {
+                char        text[8] = "AAAAAAAA";
+                const char *letter  = byte == 0 ? NULL : strchr(letters, byte);
+                bool        is_last = at == len - 1 && len % 4 != 0;
+                unsigned    unused  = len % 4 == 2 ? 15 : 3;
+                struct buf  back, again;
+                text[at] = (char)byte;
+                buf_init(&back, 100);
+                buf_init(&again, 100);
+                bool is_good = letter != NULL && (!is_last || ((unsigned)(letter - letters) & unused) == 0);
+                assert_int_equal(base64url_get(span_of(text, len), &back), is_good);
+                base64url_put(&again, buf_span(&back));
+                if (is_good)
+                    assert_true(span_eq(buf_span(&again), span_of(text, len)));
+                else
+                    assert_int_equal(back.len, 0);
+                buf_fini(&back);
+                buf_fini(&again);
+            }
+        }
+    }
+}
+
 static void a_buf_stops_at_its_maximum_and_says_so(void **state)
 {
     (void)state;
@@ -165,6 +196,7 @@ int main(void)
         cmocka_unit_test(control_characters_are_found_wherever_they_stand),
         cmocka_unit_test(base64_gives_back_what_it_took),
         cmocka_unit_test(base64_refuses_a_second_spelling),
+        cmocka_unit_test(base64_takes_its_letters_alone),
         cmocka_unit_test(a_buf_stops_at_its_maximum_and_says_so),
         cmocka_unit_test(numbers_are_written_in_decimal),
         cmocka_unit_test(numbers_are_read_strictly),

@@ -10,8 +10,9 @@
 #include <openssl/x509.h>
 
 #include "base/must.h"
+#include "codec/hmac/hmac.h"
 
-enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192, ECDSA_HALF_BYTES = 48, HASH_BYTES = 64, HMAC_BLOCK_BYTES = 128 };
+enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192, ECDSA_HALF_BYTES = 48, HASH_BYTES = 64 };
 
 /* --- what is checked how ---------------------------------------------------------------------------------------- */
 
@@ -46,69 +47,39 @@ unsigned verify_algorithms_of(enum key_sort sort)
 
 /* --- making keys ------------------------------------------------------------------------------------------------ */
 
-/* HMAC (RFC 2104) begins with one block that is made from the secret, inside and outside. What the hash has of it is kept
- * in place of the secret, which OpenSSL's own HMAC would keep in memory: a core dump shows no secret (threat 108). */
-struct hmac {
-    EVP_MD_CTX *inner, *outer, *work;
+/* What a signature is checked with: the key, and what makes the hash. */
+struct signature_context {
+    EVP_PKEY_CTX *verifying;
+    EVP_MD       *digest;
 };
-
-static EVP_MD_CTX *hmac_begin(const EVP_MD *digest, const unsigned char *key, size_t len, unsigned char pad)
-{
-    unsigned char block[HMAC_BLOCK_BYTES];
-    EVP_MD_CTX   *context = EVP_MD_CTX_new();
-
-    must(context != NULL && len <= sizeof block);
-    for (size_t i = 0; i < len; i++)
-        block[i] = key[i] ^ pad;
-    must(EVP_DigestInit_ex(context, digest, NULL) == 1 && EVP_DigestUpdate(context, block, len) == 1);
-    OPENSSL_cleanse(block, sizeof block);
-    return context;
-}
-
-static void *hmac_context_new(const struct algorithm_row *row, struct span secret)
-{
-    const EVP_MD *digest                = EVP_get_digestbyname(row->digest);
-    size_t        len                   = (size_t)EVP_MD_get_block_size(digest);
-    unsigned char key[HMAC_BLOCK_BYTES] = { 0 };
-    struct hmac  *hmac                  = calloc(1, sizeof *hmac);
-
-    must(hmac != NULL && len <= sizeof key);
-    if (secret.len > len)
-        must(EVP_Digest(secret.at, secret.len, key, NULL, digest, NULL) == 1);
-    else
-        memcpy(key, secret.at, secret.len);
-    *hmac = (struct hmac){ hmac_begin(digest, key, len, 0x36), hmac_begin(digest, key, len, 0x5c), EVP_MD_CTX_new() };
-    must(hmac->work != NULL);
-    OPENSSL_cleanse(key, sizeof key);
-    return hmac;
-}
-
-static void hmac_context_free(struct hmac *hmac)
-{
-    EVP_MD_CTX_free(hmac->inner);
-    EVP_MD_CTX_free(hmac->outer);
-    EVP_MD_CTX_free(hmac->work);
-    free(hmac);
-}
 
 static void *signature_context_new(const struct algorithm_row *row, EVP_PKEY *public)
 {
-    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(public, NULL);
+    struct signature_context *context = calloc(1, sizeof *context);
 
-    must(context != NULL && EVP_PKEY_verify_init(context) == 1);
+    must(context != NULL);
+    *context = (struct signature_context){ EVP_PKEY_CTX_new(public, NULL), EVP_MD_fetch(NULL, row->digest, NULL) };
+    must(context->digest != NULL && context->verifying != NULL && EVP_PKEY_verify_init(context->verifying) == 1);
     if (row->sort == KEY_OF_RSA)
-        must(EVP_PKEY_CTX_set_rsa_padding(context, row->is_pss ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING) == 1);
-    must(EVP_PKEY_CTX_set_signature_md(context, EVP_get_digestbyname(row->digest)) == 1);
+        must(EVP_PKEY_CTX_set_rsa_padding(context->verifying, row->is_pss ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING) == 1);
+    must(EVP_PKEY_CTX_set_signature_md(context->verifying, context->digest) == 1);
     if (row->is_pss)
-        must(EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1);
+        must(EVP_PKEY_CTX_set_rsa_pss_saltlen(context->verifying, RSA_PSS_SALTLEN_DIGEST) == 1);
     return context;
+}
+
+static void signature_context_free(struct signature_context *context)
+{
+    EVP_PKEY_CTX_free(context->verifying);
+    EVP_MD_free(context->digest);
+    free(context);
 }
 
 /* Ed25519 hashes by itself, and its context takes one text: the key is kept, and a context made for each. */
 static void *key_context_new(const struct algorithm_row *row, const struct key_material *material)
 {
     if (row->sort == KEY_OF_SECRET)
-        return hmac_context_new(row, material->secret);
+        return hmac_new(row->digest, material->secret);
     if (row->sort != KEY_OF_ED25519)
         return signature_context_new(row, material->public);
     must(EVP_PKEY_up_ref(material->public) == 1);
@@ -217,11 +188,11 @@ bool verify_keys_of_secret(struct verify_keys *keys, struct authority *above, un
 static void context_free(const struct verify_key *key)
 {
     switch (algorithm_rows[key->algorithm].sort) {
-    case KEY_OF_SECRET: hmac_context_free(key->context); break;
+    case KEY_OF_SECRET: hmac_free(key->context); break;
     case KEY_OF_ED25519: EVP_PKEY_free(key->context); break;
     case KEY_OF_RSA:
     case KEY_OF_P256:
-    case KEY_OF_P384: EVP_PKEY_CTX_free(key->context); break;
+    case KEY_OF_P384: signature_context_free(key->context); break;
     }
 }
 
@@ -238,20 +209,10 @@ void verify_keys_fini(struct verify_keys *keys)
 
 static bool hmac_fits(const struct verify_key *key, struct span text, struct span signature)
 {
-    const struct hmac *hmac = key->context;
-    unsigned char      made[HASH_BYTES];
-    unsigned           len = 0;
+    unsigned char made[HMAC_BYTES_LONGEST];
+    size_t        len = hmac_make(key->context, text, made);
 
-    must(EVP_MD_CTX_copy_ex(hmac->work, hmac->inner) == 1 && EVP_DigestUpdate(hmac->work, text.at, text.len) == 1 &&
-         EVP_DigestFinal_ex(hmac->work, made, &len) == 1);
-    must(EVP_MD_CTX_copy_ex(hmac->work, hmac->outer) == 1 && EVP_DigestUpdate(hmac->work, made, len) == 1 &&
-         EVP_DigestFinal_ex(hmac->work, made, &len) == 1);
     return signature.len == len && CRYPTO_memcmp(made, signature.at, len) == 0;
-}
-
-static bool hash_of(const struct algorithm_row *row, struct span text, unsigned char *ret, unsigned *ret_len)
-{
-    return EVP_Digest(text.at, text.len, ret, ret_len, EVP_get_digestbyname(row->digest), NULL) == 1;
 }
 
 /* r and s as the DER that OpenSSL reads. 0: it is no such signature. */
@@ -273,6 +234,7 @@ static bool signature_fits(const struct verify_key *key, struct span text, struc
 {
     const struct algorithm_row *row = &algorithm_rows[key->algorithm];
     unsigned char               hash[HASH_BYTES], der[2 * ECDSA_HALF_BYTES + 16];
+    const struct signature_context *context = key->context;
     unsigned                    hash_len = 0;
     const unsigned char        *bytes    = (const unsigned char *)signature.at;
     size_t                      len      = signature.len;
@@ -284,7 +246,8 @@ static bool signature_fits(const struct verify_key *key, struct span text, struc
         bytes = der;
         len   = (size_t)der_len;
     }
-    return hash_of(row, text, hash, &hash_len) && EVP_PKEY_verify(key->context, bytes, len, hash, hash_len) == 1;
+    return EVP_Digest(text.at, text.len, hash, &hash_len, context->digest, NULL) == 1 &&
+           EVP_PKEY_verify(context->verifying, bytes, len, hash, hash_len) == 1;
 }
 
 static bool ed25519_fits(const struct verify_key *key, struct span text, struct span signature)

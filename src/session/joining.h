@@ -15,7 +15,7 @@
 struct link;
 
 enum {
-    JOINING_MS              = 40,  /* … and a tick of the wheel */
+    JOINING_MS              = 100, /* … and a tick of the wheel */
     JOINING_WORDS_BYTES_MAX = 32 * 1024,
 };
 

@@ -1,11 +1,10 @@
 #include "codec/ticket/ticket.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 #include "base/base64.h"
 #include "base/must.h"
+#include "codec/hmac/hmac.h"
 
 enum { TICKET_VERSION = 1, HMAC_BYTES = 32, CONNECTION_BYTES = 8, VARINT_BITS_LAST = 63 };
 
@@ -13,31 +12,14 @@ enum { TICKET_VERSION = 1, HMAC_BYTES = 32, CONNECTION_BYTES = 8, VARINT_BITS_LA
 
 void ticket_key_init(struct ticket_key *key, struct span secret)
 {
-    char       digest[]  = "SHA256";
-    OSSL_PARAM params[]  = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_END };
-    EVP_MAC   *algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
-
-    must(algorithm != NULL && secret.len > 0);
-    EVP_MAC_CTX *keyed = EVP_MAC_CTX_new(algorithm);
-    must(keyed != NULL && EVP_MAC_init(keyed, (const unsigned char *)secret.at, secret.len, params) == 1);
-    EVP_MAC_free(algorithm);
-    key->keyed = keyed;
+    must(secret.len > 0);
+    key->hmac = hmac_new("SHA256", secret);
 }
 
 void ticket_key_fini(struct ticket_key *key)
 {
-    EVP_MAC_CTX_free(key->keyed);
-    key->keyed = NULL;
-}
-
-static void sign(const struct ticket_key *key, struct span bytes, unsigned char ret[HMAC_BYTES])
-{
-    EVP_MAC_CTX *keyed = EVP_MAC_CTX_dup(key->keyed);
-    size_t       len   = 0;
-
-    must(keyed != NULL && EVP_MAC_update(keyed, (const unsigned char *)bytes.at, bytes.len) == 1 &&
-         EVP_MAC_final(keyed, ret, &len, HMAC_BYTES) == 1 && len == HMAC_BYTES);
-    EVP_MAC_CTX_free(keyed);
+    hmac_free(key->hmac);
+    key->hmac = NULL;
 }
 
 /* --- writing ---------------------------------------------------------------------------------------------------- */
@@ -77,14 +59,14 @@ static void ticket_put_bytes(struct buf *bytes, const struct ticket *ticket)
 
 void ticket_put(struct buf *buf, const struct ticket *ticket, const struct ticket_key *key)
 {
-    unsigned char hmac[HMAC_BYTES];
+    unsigned char hmac[HMAC_BYTES_LONGEST];
     struct buf    bytes;
 
     must(ticket->grant_count <= TICKET_GRANTS_MAX);
     buf_init(&bytes, TICKET_TEXT_BYTES_MAX);
     ticket_put_bytes(&bytes, ticket);
-    sign(key, buf_span(&bytes), hmac);
-    buf_put(&bytes, span_of(hmac, sizeof hmac));
+    must(hmac_make(key->hmac, buf_span(&bytes), hmac) == HMAC_BYTES);
+    buf_put(&bytes, span_of(hmac, HMAC_BYTES));
     must(!buf_is_over(&bytes));
     base64url_put(buf, buf_span(&bytes));
     buf_fini(&bytes);
@@ -181,13 +163,13 @@ static bool ticket_read(struct span bytes, struct ticket *ret)
 
 bool ticket_get(struct span text, const struct ticket_key *key, struct buf *bytes, struct ticket *ret)
 {
-    unsigned char hmac[HMAC_BYTES];
+    unsigned char hmac[HMAC_BYTES_LONGEST];
 
     buf_clear(bytes);
     if (text.len > TICKET_TEXT_BYTES_MAX || !base64url_get(text, bytes) || bytes->len < HMAC_BYTES)
         return false;
     struct span before = span_head(buf_span(bytes), bytes->len - HMAC_BYTES);
-    sign(key, before, hmac);
+    must(hmac_make(key->hmac, before, hmac) == HMAC_BYTES);
     if (CRYPTO_memcmp(hmac, before.at + before.len, HMAC_BYTES) != 0)
         return false;
     return ticket_read(before, ret);

@@ -38,9 +38,11 @@ struct ticket {
     struct ticket_grant grants[TICKET_GRANTS_MAX];
 };
 
+struct hmac;  /* codec/hmac/hmac.h */
+
 /* One thread at a time. */
 struct ticket_key {
-    void *keyed;  /* EVP_MAC_CTX that has the secret */
+    struct hmac *hmac;
 };
 
 /* At least TICKET_SECRET_BYTES_LEAST bytes of it should be random; the bytes are copied. */

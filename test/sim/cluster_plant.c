@@ -46,6 +46,7 @@ unsigned cluster_plant_seed_first(unsigned plant)
     case CLUSTER_PLANT_NO_LAPSE: return 3500;
     case CLUSTER_PLANT_HASTY_LEAVE: return 400;
     case CLUSTER_PLANT_LOST_LOOKUP: return 2000;
+    case CLUSTER_PLANT_UNTOLD: return 1400;
     default: return 1;
     }
 }

@@ -41,6 +41,8 @@ enum {
     MEMORY_SEEDS  = 5,      /* neither is drawn, so that the seeds from before them stay what they were */
     LEAVING_SEEDS = 3,
     PACED_SEEDS   = 2,
+    EMPTIED_SEEDS = 7,
+    EMPTIED_MS    = 100,
     LOSSES        = 26,
     CLUSTER_LOSSES = 13,
 };
@@ -628,6 +630,18 @@ static void cluster_heal(struct cluster_world *all)
         readers_check_end(world->readers);  /* says who is not */
 }
 
+/* What is published between this and the end of the round is mostly the last of its channel. */
+static void empty_at_last(struct cluster_world *all)
+{
+    tell(&all->world, "the engine is emptied before the end");
+    sim_server_empty(all->server);
+}
+
+static bool is_to_be_emptied(const struct cluster_world *all)
+{
+    return !all->world.is_sure && all->world.seed % EMPTIED_SEEDS == 3;
+}
+
 static void cluster_run(struct cluster_world *all)
 {
     struct world *world = &all->world;
@@ -637,8 +651,14 @@ static void cluster_run(struct cluster_world *all)
         world->is_healing = false;
         seats_come_back(all);
         server_set_faults(all);
-        for (; world->now < until; world->now += 1 + (msec)cluster_draw(all, STEP_MS_MAX))
+        bool is_emptied   = !is_to_be_emptied(all);
+        for (; world->now < until; world->now += 1 + (msec)cluster_draw(all, STEP_MS_MAX)) {
             cluster_step(all, true);
+            if (is_emptied || world->now + EMPTIED_MS < until)
+                continue;
+            is_emptied = true;
+            empty_at_last(all);
+        }
         cluster_heal(all);
     }
 }

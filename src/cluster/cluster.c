@@ -679,3 +679,8 @@ const struct cluster_counters *cluster_counters(const struct cluster *cluster)
 {
     return &cluster->counters;
 }
+
+uint64_t cluster_doubt_count(const struct cluster *cluster)
+{
+    return counter_get(&cluster->counters.comparisons) + counter_get(&cluster->counters.comparisons_spared);
+}

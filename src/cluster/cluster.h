@@ -97,5 +97,7 @@ bool cluster_leave(struct cluster *cluster);
 /* The nodes as known; changes on the writer's thread alone. main copies it for the workers, which answer `allocate`. */
 const struct registry           *cluster_registry(const struct cluster *cluster);
 const struct cluster_counters   *cluster_counters(const struct cluster *cluster);
+/* How often notices and answers of other nodes may have been lost: with each comparison of heads, and with one that was spared. */
+uint64_t                         cluster_doubt_count(const struct cluster *cluster);
 
 #endif

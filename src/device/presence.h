@@ -85,8 +85,6 @@ void presence_fini(struct presence *presence);
 void presence_join(struct presence *presence, struct writer *writer, uint64_t incarnation);
 /* What other nodes said may be lost: their sets are asked for at once. */
 void presence_compare_now(struct presence *presence);
-/* That start of a node is gone, and its devices with it. */
-void presence_node_lost(struct presence *presence, uint64_t incarnation);
 
 /* Once a turn, after the commands: tells what has changed. */
 void presence_turn_end(struct presence *presence);

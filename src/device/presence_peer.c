@@ -412,17 +412,6 @@ void presence_compare_now(struct presence *presence)
         container_of(at, struct presence_channel, in_watched)->asked_at = presence->now;
 }
 
-void presence_node_lost(struct presence *presence, uint64_t incarnation)
-{
-    for (struct list *at = presence->watched.next, *next; at != &presence->watched; at = next) {
-        struct presence_channel *channel = container_of(at, struct presence_channel, in_watched);
-        struct presence_peer    *peer    = presence_peer_find(channel, incarnation);
-        next                             = at->next;
-        if (peer != NULL)
-            presence_peer_drop(presence, channel, peer);
-    }
-}
-
 /* --- being asked ------------------------------------------------------------------------------------------------ */
 
 /* Does the one who asks know the set of this node as it is? */

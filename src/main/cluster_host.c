@@ -292,14 +292,14 @@ static void host_note_nodes(struct cluster_host *host, const struct registry *re
     host->living = living;
 }
 
-/* Where heads are compared because something may be lost, what other nodes said of sessions and presence may be lost, too. */
+/* Where messages may be lost, what other nodes said of sessions and presence may be lost, too. */
 static void host_share_doubts(struct cluster_host *host)
 {
-    uint64_t comparisons = counter_get(&cluster_counters(host->cluster)->comparisons);
+    uint64_t doubts = cluster_doubt_count(host->cluster);
 
-    if (comparisons == host->comparisons_seen)
+    if (doubts == host->doubts_seen)
         return;
-    host->comparisons_seen = comparisons;
+    host->doubts_seen = doubts;
     devices_compare_now(&host->server->writer.devices);
     presence_compare_now(&host->server->writer.presence);
 }

@@ -25,7 +25,7 @@ struct cluster_host {
     uint64_t        living;       /* the sum of the incarnations that live, as the outbox of events was told */
     _Atomic bool    is_usurped;
     char            why[500];     /* written before is_usurped is set: main reads it behind that, without a lock */
-    uint64_t        comparisons_seen;  /* doubts that sessions and presence were told of */
+    uint64_t        doubts_seen;  /* doubts that sessions and presence were told of */
 };
 
 /* The writer is there, and does not run yet. RC_OK without `cluster`: the node is alone. Else `why` is a sentence for the

@@ -40,7 +40,7 @@ struct roam_node {
     struct engine       *engine;   /* NULL: the node ends, and nothing goes out any more */
     struct cluster      *cluster;
     struct engine_mail   mail;
-    uint64_t             comparisons_seen;
+    uint64_t             doubts_seen;
 };
 
 static struct world *world_of(struct roam *roam)
@@ -143,12 +143,12 @@ static void on_turn_end(void *ctx)
  * sessions are not compared at all: the questions have to be enough. */
 static void on_tick(void *ctx)
 {
-    struct roam_node *node        = ctx;
-    uint64_t          comparisons = counter_get(&cluster_counters(node->cluster)->comparisons);
+    struct roam_node *node   = ctx;
+    uint64_t          doubts = cluster_doubt_count(node->cluster);
 
-    if (comparisons == node->comparisons_seen || node->roam->is_sound || roam_plant_compares_never(node->roam->all))
+    if (doubts == node->doubts_seen || node->roam->is_sound || roam_plant_compares_never(node->roam->all))
         return;
-    node->comparisons_seen = comparisons;
+    node->doubts_seen = doubts;
     devices_compare_now(&node->devices->devices);
 }
 

@@ -8,6 +8,7 @@
 #include "base/must.h"
 #include "device/group_spans.h"
 #include "device/devices_priv.h"
+#include "device/session_move.h"
 #include "node/shard.h"
 #include "store/mem.h"
 
@@ -1198,10 +1199,132 @@ static void idle_sessions_are_bounded(void **state)
     stage_free(stage);
 }
 
+/* --- another process ---------------------------------------------------------------------------------------------- */
+
+enum { TOLD_MOST = 16 };
+
+struct told_sessions {
+    struct stage         *stage;
+    struct moving_session session;
+    char                  names[64];
+    struct moving_place   places[TOLD_MOST];
+    size_t                count;
+};
+
+static void tell_session(void *ctx, const struct moving_session *session)
+{
+    struct told_sessions *told = ctx;
+
+    snprintf(told->names, sizeof told->names, "%.*s%.*s", SPAN_ARG(session->user), SPAN_ARG(session->device));
+    told->session        = *session;
+    told->session.user   = span_of(told->names, session->user.len);
+    told->session.device = span_of(told->names + session->user.len, session->device.len);
+    told->session.device_class = SPAN("mobile");
+}
+
+static void tell_place(void *ctx, const struct moving_place *place)
+{
+    struct told_sessions *told = ctx;
+
+    assert_true(told->count < TOLD_MOST);
+    told->places[told->count]        = *place;
+    told->places[told->count++].name = channel_name_ref(place->name);
+}
+
+static const struct session_visitor tell_all = { tell_session, tell_place };
+
+static void told_free(struct told_sessions *told)
+{
+    while (told->count > 0)
+        channel_name_unref(told->places[--told->count].name);
+}
+
+/* The new process has the session, its places in their order, and what was not stored. */
+static struct standing *moves(struct stage *stage, struct told_sessions *told)
+{
+    forgets_all(stage);
+    struct standing *standing = devices_take_session(&stage->devices, &told->session);
+    assert_non_null(standing);
+    assert_null(devices_take_session(&stage->devices, &told->session));  /* one of this name is enough */
+    for (size_t i = 0; i < told->count; i++) {
+        assert_true(standing_take_moving_place(standing, &told->places[i]));
+        assert_false(standing_take_moving_place(standing, &told->places[i]));
+    }
+    return standing;
+}
+
+static void a_session_moves_with_what_was_not_stored(void **state)
+{
+    struct stage        *stage = stage_new();
+    struct told_sessions told  = { .stage = stage };
+    struct standing     *standing;
+
+    (void)state;
+    publishes(stage, "user:alice", 5);
+    struct session_open *open = opens(stage, "phone", 4);
+    publishes(stage, "user:alice", 3);
+    stage->odd.refuse_with = LEDGER_BUSY;
+    acks(stage, open, "user:alice", 7);
+    const uint64_t generation = open->generation;
+    const msec     since      = open->since;
+    devices_visit_linked(&stage->devices, &tell_all, &told);
+    assert_int_equal(told.session.generation, generation);
+    assert_int_equal(told.count, 2);
+    closes(stage, open);
+    stage->odd.refuse_with = LEDGER_WAITING;
+
+    const unsigned reads = stage->odd.read_count;
+    moves(stage, &told);
+    struct moving_session other = told.session;
+    other.generation++;
+    assert_int_equal(devices_take_link(&stage->devices, &other, &stage->homes[0], 4, "websocket", &standing), OPEN_STALE);
+    other.device = SPAN("pad");
+    assert_int_equal(devices_take_link(&stage->devices, &other, &stage->homes[0], 4, "websocket", &standing), OPEN_NONE);
+    assert_int_equal(devices_take_link(&stage->devices, &told.session, &stage->homes[0], 4, "websocket", &standing), OPEN_DONE);
+    assert_int_equal(devices_take_link(&stage->devices, &told.session, &stage->homes[0], 6, "websocket", &standing), OPEN_NONE);
+    devices_settle_taken(&stage->devices);
+    ticks(stage, 30);
+    assert_int_equal(stage->odd.read_count, reads);
+    assert_int_equal(standing_place_find(standing, SPAN("user:alice"))->seq, 7);
+
+    /* A newer link fences it, and goes on behind what was acknowledged last. */
+    struct session_open *next = asks(stage, OPEN_TICKET, "phone", 9, generation, since);
+    settle(stage);
+    assert_int_equal(next->outcome, OPEN_DONE);
+    assert_int_equal(next->generation, generation + 1);
+    assert_int_equal(stage->fenced[stage->fenced_count - 1], 4);
+    told_free(&told);
+    stage_free(stage);
+}
+
+static void a_session_of_which_something_is_under_way_does_not_move(void **state)
+{
+    struct stage        *stage = stage_new();
+    struct told_sessions told  = { .stage = stage };
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 4);
+    stage->odd.is_slow = true;
+    acks(stage, open, "user:alice", 0);
+    asks(stage, OPEN_NEWER, "phone", 5, 0, 0);
+    settle(stage);
+    assert_non_null(stage->odd.held);
+    devices_visit_linked(&stage->devices, &tell_all, &told);
+    assert_int_equal(told.session.generation, 0);
+    odd_lets_go(&stage->odd);
+    settle(stage);
+    closes(stage, stage->answers[1]);
+    devices_visit_linked(&stage->devices, &tell_all, &told);  /* it has no link */
+    assert_int_equal(told.session.generation, 0);
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_list_of_members_follows_the_rows_of_users),
+        cmocka_unit_test(a_session_moves_with_what_was_not_stored),
+        cmocka_unit_test(a_session_of_which_something_is_under_way_does_not_move),
         cmocka_unit_test(a_new_session_begins_at_the_heads),
         cmocka_unit_test(its_places_survive_a_restart),
         cmocka_unit_test(memory_answers_without_the_rows),

@@ -3,7 +3,11 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/presence_move.h"
 #include "device/presence_priv.h"
+
+/* A device that another process has told of stays so long at least, until its link has been heard of here. */
+enum { MOVED_STAY_MS = 10000 };
 
 void presence_init(struct presence *presence, const struct writer_port *port, void *ctx, unsigned loop_count,
                    const struct hash_key *hash_key, const struct presence_limits *limits)
@@ -451,6 +455,15 @@ static void presence_end_leases(struct presence *presence, struct list *leases)
     }
 }
 
+static void presence_settle_taken(struct presence *presence)
+{
+    presence->settle_at = 0;
+    for (struct list *at = presence->all.next, *next; at != &presence->all; at = next) {
+        next = at->next;
+        presence_channel_settle(presence, container_of(at, struct presence_channel, in_all));
+    }
+}
+
 void presence_tick(struct presence *presence, msec now, msec wall)
 {
     must(now >= presence->now);
@@ -459,11 +472,58 @@ void presence_tick(struct presence *presence, msec now, msec wall)
     presence_end_leases(presence, &presence->cut);
     presence_end_leases(presence, &presence->polled);
     presence_peers_tick(presence);
+    if (presence->settle_at != 0 && now >= presence->settle_at)
+        presence_settle_taken(presence);
 }
 
 void presence_turn_end(struct presence *presence)
 {
-    presence_tell(presence);
+    if (!presence->is_holding)
+        presence_tell(presence);
+}
+
+/* --- another process -------------------------------------------------------------------------------------------- */
+
+static bool is_not_told(const struct presence_channel *channel)
+{
+    return channel->watch_count > 0 && (channel->is_over || channel->is_syncing || !list_is_empty(&channel->changed));
+}
+
+void presence_visit_all(const struct presence *presence, const struct presence_visitor *visitor, void *ctx)
+{
+    for (const struct list *at = presence->all.next; at != &presence->all; at = at->next) {
+        const struct presence_channel *channel = container_of(at, struct presence_channel, in_all);
+        visitor->channel(ctx, channel->name, is_not_told(channel));
+        for (size_t i = 0; i < channel->slot_count; i++) {
+            const struct presence_member *member = channel->slots[i].member;
+            if (member != NULL && presence_member_is_local(member))
+                visitor->member(ctx, &(struct presence_who){ presence_device_user(member->device),
+                                                             presence_device_name(member->device), 0, member->transport },
+                                member->since);
+        }
+    }
+}
+
+void presence_take_channel(struct presence *presence, struct channel_name *name, bool is_not_told)
+{
+    presence_channel_get(presence, name)->is_over |= is_not_told;
+    presence->settle_at = presence->now + MOVED_STAY_MS;
+}
+
+bool presence_take_member(struct presence *presence, struct channel_name *name, const struct presence_who *who, msec since)
+{
+    struct presence_channel *channel = presence_channel_get(presence, name);
+    struct presence_member  *member  = presence_member_get(presence, channel, who);
+
+    if (member == NULL || member->number != 0)
+        return false;
+    member->transport = who->transport;
+    presence_say(presence, member, true);
+    presence_member_enter(presence, member);
+    member->since = since;
+    member->until = presence->now + (presence->limits.return_ms > MOVED_STAY_MS ? presence->limits.return_ms : MOVED_STAY_MS);
+    list_push(&presence->cut, &member->in_lease);
+    return true;
 }
 
 /* A member is found by its channel while it is in the set, and by what is to be told of the channel after that. */

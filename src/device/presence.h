@@ -73,6 +73,8 @@ struct presence {
     struct list               watched;   /* channels whose sets on other nodes are asked for now and then, the next one first */
     struct list               asking;    /* questions to other nodes under way */
     uint32_t                  asking_count;
+    msec                      settle_at;   /* when channels are forgotten that another process has told of and nobody is in; 0: never */
+    bool                      is_holding;  /* nobody is told anything for now: another process is about to go on with it */
     msec                      now, wall;
     struct presence_counters  counters;
 };
@@ -112,6 +114,8 @@ void presence_go(struct presence *presence, struct channel_name *name, const str
 /* One more client of the loop, or one less, is told of changes. Those who begin are told the number at the end of the turn, by a note
  * with `is_beginning`. */
 void presence_watch(struct presence *presence, struct channel_name *name, struct presence_home *home);
+/* The same for one that was told until now by another process, and knows the set: it is told changes alone. */
+void presence_watch_on(struct presence *presence, struct channel_name *name, struct presence_home *home);
 void presence_unwatch(struct presence *presence, struct channel_name *name, unsigned loop);
 
 /* How many devices of this user are there by a link or a poll, in any channel. visit() is called for each of them; NULL: it is

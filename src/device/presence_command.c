@@ -24,6 +24,7 @@ static void presence_change_take(struct command *command, struct writer *writer)
     case PRESENCE_COME: presence_come(change->presence, change->name, &change->who); break;
     case PRESENCE_GO: presence_go(change->presence, change->name, &change->who, change->end); break;
     case PRESENCE_WATCH: presence_watch(change->presence, change->name, change->home); break;
+    case PRESENCE_WATCH_ON: presence_watch_on(change->presence, change->name, change->home); break;
     case PRESENCE_UNWATCH: presence_unwatch(change->presence, change->name, change->home->loop); break;
     }
     presence_change_free(command);

@@ -18,7 +18,8 @@
 
 struct devices;
 
-enum presence_change_kind { PRESENCE_COME, PRESENCE_GO, PRESENCE_WATCH, PRESENCE_UNWATCH };
+/* WATCH_ON: the client was told of changes before, by another process (presence_move.h). */
+enum presence_change_kind { PRESENCE_COME, PRESENCE_GO, PRESENCE_WATCH, PRESENCE_WATCH_ON, PRESENCE_UNWATCH };
 
 /* Freed at the writer. */
 struct presence_change {
@@ -28,11 +29,11 @@ struct presence_change {
     struct channel_name      *name;   /* owns a reference */
     struct presence_who       who;    /* COME, GO; its names lie in `words` */
     enum presence_end         end;    /* GO */
-    struct presence_home     *home;   /* WATCH, UNWATCH */
+    struct presence_home     *home;   /* the others */
     char                      words[];
 };
 
-/* Shares the name; copies the names of `who`, which is NULL for WATCH and UNWATCH. */
+/* Shares the name; copies the names of `who`, which is NULL for the others. */
 struct presence_change *presence_change_new(struct presence *presence, enum presence_change_kind kind,
                                             struct channel_name *name, const struct presence_who *who);
 

@@ -196,7 +196,7 @@ void presence_tell(struct presence *presence)
 
 /* --- who is told ------------------------------------------------------------------------------------------------ */
 
-void presence_watch(struct presence *presence, struct channel_name *name, struct presence_home *home)
+static struct presence_channel *watch_add(struct presence *presence, struct channel_name *name, struct presence_home *home)
 {
     struct presence_channel *channel = presence_channel_get(presence, name);
 
@@ -209,9 +209,21 @@ void presence_watch(struct presence *presence, struct channel_name *name, struct
         presence_peers_begin(presence, channel);
     presence->homes[home->loop] = home;
     channel->watches[home->loop].count++;
-    channel->watches[home->loop].is_beginning = channel->has_beginners = true;
     channel->watch_count++;
     presence_list_news(presence, channel);
+    return channel;
+}
+
+void presence_watch(struct presence *presence, struct channel_name *name, struct presence_home *home)
+{
+    struct presence_channel *channel = watch_add(presence, name, home);
+
+    channel->watches[home->loop].is_beginning = channel->has_beginners = true;
+}
+
+void presence_watch_on(struct presence *presence, struct channel_name *name, struct presence_home *home)
+{
+    watch_add(presence, name, home);
 }
 
 void presence_unwatch(struct presence *presence, struct channel_name *name, unsigned loop)

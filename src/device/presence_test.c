@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "base/rng.h"
 #include "device/presence_command.h"
+#include "device/presence_move.h"
 
 #include <cmocka.h>
 
@@ -539,6 +540,94 @@ static void a_follower_has_the_set(void **state)
     }
 }
 
+/* --- another process ---------------------------------------------------------------------------------------------- */
+
+struct told_presence {
+    struct presence_stage *to;
+    struct channel_name   *room;
+};
+
+static void tell_channel(void *ctx, const struct channel_name *name, bool is_not_told)
+{
+    struct told_presence *told = ctx;
+
+    channel_name_unref(told->room);
+    must(channel_name_new(&told->to->spaces, &key, channel_name_span(name), &told->room) == CHANNEL_NAME_OK);
+    presence_take_channel(&told->to->presence, told->room, is_not_told);
+}
+
+static void tell_member(void *ctx, const struct presence_who *who, msec since)
+{
+    struct told_presence *told = ctx;
+
+    assert_true(presence_take_member(&told->to->presence, told->room, who, since));
+    assert_false(presence_take_member(&told->to->presence, told->room, who, since));
+}
+
+/* What `from` knows goes on in `to`, which is opened; their channels have one name. */
+static void stage_move(const struct presence_stage *from, struct presence_stage *to)
+{
+    static const struct presence_visitor visitor = { tell_channel, tell_member };
+    struct told_presence                 told    = { .to = to };
+
+    stage_open(to);
+    presence_visit_all(&from->presence, &visitor, &told);
+    channel_name_unref(told.room);
+}
+
+static void nobody_is_told_of_a_take_over(void **state)
+{
+    struct presence_stage old, new;
+
+    (void)state;
+    stage_open(&old);
+    presence_watch(&old.presence, old.room, &old.homes[0]);
+    come(&old, "ann", "phone", 1);
+    come(&old, "bob", "web", 2);
+    come(&old, "eve", "pad", 3);
+    expect_told(&old, "0:+ann/phone=1 0:+bob/web=2 0:+eve/pad=3 0:begin=3 ");
+    stage_move(&old, &new);
+    presence_watch_on(&new.presence, new.room, &new.homes[0]);
+    expect_page(&new, 0, 10, "ann/phone bob/web eve/pad |3|0");
+    come(&new, "ann", "phone", 1);
+    come(&new, "bob", "web", 2);
+    expect_told(&new, "");
+    go(&new, "bob", "web", 2, PRESENCE_END_NOW);
+    expect_told(&new, "0:-bob/web=2 ");
+    stage_wait(&new, 9000);   /* eve's link did not move, and it does not come */
+    expect_told(&new, "");
+    stage_wait(&new, 2000);
+    expect_told(&new, "0:-eve/pad=1 ");
+    stage_now = &old;
+    stage_close(&old);
+    stage_now = &new;
+    stage_close(&new);
+}
+
+/* A change of which nobody was told yet: the number says that there was one. */
+static void what_was_not_told_yet_is_told_as_a_number(void **state)
+{
+    struct presence_stage old, new;
+
+    (void)state;
+    stage_open(&old);
+    presence_watch(&old.presence, old.room, &old.homes[0]);
+    come(&old, "ann", "phone", 1);
+    expect_told(&old, "0:+ann/phone=1 0:begin=1 ");
+    old.presence.is_holding = true;
+    come(&old, "bob", "web", 2);
+    expect_told(&old, "");
+    stage_move(&old, &new);
+    presence_watch_on(&new.presence, new.room, &new.homes[0]);
+    expect_told(&new, "0:number=2 ");
+    stage_now = &old;
+    old.presence.is_holding = false;  /* the other one did not serve */
+    expect_told(&old, "0:+bob/web=2 ");
+    stage_close(&old);
+    stage_now = &new;
+    stage_close(&new);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -547,6 +636,8 @@ int main(void)
         cmocka_unit_test(who_was_cut_stays_for_a_while),
         cmocka_unit_test(a_poller_is_there_between_polls),
         cmocka_unit_test(users_are_there_by_links_and_polls),
+        cmocka_unit_test(nobody_is_told_of_a_take_over),
+        cmocka_unit_test(what_was_not_told_yet_is_told_as_a_number),
         cmocka_unit_test(a_set_comes_in_pages),
         cmocka_unit_test(beyond_the_maximum_nobody_is_noted),
         cmocka_unit_test(changes_of_a_turn_are_told_together),

@@ -323,6 +323,13 @@ static bool h1_hand_over(const struct http_conn *http, struct buf *scratch, stru
     return true;
 }
 
+bool h1_is_in_vain(const struct http_conn *http)
+{
+    const enum h1_phase phase = h1_conn_phase(container_of(http, struct h1_conn, http));
+
+    return phase != H1_SENDING && phase != H1_LEAVING;
+}
+
 void h1_take_over(struct http_server *server, struct stream *stream, const struct handover_http *told)
 {
     h1_open(server, stream, SPAN(""), told->flags != 0);

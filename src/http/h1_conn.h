@@ -79,6 +79,8 @@ extern const struct http_version http_version_1;
 /* --- h1_conn.c */
 
 void h1_conn_close(struct h1_conn *conn);
+/* If nothing is served any more: does it wait for something that never comes, with nothing left to send? */
+bool h1_is_in_vain(const struct http_conn *conn);
 /* A connection of another process, which h1's hand_over() has told. Takes the stream. */
 void h1_take_over(struct http_server *server, struct stream *stream, const struct handover_http *told);
 

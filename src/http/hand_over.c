@@ -70,6 +70,16 @@ void http_server_forget_moved(struct http_server *server)
     }
 }
 
+void http_server_cut_off(struct http_server *server)
+{
+    for (struct list *link = server->conns.next, *next; link != &server->conns; link = next) {
+        struct http_conn *conn = http_conn_at(link);
+        next                   = link->next;
+        if (conn->version == &http_version_1 && h1_is_in_vain(conn))
+            conn->version->close(conn);
+    }
+}
+
 void http_server_go_on(struct http_server *server)
 {
     for (struct list *link = server->conns.next; link != &server->conns; link = link->next)

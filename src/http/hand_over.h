@@ -12,6 +12,9 @@ bool http_server_is_settled(const struct http_server *server);
 size_t http_server_hand_over(struct http_server *server, struct buf *buf, void (*moved)(void *ctx, int socket), void *ctx);
 /* The new process serves them: ends those that have moved here, without a word. */
 void http_server_forget_moved(struct http_server *server);
+/* … and of the rest those that owe nothing but an answer that can't come any more: to a request that has not come whole, or has no
+ * answer yet. */
+void http_server_cut_off(struct http_server *server);
 /* The loop was released: goes on with what was read before. */
 void http_server_go_on(struct http_server *server);
 

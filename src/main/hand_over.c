@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "codec/handover/handover.h"
 #include "main/memory_hand_over.h"
+#include "main/presence_hand_over.h"
 #include "main/server.h"
 #include "main/sessions_hand_over.h"
 #include "main/take_over_path.h"
@@ -237,6 +238,7 @@ static bool send_memory(struct talk *talk, const struct server *server)
     buf_init(&records, SIZE_MAX / 2);
     uint64_t count = memory_put(&server->stores, &records);
     count += sessions_put(&server->writer.devices, &records);
+    count += presence_put(&server->writer.presence, &records);
     handover_put_end(&records, count);
     bool is_sent = send_part(talk, server->worker_count, buf_span(&records), NULL, 0);
     buf_fini(&records);

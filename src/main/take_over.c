@@ -8,8 +8,10 @@
 
 #include "base/must.h"
 #include "base/version.h"
+#include "device/presence_move.h"
 #include "device/session_move.h"
 #include "main/memory_hand_over.h"
+#include "main/presence_hand_over.h"
 #include "main/server.h"
 #include "main/sessions_hand_over.h"
 #include "main/take_over_path.h"
@@ -294,22 +296,30 @@ void take_over_memory(struct take_over *take, struct server *server)
         LOG(LOG_WARN, "memory_left_behind", log_u64("records", lost));
 }
 
+/* What the writer knows of devices: before the links, which go on with it. */
+static void take_devices(const struct take_over *take, struct server *server)
+{
+    const struct span     records  = take->parts[take->loops].records;
+    struct writer_thread *writer   = &server->writer;
+    const size_t          sessions = sessions_take(&writer->devices, &server->namespaces, &server->hash_key, records);
+    const size_t          present  = presence_take(&writer->presence, &server->namespaces, &server->hash_key, records);
+
+    if (sessions + present > 0)
+        LOG(LOG_WARN, "sessions_left_behind", log_u64("records", sessions), log_u64("present", present));
+}
+
 void take_over_links(struct take_over *take, struct server *server)
 {
-    struct devices *devices = &server->writer.devices;
-    size_t          lost = 0, count = 0;
+    size_t lost = 0, count = 0;
 
-    size_t sessions_lost = sessions_take(devices, &server->namespaces, &server->hash_key, take->parts[take->loops].records);
-    if (sessions_lost > 0)
-        LOG(LOG_WARN, "sessions_left_behind", log_u64("records", sessions_lost));
-
+    take_devices(take, server);
     for (unsigned i = 0; i < take->loops; i++) {
         struct taken_part *part = &take->parts[i];
         lost += worker_take_over(&server->workers[i], part->records, part->sockets, part->count);
         count += part->count;
         part->count = 0;
     }
-    devices_settle_taken(devices);
+    devices_settle_taken(&server->writer.devices);
     LOG(lost > 0 ? LOG_WARN : LOG_INFO, "taken_over", log_u64("links", count - lost), log_u64("lost", lost));
 }
 

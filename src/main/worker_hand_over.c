@@ -105,6 +105,7 @@ static void worker_leave_behind(struct worker *worker)
     proxy_accept_close_all(worker);
     tls_accept_close_all(&worker->tls);
     loop_release(&worker->loop);
+    http_server_cut_off(&worker->http);
     http_server_stop(&worker->http);
     session_worker_drain(&worker->sessions, worker->snapshot->settings.stop_timeout_s * 1000 / 2 + 1);
     mailbox_ring(&worker->loop.mailbox);

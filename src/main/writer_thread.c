@@ -99,6 +99,7 @@ static void writer_on_turn_end(void *ctx)
     if (thread->is_last_mail)
         uplink_host_stop(&thread->uplink);
     backend_host_turn(&thread->backends);
+    thread->presence.is_holding = gate_phase(thread->gate) != GATE_OPEN;
     presence_turn_end(&thread->presence);
     offline_tasks_turn(&thread->offline);
     occupancies_turn(&thread->occupancies);

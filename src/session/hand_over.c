@@ -78,7 +78,8 @@ static uint32_t sub_flags(const struct link *link, const struct reader_sub *read
            sub_flag_if(sub->is_own, HANDOVER_IS_OWN) | sub_flag_if(sub->is_moved, HANDOVER_IS_MOVED) |
            sub_flag_if(sub->is_kept, HANDOVER_IS_KEPT) | sub_flag_if(sub->is_named, HANDOVER_IS_NAMED) |
            sub_flag_if(sub->is_keeping, HANDOVER_IS_KEEPING) | sub_flag_if(sub->is_heard, HANDOVER_IS_HEARD) |
-           sub_flag_if(is_of_user, HANDOVER_IS_OF_USER);
+           sub_flag_if(is_of_user, HANDOVER_IS_OF_USER) |
+           sub_flag_if(presence_follow_is_told(link, reader_sub), HANDOVER_IS_PRESENCE_TOLD);
 }
 
 static void put_sub(struct buf *buf, const struct link *link, const struct reader_sub *sub)
@@ -255,7 +256,7 @@ static void link_take_sub(struct link *link, const struct handover_sub *told)
         return;
     reader_note_told_before(link->reader, sub);
     if (subscription_has_presence(&sub->sub))
-        presence_follow_begin(link, sub);
+        presence_follow_go_on(link, sub, (told->flags & HANDOVER_IS_PRESENCE_TOLD) != 0);
 }
 
 static struct link *link_of_transport(struct session_worker *worker, struct stream *stream, const struct handover_link *told,

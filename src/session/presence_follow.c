@@ -172,14 +172,19 @@ static struct watched_channel *watched_channel_get(struct presence_follows *foll
     return watched;
 }
 
-static void presence_follow_ask(struct presence_follow *follow)
+static void presence_follow_ask_by(struct presence_follow *follow, enum presence_change_kind kind)
 {
     struct presence_follows *follows = presence_follows_of(follow->link);
 
     follow->watched   = watched_channel_get(follows, subscription_name(&follow->sub->sub));
-    follow->is_asking = true;
+    follow->is_asking = kind == PRESENCE_WATCH;
     list_push(&follow->watched->watchers, &follow->in_watched);
-    presence_send(follow, PRESENCE_WATCH, PRESENCE_END_NOW);
+    presence_send(follow, kind, PRESENCE_END_NOW);
+}
+
+static void presence_follow_ask(struct presence_follow *follow)
+{
+    presence_follow_ask_by(follow, PRESENCE_WATCH);
 }
 
 static void presence_follow_unwatch(struct presence_follow *follow)
@@ -280,6 +285,23 @@ void presence_follow_begin(struct link *link, struct reader_sub *sub)
     presence_send(follow, PRESENCE_COME, PRESENCE_END_NOW);
     if (sub->sub.is_watched)
         presence_follow_ask(follow);
+}
+
+bool presence_follow_is_told(const struct link *link, const struct reader_sub *sub)
+{
+    const struct presence_follow *follow = subscription_has_presence(&sub->sub) ? presence_follow_find(link, sub) : NULL;
+
+    return follow != NULL && follow->watched != NULL && !follow->is_asking && !list_is_linked(&follow->in_behind);
+}
+
+void presence_follow_go_on(struct link *link, struct reader_sub *sub, bool is_told)
+{
+    if (presence_follows_of(link)->presence == NULL)
+        return;
+    struct presence_follow *follow = presence_follow_new(link, sub);
+    presence_send(follow, PRESENCE_COME, PRESENCE_END_NOW);
+    if (sub->sub.is_watched)
+        presence_follow_ask_by(follow, is_told ? PRESENCE_WATCH_ON : PRESENCE_WATCH);
 }
 
 void presence_follow_watch(struct link *link, struct reader_sub *sub)

@@ -41,6 +41,10 @@ static inline bool subscription_has_presence(const struct subscription *sub)
 
 /* The channel has answered. */
 void presence_follow_begin(struct link *link, struct reader_sub *sub);
+/* The same of a link that comes from another process. `is_told`: its client knows who is there. */
+void presence_follow_go_on(struct link *link, struct reader_sub *sub, bool is_told);
+/* Does the client of this link know who is there, as far as it was told of changes? */
+bool presence_follow_is_told(const struct link *link, const struct reader_sub *sub);
 /* The client, which follows the channel already, wants to be told of changes from now on. */
 void presence_follow_watch(struct link *link, struct reader_sub *sub);
 /* The same of all that it follows, as far as it may; those of a session as its member. */

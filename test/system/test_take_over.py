@@ -62,7 +62,7 @@ def test_links_go_on_over_several_take_overs_under_load():
 # --- take-overs that fail --------------------------------------------------------------------------------------------
 
 HELLO, REFUSAL, OFFER, LISTEN, READY, PART, SOCKETS, TAKEN = 8, 9, 10, 11, 12, 13, 14, 15   # src/codec/handover/handover.h
-VERSION = 2
+VERSION = 3
 
 
 def record(kind, body=b""):

@@ -7,6 +7,7 @@ import pytest
 from longwire_client import Api
 from longwire_server import Server, is_built
 from native_link import NativeLink
+from test_presence import told
 from test_uplink_requests import BackEnd
 from test_uplink_requests import config as uplink_config
 from waiting import wait_until
@@ -207,3 +208,26 @@ def test_requests_that_a_back_end_has_not_answered_end_as_after_a_crash():
         assert answers["twice"]["status"] == 200
         assert back_end.count("/gate/once") == 1 and back_end.count("/gate/twice") == 2
         assert generation_of(server, "ann") == 1
+
+
+def test_presence_does_not_flicker():
+    """Who is told of changes hears nothing of it, and then of the next change; who had been there stays since then."""
+    room = "/v1/channels/room:r/subscribers"
+    with Server(config="loops = 2\n[namespace room]\npresence = true\n") as server, contextlib.ExitStack() as stack:
+        links = {user: stack.enter_context(link(server)) for user, link in
+                 [("ann", Ws), ("bob", Ws), ("eve", Ws), ("dan", Ws), ("kim", Ws), ("joe", Ws)]}
+        for count, (user, link) in enumerate(links.items(), 1):
+            connect(link, user)
+            link.ask("subscribe", "subscribed", channel="room:r", presence=True)
+            for other in list(links)[:count - 1]:
+                assert told(links[other]) == ("join", f"{user}/phone", count)
+            assert told(link) == ("presence", None, count)
+        before = Api(server.url).get(room).json
+        for _ in range(2):
+            server.take_over()
+            assert Api(server.url).get(room).json == before
+        links["joe"].ask("unsubscribe", "unsubscribed", channel="room:r")
+        for user in list(links)[:-1]:
+            assert told(links[user]) == ("leave", "joe/phone", len(links) - 1), user
+        links["kim"].wire.reset()   # it is expected back for a while, as ever
+        assert Api(server.url).get(room).json["count"] == len(links) - 1

@@ -260,6 +260,22 @@ static void pass_place(struct pass *pass, struct handover_place *place)
     pass_bound(pass, place->flags, HANDOVER_PLACE_FLAGS + 1);
 }
 
+static void pass_presence(struct pass *pass, struct handover_presence *presence)
+{
+    pass_span(pass, &presence->channel);
+    pass_u32(pass, &presence->is_over);
+    pass_bound(pass, presence->is_over, 2);
+}
+
+static void pass_member(struct pass *pass, struct handover_member *member)
+{
+    pass_span(pass, &member->user);
+    pass_span(pass, &member->device);
+    pass_span(pass, &member->transport);
+    pass_u64(pass, &member->since);
+    pass_bound(pass, member->since, INT64_MAX);
+}
+
 static void pass_hello(struct pass *pass, struct handover_hello *hello)
 {
     pass_u32(pass, &hello->version);
@@ -373,6 +389,8 @@ PUT_RECORD(channel, HANDOVER_CHANNEL)
 PUT_RECORD(message, HANDOVER_MESSAGE)
 PUT_RECORD(session, HANDOVER_SESSION)
 PUT_RECORD(place, HANDOVER_PLACE)
+PUT_RECORD(presence, HANDOVER_PRESENCE)
+PUT_RECORD(member, HANDOVER_MEMBER)
 
 PUT_RECORD(hello, HANDOVER_HELLO)
 PUT_RECORD(refusal, HANDOVER_REFUSAL)
@@ -465,6 +483,8 @@ static bool record_is_whole(enum handover_kind kind, struct span body)
     struct handover_message message;
     struct handover_session session;
     struct handover_place   place;
+    struct handover_presence presence;
+    struct handover_member  member;
 
     return kind == HANDOVER_LINK      ? link_record_is_whole(body)
            : kind == HANDOVER_HTTP    ? handover_get_http(body, &http)
@@ -474,6 +494,8 @@ static bool record_is_whole(enum handover_kind kind, struct span body)
            : kind == HANDOVER_MESSAGE ? handover_get_message(body, &message)
            : kind == HANDOVER_SESSION ? handover_get_session(body, &session)
            : kind == HANDOVER_PLACE   ? handover_get_place(body, &place)
+           : kind == HANDOVER_PRESENCE ? handover_get_presence(body, &presence)
+           : kind == HANDOVER_MEMBER  ? handover_get_member(body, &member)
                                       : false;  /* END, and what is no part of a state */
 }
 

@@ -15,7 +15,7 @@
 #include "base/buf.h"
 
 enum {
-    HANDOVER_VERSION        = 2,
+    HANDOVER_VERSION        = 3,
     HANDOVER_RECORD_HEAD    = 5,
     HANDOVER_RECORD_MAX     = 64 * 1024 * 1024,  /* bytes of one body */
     HANDOVER_SUBS_MAX       = 65535,             /* of one link */
@@ -46,6 +46,8 @@ enum handover_kind {
     /* Of the state again: */
     HANDOVER_SESSION,   /* struct handover_session, of a device that has a link */
     HANDOVER_PLACE,     /* struct handover_place of the session that was named last */
+    HANDOVER_PRESENCE,  /* struct handover_presence of a channel */
+    HANDOVER_MEMBER,    /* struct handover_member of the presence that was named last */
     HANDOVER_KINDS,
 };
 
@@ -121,7 +123,8 @@ enum handover_sub_flag {
     HANDOVER_IS_KEPT = 32, HANDOVER_IS_WATCHED = 64, HANDOVER_IS_SUB_NOTIFY = 128, HANDOVER_IS_SUB_NOTED = 256,
     HANDOVER_IS_NAMED = 512, HANDOVER_IS_KEEPING = 1024,
     HANDOVER_IS_HEARD = 2048, HANDOVER_IS_OF_USER = 4096,  /* by it a session hears of its groups */
-    HANDOVER_SUB_FLAGS = 8191,
+    HANDOVER_IS_PRESENCE_TOLD = 8192,  /* its client knows who is there, and is told of changes */
+    HANDOVER_SUB_FLAGS = 16383,
 };
 
 enum { HANDOVER_STARTS = 3, HANDOVER_WINDOWS = 4 };
@@ -195,6 +198,16 @@ struct handover_place {
     uint32_t    flags;   /* of enum handover_place_flag */
 };
 
+struct handover_presence {
+    struct span channel;
+    uint32_t    is_over;  /* 1: those who are told of changes were not told all */
+};
+
+struct handover_member {
+    struct span user, device, transport;
+    uint64_t    since;
+};
+
 struct handover_hello {
     uint32_t    version;  /* HANDOVER_VERSION; if it is another one, nothing else is read */
     uint32_t    loops;
@@ -248,6 +261,8 @@ void handover_put_channel(struct buf *buf, const struct handover_channel *channe
 void handover_put_message(struct buf *buf, const struct handover_message *message);
 void handover_put_session(struct buf *buf, const struct handover_session *session);
 void handover_put_place(struct buf *buf, const struct handover_place *place);
+void handover_put_presence(struct buf *buf, const struct handover_presence *presence);
+void handover_put_member(struct buf *buf, const struct handover_member *member);
 void handover_put_end(struct buf *buf, uint64_t count);
 
 /* --- reading --- */
@@ -271,6 +286,8 @@ bool handover_get_channel(struct span body, struct handover_channel *ret);
 bool handover_get_message(struct span body, struct handover_message *ret);
 bool handover_get_session(struct span body, struct handover_session *ret);
 bool handover_get_place(struct span body, struct handover_place *ret);
+bool handover_get_presence(struct span body, struct handover_presence *ret);
+bool handover_get_member(struct span body, struct handover_member *ret);
 
 /* Is all of it in order, from the first record to the END that counts them? *ret_links: how many records a descriptor goes
  * with. */

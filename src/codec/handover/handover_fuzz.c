@@ -41,6 +41,8 @@ static void put_again(struct buf *buf, enum handover_kind kind, struct span body
     AGAIN(message, HANDOVER_MESSAGE)
     AGAIN(session, HANDOVER_SESSION)
     AGAIN(place, HANDOVER_PLACE)
+    AGAIN(presence, HANDOVER_PRESENCE)
+    AGAIN(member, HANDOVER_MEMBER)
     if (kind == HANDOVER_LINK)
         put_link_again(buf, body);
 }

@@ -52,7 +52,9 @@ static void put_sample(struct buf *buf)
     handover_put_session(buf, &(struct handover_session){ SPAN("ann"), SPAN("phone"), SPAN("mobile"), 3, 17, 18, 1,
                                                           HANDOVER_IS_SEEN_DIRTY });
     handover_put_place(buf, &(struct handover_place){ SPAN("user:ann"), 7, 40, HANDOVER_PLACE_DIRTY });
-    handover_put_end(buf, 8);
+    handover_put_presence(buf, &(struct handover_presence){ SPAN("room:x"), 1 });
+    handover_put_member(buf, &(struct handover_member){ SPAN("ann"), SPAN("phone"), SPAN("sse"), 44 });
+    handover_put_end(buf, 10);
 }
 
 static struct span next_body(struct span *bytes, enum handover_kind wanted)
@@ -110,6 +112,8 @@ static void what_was_put_comes_back(void **state)
     struct handover_message message;
     struct handover_session session;
     struct handover_place   place;
+    struct handover_presence presence;
+    struct handover_member  member;
     size_t                  sockets = 0;
 
     (void)state;
@@ -131,6 +135,9 @@ static void what_was_put_comes_back(void **state)
     assert_span(session.device_class, "mobile");
     assert_true(handover_get_place(next_body(&bytes, HANDOVER_PLACE), &place) && place.seq == 40);
     assert_span(place.channel, "user:ann");
+    assert_true(handover_get_presence(next_body(&bytes, HANDOVER_PRESENCE), &presence) && presence.is_over == 1);
+    assert_true(handover_get_member(next_body(&bytes, HANDOVER_MEMBER), &member) && member.since == 44);
+    assert_span(member.transport, "sse");
     buf_fini(&buf);
 }
 

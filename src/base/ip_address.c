@@ -39,16 +39,27 @@ bool ip_read(struct span text, struct ip_address *ret)
     return true;
 }
 
+/* inet_ntop() prints with printf, which is most of what a request's address costs. */
+static void put_v4(struct buf *out, const uint8_t bytes[static 4])
+{
+    for (size_t i = 0; i < 4; i++) {
+        if (i > 0)
+            buf_putc(out, '.');
+        buf_put_u64(out, bytes[i]);
+    }
+}
+
 void ip_put(const struct ip_address *address, struct buf *out)
 {
     char text[IP_TEXT_BYTES_MAX];
 
     if (!ip_is_known(address))
         return;
-    if (ip_is_v4(address))
-        inet_ntop(AF_INET, address->bytes + sizeof v4_prefix, text, sizeof text);
-    else
-        inet_ntop(AF_INET6, address->bytes, text, sizeof text);
+    if (ip_is_v4(address)) {
+        put_v4(out, address->bytes + sizeof v4_prefix);
+        return;
+    }
+    inet_ntop(AF_INET6, address->bytes, text, sizeof text);
     buf_put(out, span_str(text));
 }
 

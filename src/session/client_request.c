@@ -3,12 +3,11 @@
  *
  *     frame ──check──▶ waits until the link follows ──▶ shard_request() ──▶ accepted, or the refusal
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
 #include "message/user_name.h"
+#include "node/connection_key.h"
 #include "publish/request_check.h"
 #include "session/client.h"
 #include "session/conn_follow.h"
@@ -36,19 +35,24 @@ static void client_home_of(const struct client *client, struct request_home *ret
 {
     const struct link           *link   = &client->link;
     const struct session_worker *worker = link->worker;
-    char                         text[HOME_BYTES];
-    int                          len;
+    char                         bytes[HOME_BYTES];
+    struct buf                   text = { .at = bytes, .cap = sizeof bytes, .max = sizeof bytes };  /* never grows */
 
     ret->user   = identity_user(client_identity(client));
     ret->device = link->device != NULL ? device_link_device(link->device) : identity_device(client_identity(client));
     if (ret->user.len == 0)
         ret->device = SPAN("");
-    if (ret->device.len > 0)
-        len = snprintf(text, sizeof text, "device:%.*s/%.*s", SPAN_ARG(ret->user), SPAN_ARG(ret->device));
-    else
-        len = snprintf(text, sizeof text, "conn:%016" PRIx64, link->key);
-    must(len > 0 && (size_t)len < sizeof text);
-    must(channel_name_new(worker->namespaces, worker->hash_key, span_of(text, (size_t)len), &ret->channel) == CHANNEL_NAME_OK);
+    if (ret->device.len > 0) {
+        buf_put_lit(&text, "device:");
+        buf_put(&text, ret->user);
+        buf_putc(&text, '/');
+        buf_put(&text, ret->device);
+    } else {
+        buf_put_lit(&text, "conn:");
+        connection_key_put(&text, link->key);
+    }
+    must(!buf_is_over(&text));
+    must(channel_name_new(worker->namespaces, worker->hash_key, buf_span(&text), &ret->channel) == CHANNEL_NAME_OK);
 }
 
 static void client_follow_home(struct client *client, const struct request_home *home)

@@ -323,6 +323,33 @@ static void a_raise_never_goes_back(void **state)
     expect_row(bench, KIND_PLACE, "a", "6 six");
     assert_int_equal(bench_change(bench, change_if(bench_raise(KIND_PLACE, "a", 9, "nine"), 5)), LEDGER_STALE);
     expect_row(bench, KIND_PLACE, "a", "6 six");
+    assert_int_equal(bench_change(bench, bench_raise(KIND_PLACE, "a", UINT64_MAX, "top")), LEDGER_DONE);
+    assert_int_equal(bench_change(bench, bench_raise(KIND_PLACE, "a", 7, "seven")), LEDGER_DONE);
+    expect_row(bench, KIND_PLACE, "a", "18446744073709551615 top");
+}
+
+/* Raises of one batch, and a row that is raised and written otherwise in the same batch. */
+static void raises_of_a_batch_end_at_the_highest(void **state)
+{
+    struct bench        *bench     = *state;
+    struct ledger_change changes[] = {
+        bench_raise(KIND_PLACE, "a", 3, "three"), bench_raise(KIND_PLACE, "a", 9, "nine"), bench_raise(KIND_PLACE, "a", 4, "four"),
+        bench_raise(KIND_PLACE, "b", 9, "nine"),  bench_put(KIND_PLACE, "b", 2, "two"),
+        bench_raise(KIND_PLACE, "c", 4, "four"),  change_if(bench_put(KIND_PLACE, "c", 3, "three"), 6),
+    };
+    enum { COUNT = sizeof changes / sizeof changes[0] };
+    struct ledger_write writes[COUNT];
+
+    assert_int_equal(bench_change(bench, bench_put(KIND_PLACE, "a", 5, "five")), LEDGER_DONE);
+    assert_int_equal(bench_change(bench, bench_put(KIND_PLACE, "c", 6, "six")), LEDGER_DONE);
+    for (size_t i = 0; i < COUNT; i++)
+        writes[i] = (struct ledger_write){ .changes = &changes[i], .count = 1 };
+    bench_write_all(bench, writes, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(writes[i].outcome, LEDGER_DONE);
+    expect_row(bench, KIND_PLACE, "a", "9 nine");
+    expect_row(bench, KIND_PLACE, "b", "2 two");
+    expect_row(bench, KIND_PLACE, "c", "3 three");
 }
 
 /* --- batches ---------------------------------------------------------------------------------------------------- */
@@ -1001,6 +1028,7 @@ int ledger_battery_run(const struct store_maker *maker)
         BATTERY_TEST(conditions_on_rows_that_are_not_there),
         BATTERY_TEST(a_write_holds_as_a_whole_or_not_at_all),
         BATTERY_TEST(a_raise_never_goes_back),
+        BATTERY_TEST(raises_of_a_batch_end_at_the_highest),
         BATTERY_TEST(writes_of_a_batch_see_one_another_and_fail_alone),
         BATTERY_TEST(a_batch_may_be_empty),
         BATTERY_TEST(a_full_batch_is_taken),

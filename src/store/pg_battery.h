@@ -44,7 +44,7 @@ enum rc engine_init(const char *url, char why[ENGINE_WHY_BYTES]) RC_MUST_USE;
 
 extern const struct store_maker pg_maker, pg_spread_maker, pg_volatile_maker;
 
-struct store *engine_store(struct bench *bench, const char *url);  /* with short patience */
+struct store *engine_store(struct bench *bench, const char *url);  /* with short patience, through the proxy */
 struct store *engine_volatile_store(struct bench *bench);
 
 /* --- the proxy ---------------------------------------------------------------------------------------------------- */

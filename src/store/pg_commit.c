@@ -148,7 +148,7 @@ static void send_rows(struct pg_lane *lane)
     pg_args_clear(args);
     pg_args_arrays(args, "ibi");
     for (size_t i = 0; i < lane->commit.row_count; i++) {
-        if (!lane->commit.rows[i].is_asked)
+        if (!lane->commit.rows[i].is_asked || lane->commit.rows[i].is_raised)
             continue;
         pg_push_i64(args, 0, lane->commit.rows[i].key.kind);
         pg_push_bytes(args, 1, lane->commit.rows[i].key.bytes);
@@ -452,28 +452,40 @@ static void send_used_keys(struct pg_lane *lane)
         lane_send(lane, SQL_KEEP_KEYS);
 }
 
-static size_t send_changed_rows(struct pg_lane *lane, bool is_delete)
+static enum pg_statement row_statement(const struct pg_row *row)
+{
+    if (row->generation == 0)
+        return SQL_DELETE_ROWS;
+    return row->is_raised ? SQL_RAISE_ROWS : SQL_PUT_ROWS;
+}
+
+/* The changed rows that this statement writes. */
+static size_t send_changed_rows(struct pg_lane *lane, enum pg_statement statement)
 {
     struct pg_args *args  = &lane->args;
     size_t          count = 0;
+    msec            wall  = 0;
 
     pg_args_clear(args);
-    pg_args_arrays(args, is_delete ? "ib" : "ibiib");
+    pg_args_arrays(args, statement == SQL_DELETE_ROWS ? "ib" : "ibiib");
     for (size_t i = 0; i < lane->commit.row_count; i++) {
         const struct pg_row *row = &lane->commit.rows[i];
-        if (!row->has_changed || (row->generation == 0) != is_delete)
+        if (!row->has_changed || row_statement(row) != statement)
             continue;
         pg_push_i64(args, 0, row->key.kind);
         pg_push_bytes(args, 1, row->key.bytes);
         count++;
-        if (is_delete)
+        if (statement == SQL_DELETE_ROWS)
             continue;
         pg_push_i64(args, 2, (int64_t)row->generation);
         pg_push_i64(args, 3, row->expires_at);
         pg_push_bytes(args, 4, row->value);
+        wall = row->wall > wall ? row->wall : wall;
     }
+    if (statement == SQL_RAISE_ROWS)
+        pg_args_i64(args, wall);
     if (count > 0)
-        lane_send(lane, is_delete ? SQL_DELETE_ROWS : SQL_PUT_ROWS);
+        lane_send(lane, statement);
     return count;
 }
 
@@ -487,7 +499,8 @@ static void commit_send_writes(struct pg_lane *lane)
     if (lane->commit.has_key)
         send_used_keys(lane);
     if (lane->commit.row_count > 0)
-        changed += send_changed_rows(lane, false) + send_changed_rows(lane, true);
+        changed += send_changed_rows(lane, SQL_PUT_ROWS) + send_changed_rows(lane, SQL_RAISE_ROWS) +
+                   send_changed_rows(lane, SQL_DELETE_ROWS);
     lane->phase          = PHASE_WRITE;
     lane->commit.sent_us = commit_clock_us();
     if (changed > 0) {

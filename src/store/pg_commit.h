@@ -60,8 +60,10 @@ struct pg_append {
 struct pg_row {
     struct map_node   node;
     struct ledger_key key;           /* borrowed from a change */
-    bool              is_asked;      /* the database is asked for it */
+    bool              is_asked;      /* a change depends on what is stored … */
+    bool              is_raised;     /* … but all do no more than raise it: the database compares, and is not asked */
     bool              has_changed;   /* … and the commit writes it; deleted if generation is 0 */
+    msec              wall;          /* of its last change; the latest of a commit tells which rows have expired */
     uint64_t          generation;
     msec              expires_at;
     struct span       value;         /* borrowed from a change, or from the results of the first step */

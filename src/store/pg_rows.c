@@ -40,10 +40,11 @@ void pg_rows_layout(struct pg *pg, struct pg_commit *commit, const struct ledger
         if (row == NULL) {
             must(commit->row_count < commit->row_cap);
             row  = &commit->rows[commit->row_count++];
-            *row = (struct pg_row){ .key = change->key };
+            *row = (struct pg_row){ .key = change->key, .is_raised = true };
             map_add(&commit->row_map, &row->node, row_hash(pg, &change->key));
         }
         row->is_asked |= ledger_change_asks(change);
+        row->is_raised &= change->op == LEDGER_RAISE && !change->is_conditional;
     }
 }
 
@@ -72,6 +73,7 @@ static void row_apply(struct pg_row *row, const struct ledger_change *change, ui
         row->generation  = ledger_change_generation(change, seq);
         row->expires_at  = change->expires_at;
         row->value       = change->value;
+        row->wall        = wall;
         row->has_changed = true;
     }
 }

@@ -102,6 +102,14 @@ const struct pg_text pg_texts[SQL_COUNT] = {
         " expires_at, value from unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[])"
         " u(kind, key, generation, expires_at, value) on conflict (kind, key) do update set"
         " generation = excluded.generation, expires_at = excluded.expires_at, value = excluded.value" },
+    /* As PUT_ROWS, but a row that is as high already stays; one that has expired by $6 is as low as can be. Generations have no sign. */
+    [SQL_RAISE_ROWS] = { "raise_rows",
+        "insert into longwire.ledger as l (kind, key, generation, expires_at, value) select kind::smallint, key, generation,"
+        " expires_at, value from unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[])"
+        " u(kind, key, generation, expires_at, value) on conflict (kind, key) do update set"
+        " generation = excluded.generation, expires_at = excluded.expires_at, value = excluded.value"
+        " where (l.generation # '-9223372036854775808'::bigint) < (excluded.generation # '-9223372036854775808'::bigint)"
+        " or (l.expires_at <> 0 and l.expires_at <= $6::bigint)" },
     [SQL_DELETE_ROWS] = { "delete_rows",
         "delete from longwire.ledger l using unnest($1::bigint[], $2::bytea[]) u(kind, key)"
         " where l.kind = u.kind::smallint and l.key = u.key" },

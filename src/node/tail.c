@@ -9,7 +9,7 @@ void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
     *tails = (struct tails){ .bytes_max = bytes_max, .messages_max = messages_max };
     map_init(&tails->map);
     pool_init(&tails->pool, sizeof(struct tail));
-    pool_init(&tails->folded, sizeof(struct tail_entry));
+    pool_init(&tails->folded, sizeof(struct tail_folded));
     list_init(&tails->recent);
     list_init(&tails->owed);
 }
@@ -18,6 +18,13 @@ void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
 
 /* Folded entries stand in the same slot under another hash, so that a search tells which kind it has found. */
 static const uint64_t HASH_FOLDED = UINT64_C(1) << 63;
+static const uint64_t HEAD_FORGOTTEN = UINT64_MAX;
+
+/* Of tails.folded_counts and folded_epochs. */
+static unsigned folded_kind(const struct channel_name *name)
+{
+    return name->space->durability == DURABLE;
+}
 
 static struct tail_entry *tail_entry_of(struct map_node *node)
 {
@@ -66,17 +73,25 @@ uint64_t tails_followers(const struct tails *tails, const struct channel_name *n
 
 struct tail *tails_unfold(struct tails *tails, struct map_node *node)
 {
-    struct tail_entry *entry = tail_entry_of(node);
-    struct tail       *tail  = tail_at(node);
+    struct tail        *tail   = tail_at(node);
+    struct tail_folded *folded = container_of(tail_entry_of(node), struct tail_folded, entry);
+    const unsigned      kind   = folded_kind(tail_entry_of(node)->name);
 
     if (tail != NULL)
         return tail;
     tail                  = pool_take(&tails->pool);
-    tail->entry.name      = entry->name;
-    tail->entry.followers = entry->followers;
+    tail->entry.name      = folded->entry.name;
+    tail->entry.followers = folded->entry.followers;
+    if (folded->head != HEAD_FORGOTTEN) {
+        tail->head_state = HEAD_KNOWN;
+        tail->epoch      = tails->folded_epochs[kind];
+        tail->first      = 1;
+        tail->head       = folded->head;
+    }
     map_take(&tails->map, node);
-    map_add(&tails->map, &tail->entry.node, entry->name->hash);
-    pool_give(&tails->folded, entry);
+    map_add(&tails->map, &tail->entry.node, tail->entry.name->hash);
+    pool_give(&tails->folded, folded);
+    tails->folded_counts[kind]--;
     return tail;
 }
 
@@ -87,13 +102,19 @@ bool tail_may_fold(const struct tail *tail)
 
 void tail_fold(struct tails *tails, struct tail *tail)
 {
-    struct tail_entry *entry = pool_take(&tails->folded);
+    struct tail_folded *folded = pool_take(&tails->folded);
+    const unsigned      kind   = folded_kind(tail->entry.name);
+    bool                knows  = tail->head_state == HEAD_KNOWN;
 
     must(tail_may_fold(tail));
-    entry->name      = tail->entry.name;
-    entry->followers = tail->entry.followers;
+    if (knows && tails->folded_counts[kind] == 0)
+        tails->folded_epochs[kind] = tail->epoch;
+    tails->folded_counts[kind]++;
+    folded->entry.name      = tail->entry.name;
+    folded->entry.followers = tail->entry.followers;
+    folded->head            = knows && tail->epoch == tails->folded_epochs[kind] ? tail->head : HEAD_FORGOTTEN;
     map_take(&tails->map, &tail->entry.node);
-    map_add(&tails->map, &entry->node, entry->name->hash ^ HASH_FOLDED);
+    map_add(&tails->map, &folded->entry.node, folded->entry.name->hash ^ HASH_FOLDED);
     pool_give(&tails->pool, tail);
 }
 

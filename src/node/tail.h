@@ -1,8 +1,8 @@
 /* tail.h - the recent end of one log, and which loops follow it. Private to the writer.
  *
  * A tail that nobody follows and that holds no messages is let go: it knows nothing that the store does not. One that is
- * followed and holds none is folded once the writer comes by: what is left of it is which loops follow (struct tail_entry).
- * Whoever looks for it finds a tail that knows no head, and asks the store like that of any other such tail. */
+ * followed and holds none is folded once the writer comes by: what is left of it is which loops follow, and the head
+ * (struct tail_folded). Whoever looks for it finds a tail again. */
 #ifndef NODE_TAIL_H
 #define NODE_TAIL_H
 
@@ -41,7 +41,14 @@ struct tail_entry {
     uint64_t             followers;   /* a bit a loop */
 };
 
-_Static_assert(sizeof(struct tail_entry) == 32, "each channel of every idle connection may pay for one");
+/* Its epoch is tails.folded_epochs': nearly all logs of a store have the same. That the log begins at 1 is all that is known of
+ * its beginning. */
+struct tail_folded {
+    struct tail_entry entry;
+    uint64_t          head;      /* HEAD_FORGOTTEN: it was not known, or the log has another epoch */
+};
+
+_Static_assert(sizeof(struct tail_folded) == 40, "each channel of every idle connection may pay for one");
 
 struct tail {
     struct tail_entry    entry;
@@ -56,7 +63,9 @@ struct tail {
 struct tails {
     struct map  map;
     struct pool pool;           /* where they live … */
-    struct pool folded;         /* … and the entries of those that are folded */
+    struct pool folded;         /* … and those that are folded; by durability: */
+    size_t      folded_counts[2];
+    uint64_t    folded_epochs[2];
     struct list recent;
     struct list owed;
     size_t      bytes;
@@ -69,10 +78,10 @@ void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max);
 void tails_limit(struct tails *tails, size_t bytes_max);
 void tails_fini(struct tails *tails);
 
-/* Also if it is folded: then it is made again, and knows no head. */
+/* Also if it is folded: then it is made again. */
 struct tail *tails_find(struct tails *tails, const struct channel_name *name);
 struct tail *tails_get(struct tails *tails, struct channel_name *name);  /* found or made */
-/* NULL also if it is folded, and so knows nothing of its log. */
+/* NULL also if it is folded. */
 struct tail *tails_look(const struct tails *tails, const struct channel_name *name);
 /* In either form. NULL: there is none. */
 struct tail_entry *tails_entry(const struct tails *tails, const struct channel_name *name);
@@ -83,7 +92,7 @@ uint64_t tails_followers(const struct tails *tails, const struct channel_name *n
 struct tail *tail_at(struct map_node *node);
 /* … and is made again if it is. It stays in its slot. */
 struct tail *tails_unfold(struct tails *tails, struct map_node *node);
-/* Lets go of all but who follows, of a tail that has nothing else: see tail_may_fold(). */
+/* Lets go of all but who follows and the head, of a tail that has nothing else: see tail_may_fold(). */
 void tail_fold(struct tails *tails, struct tail *tail);
 /* Somebody follows, it holds no message and owes nothing, and the store is not being asked. */
 bool tail_may_fold(const struct tail *tail);

@@ -297,17 +297,16 @@ void writer_tick_moved(struct writer *writer)
 
 /* --- a loop's heartbeat --------------------------------------------------------------------------------------- */
 
-/* A folded tail knows no head: the store is asked, and who follows is told what it answers. */
+/* Of a tail that knows no head the store is asked, and who follows is told what it answers. */
 static void writer_owe_entry(struct writer *writer, struct map_node *node, uint64_t bit)
 {
-    struct tail *tail = tail_at(node);
-
     if ((container_of(node, struct tail_entry, node)->followers & bit) == 0)
         return;
-    if (tail != NULL)
+    struct tail *tail = tails_unfold(&writer->tails, node);
+    if (tail->epoch != 0)
         writer_owe_head(writer, tail, bit);
     else
-        writer_outdate(writer, tails_unfold(&writer->tails, node));
+        writer_outdate(writer, tail);
 }
 
 static void writer_owe_all(struct writer *writer, unsigned loop)

@@ -121,7 +121,7 @@ void writer_note_heads(struct writer *writer, const struct store_heads *heads)
 {
     for (size_t i = 0; i < heads->count; i++) {
         const struct store_head *head = &heads->heads[i];
-        struct tail             *tail = tails_look(&writer->tails, heads->names[i]);
+        struct tail             *tail = tails_find(&writer->tails, heads->names[i]);
         if (tail != NULL && head->rc == RC_OK && head->epoch == tail->epoch && head->head > tail->head)
             writer_outdate(writer, tail);
     }

@@ -72,7 +72,7 @@ static void writer_end_page(struct writer *writer, struct tail *tail, const stru
 static void writer_read_came(struct writer *writer, struct read_command *asked)
 {
     const struct store_read *read = &asked->read;
-    struct tail             *tail = tails_look(&writer->tails, read->channel);
+    struct tail             *tail = tails_find(&writer->tails, read->channel);
 
     must(writer->read_count > 0);
     writer->read_count--;

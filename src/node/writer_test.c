@@ -2739,21 +2739,15 @@ static void a_message_reaches_who_follows_a_folded_tail(void **state)
     stage_free(stage);
 }
 
-/* The first question was answered from memory, had it not been folded. */
-static void who_follows_a_folded_tail_waits_for_the_store(void **state)
+static void who_follows_a_folded_tail_is_told_its_head(void **state)
 {
     (void)state;
     struct stage *stage = stage_folded();
 
     follows(stage, 1, stage->name, &follow_kind);
-    got_is(stage, 1, "");
-    ticks(stage, 1);
-    assert_false(is_folded(stage));  /* somebody waits */
-    hand_tells(&stage->hand, RC_OK, 5);
-    turn(stage);
     got_is(stage, 1, "head 5");
-    ticks(stage, 3);
-    got_is(stage, 0, "moved 5");  /* which it knows */
+    assert_int_equal(questions_count(stage), 0);
+    assert_false(is_folded(stage));
     ticks(stage, 1);
     assert_true(is_folded(stage));
     assert_int_equal(tails_followers(&stage->writer.tails, stage->name), 3);
@@ -2771,10 +2765,38 @@ static void a_lost_hint_of_a_folded_tail_is_found(void **state)
     heartbeat_comes(stage, 1, true);
     assert_true(is_folded(stage));  /* this loop does not follow it */
     heartbeat_comes(stage, 0, true);
+    ticks(stage, 2);
+    got_is(stage, 0, "heartbeat 0 moved 5");
+    stage_free(stage);
+}
+
+/* The epoch of another log of the store is kept for all that are folded. */
+static void what_a_folded_tail_forgot_the_store_is_asked(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    stage->writer.limits.fold_ticks = 1;
+    stage->writer.tails.folded_counts[1]++;
+    ticks(stage, 1);
+    assert_true(is_folded(stage));
+    follows(stage, 1, stage->name, &follow_kind);
+    got_is(stage, 1, "");
+    ticks(stage, 1);
+    assert_false(is_folded(stage));  /* somebody waits */
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 1, "head 5");
+    ticks(stage, 3);
+    got_is(stage, 0, "moved 5");  /* which it knows */
+    ticks(stage, 1);
+    assert_true(is_folded(stage));
+    heartbeat_comes(stage, 0, true);
     ticks(stage, HEARTBEAT_TICKS);
     hand_tells(&stage->hand, RC_OK, 6);
     ticks(stage, 3);
-    got_is(stage, 0, "heartbeat 0 moved 6");
+    got_is(stage, 0, "heartbeat 1 moved 6");
+    stage->writer.tails.folded_counts[1]--;
     stage_free(stage);
 }
 
@@ -2929,7 +2951,8 @@ int main(void)
         cmocka_unit_test(it_tells_how_long_the_disk_has_been_busy),
         cmocka_unit_test(a_count_goes_round),
         cmocka_unit_test(a_message_reaches_who_follows_a_folded_tail),
-        cmocka_unit_test(who_follows_a_folded_tail_waits_for_the_store),
+        cmocka_unit_test(who_follows_a_folded_tail_is_told_its_head),
+        cmocka_unit_test(what_a_folded_tail_forgot_the_store_is_asked),
         cmocka_unit_test(a_lost_hint_of_a_folded_tail_is_found),
         cmocka_unit_test(what_a_broken_store_wrote_to_a_folded_tail_is_found),
         cmocka_unit_test(a_purge_reaches_who_follows_a_folded_tail),

@@ -268,6 +268,7 @@ bench:
 	@setup/packages bench
 	@$(MAKE) --no-print-directory FLAVOUR=release all
 	@tools/bench/run --build $(BUILD) --write docs/performance.md
+	@tools/bench/edge --build $(BUILD) --write docs/performance.md
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
 
@@ -429,7 +430,7 @@ help:
 	@echo 'make upgrade  a cluster goes from the build in BEFORE to this one, under load'
 	@echo 'make failures the failures of a cluster at full length; writes docs/loss-table.md (FAILURE_ROUNDS=3)'
 	@echo 'make uplink-cuts  requests over links that are cut, alone and in a cluster; writes docs/uplink.md'
-	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
+	@echo 'make bench    benchmarks beside nchan, mosquitto, Redis, nginx and HAProxy; writes docs/performance.md'
 	@echo 'make million  a million sessions on fifty nodes, or as many as this machine holds'
 	@echo 'make install  put programs, man page, completions and unit into place (PREFIX=/usr/local DESTDIR=)'
 	@echo 'make docker-check  build the image of the Dockerfile with buildah, and try it (IMAGE_FOLDER=DIR)'

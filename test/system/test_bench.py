@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import time
+from pathlib import Path
 
 import jwt
 import pytest
@@ -121,3 +122,17 @@ def test_tokens_are_used_in_turn(tmp_path):
         assert bench_sessions(server, *words, str(tmp_path / "tokens"))["connections"] == 100
         with pytest.raises(AssertionError, match="(?i)token"):
             bench_sessions(server, *words, str(tmp_path / "wrong"))
+
+
+EDGE = Path(__file__).resolve().parents[2] / "tools" / "bench" / "edge"
+
+
+def edge(*words):
+    done = subprocess.run([EDGE, "--build", BUILD, *words], capture_output=True, text=True, timeout=2 * SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_row_of_a_take_over_loses_no_link():
+    *_, row = edge("--only", "take-over", "--links", "40", "--turns-of-take-over", "1")
+    assert row.startswith("| take-over with 40 links, half with sessions") and " ms, 0 lost |" in row

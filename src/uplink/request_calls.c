@@ -30,7 +30,7 @@ struct calls_scan {
     msec                 next_at;
     msec                 wall;      /* of the row … */
     struct span          rest;      /* … and its calls that were not looked at yet */
-    bool                 is_kept;   /* there is no room for one of them now */
+    bool                 is_kept;   /* one of them stands in no other row */
     struct call_group   *group;     /* takes over those that were not answered; NULL: there is none */
     size_t               count;     /* calls that are looked at now */
     struct ledger_key    keys[IDS_COUNT];
@@ -139,16 +139,21 @@ static void row_delete(struct requests *requests, struct calls_scan *scan)
 
 /* --- the calls of a row -------------------------------------------------------------------------------------------- */
 
+/* In a cluster, whose database may have such rows from a copy, the old row stays until all is answered: a row of this start may
+ * belong to another database than the old one. */
 static void call_join(struct requests *requests, struct request_work *work)
 {
     struct calls_scan *scan = requests->calls_scan;
 
+    work->is_grouped = true;
+    if (!requests->setup.is_alone)
+        return;
     if (scan->group == NULL)
         scan->group = request_group_adopt(requests);
     request_group_join(scan->group, work);
 }
 
-/* False: there is no room for it now, or it is being answered and stands in no other row. */
+/* False: there is no room for it now, or it stands in no other row while it is being answered. */
 static bool call_recover(struct requests *requests, struct span key, const uint8_t hash[static 16])
 {
     struct request_command found = { .way = REQUEST_SEND };
@@ -172,7 +177,7 @@ static bool call_recover(struct requests *requests, struct span key, const uint8
         request_answer_unknown(work);
     }
     channel_name_unref(channel);
-    return device != NULL;
+    return device != NULL && requests->setup.is_alone;
 }
 
 static void row_replaced(struct requests *requests, bool is_done)

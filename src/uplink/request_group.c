@@ -210,8 +210,7 @@ void request_group_join(struct call_group *group, struct request_work *work)
 {
     calls_row_add(&group->bytes, work->hash, work_key(work));
     list_push(&group->works, &work->in_group);
-    work->group      = group;
-    work->is_grouped = true;
+    work->group = group;
 }
 
 void request_group_disband(struct call_group *group)

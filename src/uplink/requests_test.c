@@ -1027,6 +1027,35 @@ static void a_call_with_a_row_of_its_own_is_found_too(void **state)
     assert_true(node->requests.are_calls_known);
 }
 
+/* A directory was copied into the database of a cluster: several nodes find its row, and one answer comes of it. */
+static void a_row_of_calls_that_was_copied_is_answered_once(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node  = add_node(stage, "a", 5), *one, *two;
+    size_t                   calls;
+    char                     last[1024];
+
+    pass(stage, 200);
+    send_request(node, request_new(stage, "1", "x", false));
+    settle(stage);
+    node->is_dead = true;
+    take_call(stage, 0);
+    are_alone = false;
+    one       = add_node(stage, "b", 6);
+    two       = add_node(stage, "c", 7);
+    are_alone = true;
+    send_request(one, request_new(stage, "1", "x", false));
+    send_request(two, request_new(stage, "1", "x", false));
+    pass(stage, 5000);
+    assert_int_equal(stage->called, 1);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
+    assert_non_null(strstr(last, "\"status\":504"));
+    assert_int_equal(calls_rows(stage, &calls), 0);
+    assert_int_equal(one->requests.works.count + two->requests.works.count, 0);
+    assert_int_equal(one->requests.group_count + two->requests.group_count, 0);  /* they write none */
+}
+
 static int begin_alone(void **state)
 {
     (void)state;
@@ -1081,6 +1110,7 @@ int main(void)
         alone(a_row_of_calls_is_used_again_and_deleted_when_it_rests),
         alone(a_call_that_takes_long_moves),
         alone(a_call_with_a_row_of_its_own_is_found_too),
+        alone(a_row_of_calls_that_was_copied_is_answered_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,7 @@ static void open_work_empty(struct open_work *work)
     work->groups_seq   = 0;
     work->read_generation = 0;
     work->before       = (struct session_row){ .node = SPAN("") };
-    work->has_row = work->is_damaged = work->is_new = work->is_behind = false;
+    work->is_of_memory = work->has_row = work->is_damaged = work->is_new = work->is_behind = false;
     buf_clear(&work->after);
 }
 
@@ -442,6 +442,7 @@ static void take_memory(struct open_work *work)
     const struct session_row row      = { .since = standing->since, .seen = standing->seen, .from = standing_from(standing),
                                           .device_class = standing_class(standing) };
 
+    work->is_of_memory = true;
     open_take_row(work, &row, standing->generation);
     for (uint32_t i = 0; i < standing->place_count; i++) {
         const struct standing_place *known = &standing->places[i];

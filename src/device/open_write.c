@@ -159,6 +159,16 @@ static uint64_t open_came_from(const struct session_open *open)
     return open->way == OPEN_NEWER ? 0 : open->generation;
 }
 
+/* Only openings change the generation of a session: its own, one at a time, and those of other devices that end it, where
+ * the policy knows such. What has run out is deleted only while it is not in memory. */
+static bool open_is_sure(const struct open_work *work)
+{
+    const struct devices *devices = work->open->devices;
+
+    return work->is_of_memory && devices->writer->durable.store->has_one_writer && devices->limits.policy == DEVICES_ALL &&
+           work->standing->is_loaded && work->standing->generation == work->row_generation;
+}
+
 static void open_write_session(struct session_open *open, struct open_write *write)
 {
     struct open_work  *work = open->work;
@@ -176,6 +186,7 @@ static void open_write_session(struct session_open *open, struct open_write *wri
         next = (uint64_t)wall;  /* what the damaged row held is not known: surely less */
     change_set_session(write, change, &row, next, work->row_generation);
     change->is_conditional = work->has_row || !work->is_damaged;
+    change->is_sure        = open_is_sure(work);
     work->row_generation   = next;
     open_take_row(work, &row, next);
     write->is_session = true;

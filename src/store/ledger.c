@@ -60,6 +60,7 @@ static size_t write_check(const struct ledger_write *write, bool is_carried)
         key_check(&change->key);
         must(change->value.len <= LEDGER_VALUE_BYTES_MAX);
         must(is_carried || !change->takes_seq);
+        must(change->is_conditional || !change->is_sure);
         must(!change_is_put(change) || change->takes_seq || change->generation != 0);
         bytes += ledger_change_bytes(change);
     }

@@ -87,6 +87,8 @@ struct ledger_change {
     bool              takes_seq;       /* in a write that an append carries: the generation is that append's seq */
     msec              expires_at;      /* PUT, RAISE; 0: never */
     bool              is_conditional;
+    bool              is_sure;         /* the condition holds: the caller has all writes of this row, which nobody else makes,
+                                        * before its eyes. The ledger need not look; writes of the same batch excepted */
     uint64_t          if_generation;   /* the row's generation must be this; 0: there must be no row */
 };
 

@@ -276,6 +276,32 @@ static void a_stale_generation_is_refused_and_told_what_stands(void **state)
     expect_row(bench, KIND_SESSION, "a", "6 node six");
 }
 
+static struct ledger_change change_sure(struct ledger_change change)
+{
+    change.is_sure = true;
+    return change;
+}
+
+/* Who is sure may be wrong about what comes before in the same batch. */
+static void a_sure_condition_is_held_against_its_own_batch(void **state)
+{
+    struct bench        *bench  = *state;
+    struct ledger_change first  = change_sure(change_if(bench_put(KIND_SESSION, "a", 6, "six"), 5)),
+                         second = change_sure(change_if(bench_put(KIND_SESSION, "a", 7, "seven"), 5)),
+                         third  = change_sure(change_if(bench_put(KIND_SESSION, "a", 8, "eight"), 6));
+    struct ledger_write writes[] = { { .changes = &first, .count = 1 }, { .changes = &second, .count = 1 },
+                                     { .changes = &third, .count = 1 } };
+
+    assert_int_equal(bench_change(bench, change_sure(change_if(bench_put(KIND_SESSION, "a", 5, "five"), 0))), LEDGER_DONE);
+    bench_write_all(bench, writes, 3);
+    assert_int_equal(writes[0].outcome, LEDGER_DONE);
+    assert_int_equal(writes[1].outcome, LEDGER_STALE);
+    assert_int_equal(writes[1].now.generation, 6);
+    assert_int_equal(writes[2].outcome, LEDGER_DONE);
+    ledger_write_fini(&writes[1]);
+    expect_row(bench, KIND_SESSION, "a", "8 eight");
+}
+
 static void conditions_on_rows_that_are_not_there(void **state)
 {
     struct bench *bench = *state;
@@ -1025,6 +1051,7 @@ int ledger_battery_run(const struct store_maker *maker)
         BATTERY_TEST(kinds_keep_apart),
         BATTERY_TEST(keys_and_values_may_be_any_bytes_up_to_their_maximum),
         BATTERY_TEST(a_stale_generation_is_refused_and_told_what_stands),
+        BATTERY_TEST(a_sure_condition_is_held_against_its_own_batch),
         BATTERY_TEST(conditions_on_rows_that_are_not_there),
         BATTERY_TEST(a_write_holds_as_a_whole_or_not_at_all),
         BATTERY_TEST(a_raise_never_goes_back),

@@ -173,6 +173,10 @@ static enum ledger_outcome change_judge(struct rocks *rocks, struct commit *comm
 
     if (holds_by_memory(commit, change, hash, wall, ret_generation))
         return LEDGER_DONE;
+    if (change->is_sure && pending_find(commit, &change->key, hash) == NULL) {
+        *ret_generation = change->if_generation;
+        return LEDGER_DONE;
+    }
     enum rc rc = ledger_row_find(rocks, commit, &change->key, hash, wall, &stored, &slice);
     if (rc != RC_OK) {
         outcome = rc == RC_CORRUPT ? LEDGER_BROKEN : LEDGER_AWAY;

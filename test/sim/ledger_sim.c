@@ -85,6 +85,9 @@ static void row_write(struct store_sim *sim, struct ledger_write *write, msec wa
     if (sim->world->plant_write != NULL)
         sim->world->plant_write(sim->world, write);
     write->outcome = ledger_mem_judge(&sim->rows, write, wall);
+    promise(sim->world, write->outcome != LEDGER_STALE || !write->changes[write->stale_at].is_sure,
+            "a condition that the writer was sure of holds: generation %llu, not %llu",
+            (unsigned long long)write->changes[write->stale_at].if_generation, (unsigned long long)write->now.generation);
     if (write->outcome == LEDGER_STALE && sim->world->on_stale != NULL)
         sim->world->on_stale(sim->world, write);
     if (write->outcome == LEDGER_DONE)

@@ -178,6 +178,10 @@ def test_another_program_takes_over_and_becomes_the_main_process(manager, other_
             parent = int(file.read().rpartition(")")[2].split()[1])
         assert parent not in (before, os.getpid())   # an orphan: what started it has ended
         assert manager.next() == (pid, {"WATCHDOG": "1"})
+        assert reload(server, other_program).returncode == 0   # it reloads as any other
+        assert manager.until("RELOADING")[0] == pid
+        assert manager.until("READY")[0] == pid
+        assert "event=reloaded" in server.log()
         assert Api(server.url).publish("topic:a", b"two").status == 201
         for reader in readers:
             reader.wait_head("topic:a", 2)

@@ -2,14 +2,16 @@
 client is, where it comes from, and requests under way."""
 import contextlib
 import json
+import socket
 import time
 
 import jwt
 import pytest
 import websockets.extensions.permessage_deflate
 
+from application import Application
 from longwire_client import Api
-from longwire_server import Server, is_built
+from longwire_server import Server, free_port, is_built
 from native_link import NativeLink, json_as_bin
 from native_wire import encode
 from test_proxy_protocol import BEFORE, CLIENT, v1
@@ -137,6 +139,53 @@ def test_a_revocation_between_two_take_overs_reaches_the_link():
         assert answer.status in (200, 201, 204), answer
         for link in links:
             assert link.frame("closing")["code"] == 4004
+
+
+def test_who_the_application_let_in_stays_as_long_as_it_is_asked():
+    """A link that was asked about before, and one that is asked about behind the take-over, with the fields of its handshake."""
+    def config(application):
+        return KEYS + f"[connect_hook]\nurl = {application.url}/hook\nheaders = Cookie\n"
+
+    with Application() as application, Application() as other, Server(config=config(application)) as server, \
+            Ws(server, cookie="sid=1") as ann, Ws(server, cookie="sid=2") as late:
+        application.answer = lambda question: (200, {"user": question["token"], "device": "d", "expires_in": 3600,
+                                                     "subscribe": ["topic:news"]})
+        ann.ask("connect", "connected", token="ann")
+        ann.frame("subscribed")
+        server.take_over()
+        late.ask("connect", "connected", token="late")
+        late.frame("subscribed")
+        assert [question["headers"] for question in application.questions] == [{"Cookie": "sid=1"}, {"Cookie": "sid=2"}]
+        sent(server, "topic:news", b"one", authorization=f"Bearer {ADMIN}")
+        assert [link.next()["payload"] for link in (ann, late)] == [b"one"] * 2
+        server.config = config(other)   # another application vouches for nobody
+        server.take_over()
+        for link in (ann, late):
+            assert link.ask("ping", "reconnect")
+
+
+# --- another configuration -------------------------------------------------------------------------------------------
+
+def test_addresses_and_namespaces_may_be_others():
+    """A new address is opened, one that is gone is closed; what a link followed in a namespace that is gone is left, and the rest goes
+    on."""
+    ram = "[namespace ram]\ndurability = memory\n"
+    with Server(config=ram) as server, Ws(server, "channel=ram:a&channel=topic:a") as ws, NativeLink(server) as native:
+        ws.frame("subscribed")
+        ws.frame("subscribed")
+        native.ask("connect", "connected", session=True, user="ann", device="phone")
+        native.ask("subscribe", "subscribed", channel="ram:b", keep=True)
+        gone, server.tcp_port = server.tcp_port, free_port()
+        server.config = ""
+        server.take_over()
+        sent(server, "topic:a", b"one")
+        assert ws.next()["payload"] == b"one"
+        sent(server, "user:ann", b"two")
+        assert native.next()["payload"] == b"two"
+        with NativeLink(server) as other:
+            assert other.greeting
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", gone))
 
 
 # --- where it comes from ---------------------------------------------------------------------------------------------

@@ -120,8 +120,15 @@ static void fuzz_cancel(void *ctx, void *identification)
     *(void **)identification = NULL;
 }
 
+static enum http_origin fuzz_judge_origin(void *ctx, struct span origin, struct span host)
+{
+    (void)ctx, (void)host;
+    return origin.len == 0 || origin.at[0] == 'n' ? HTTP_ORIGIN_REFUSED : origin.at[0] == 'o' ? HTTP_ORIGIN_OPEN : HTTP_ORIGIN_KNOWN;
+}
+
 static const struct http_service fuzz_service = {
     .plan = fuzz_plan, .serve = fuzz_serve, .identify = fuzz_identify, .cancel_identify = fuzz_cancel,
+    .judge_origin = fuzz_judge_origin,
 };
 
 /* --- steps ---------------------------------------------------------------------------------------------------- */

@@ -136,8 +136,9 @@ class NativeLink:
         self.client.send(json_as_bin({"type": kind, **members}))
 
     def ask(self, kind, answer, **members):
+        """The answer. That a session's own channels are followed may be said between, and is not taken for it."""
         self.say(kind, **members)
-        return self.frame(answer)
+        return self.frame(answer, members.get("channel") if answer == "subscribed" else None)
 
     def frame_text(self):
         frame = self.client.next()
@@ -145,11 +146,11 @@ class NativeLink:
             raise Closed("the server has ended the link")
         return json.dumps(bin_as_json(frame), separators=(",", ":"))
 
-    def frame(self, kind):
-        """The next frame of that type; messages and gaps before it are kept for next()."""
+    def frame(self, kind, channel=None):
+        """The next frame of that type, and of that channel if there is one; messages and gaps before it are kept for next()."""
         while True:
             got = event_of(self.frame_text())
-            if got["type"] == kind:
+            if got["type"] == kind and channel in (None, got.get("channel")):
                 return got
             assert got["type"] in ("message", "gap", "recall", "subscribed", "ping"), got
             if got["type"] in ("message", "gap", "recall"):

@@ -11,6 +11,7 @@ import wsproto.events
 import wsproto.extensions
 
 from browser import needs_chromium, open_chromium
+from h2_gateway import H2Gateway
 from longwire_server import Server
 from waiting import wait_until
 from wire import (BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, Ws, fresh, handshake_bytes, metric, publish,
@@ -28,6 +29,16 @@ def fixture_server():
     with Server(flags=["--diagnostic-echo", "--websocket-compression", "on", "--loops", "1",
                        "--frame-bytes-max", "2M"]) as server:
         yield server
+
+
+@pytest.fixture(name="either", scope="module", params=["HTTP/1.1", "HTTP/2"])
+def fixture_either(server, request):
+    """The same server, and the same over HTTP/2 (RFC 8441), where frames leave as DATA."""
+    if request.param == "HTTP/1.1":
+        yield server
+    else:
+        with H2Gateway(server) as through:
+            yield through
 
 
 def squeeze(data, bits=15, flush=zlib.Z_SYNC_FLUSH):
@@ -103,9 +114,9 @@ class Link(Wire):
     ("x-webkit-deflate-frame", None),
     ("", None),
 ])
-def test_offers(server, offer, answer):
+def test_offers(either, offer, answer):
     for path in ("/v1/ws", "/v1/echo"):
-        with Link(server, path, offer) as link:
+        with Link(either, path, offer) as link:
             assert link.extensions == answer
 
 
@@ -140,8 +151,8 @@ FACTORIES = [deflate.ClientPerMessageDeflateFactory(), deflate.ClientPerMessageD
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_with_python3_websockets(server, factory):
-    channel = fresh()
+def test_with_python3_websockets(either, factory):
+    server, channel = either, fresh()
     with Ws(server, f"channel={channel}&after=0", extensions=[factory]) as ws:
         assert len(ws.peer.extensions) == 1
         ws.settle()
@@ -160,8 +171,8 @@ def test_with_python3_websockets(server, factory):
 
 
 @pytest.mark.parametrize("protocol", ["longwire.json.v1", "longwire.bin.v1"])
-def test_a_message_is_compressed_once_for_all(server, protocol):
-    channel = fresh()
+def test_a_message_is_compressed_once_for_all(either, protocol):
+    server, channel = either, fresh()
     path = f"/v1/ws?channel={channel}&after=0"
     names = ("messages", "bytes_before", "bytes_after")
     with Link(server, path, sec_websocket_protocol=protocol) as one, Link(server, path, sec_websocket_protocol=protocol) as two:
@@ -193,8 +204,8 @@ def test_what_does_not_pay_stays_as_it_is(server, payload, media):
 
 
 @pytest.mark.parametrize("bits", [9, 12, 15])
-def test_with_python3_wsproto(server, bits):
-    channel = fresh()
+def test_with_python3_wsproto(either, bits):
+    server, channel = either, fresh()
     peer = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
     extension = wsproto.extensions.PerMessageDeflate(server_max_window_bits=bits, client_max_window_bits=bits)
     with Wire(server) as wire:
@@ -290,10 +301,10 @@ def fragments(opcode, data, size):
 
 @pytest.mark.parametrize("kind", ["prose", "zeros", "noise"])
 @pytest.mark.parametrize("bits", [9, 12, 15])
-def test_12_and_13_sizes_windows_and_fragments(server, bits, kind):
+def test_12_and_13_sizes_windows_and_fragments(either, bits, kind):
     offer = f"permessage-deflate; server_max_window_bits={bits}; client_max_window_bits={bits}"
     opcode = TEXT if kind == "prose" else BINARY
-    with Link(server, offer=offer) as link:
+    with Link(either, offer=offer) as link:
         for size in SIZES:
             payload = payload_of(kind, size)
             data = squeeze(payload, bits)

@@ -563,12 +563,12 @@ class Ws(Reader):
         assert frame.fin
         return frame.data.decode()
 
-    def frame(self, kind):
-        """The next frame of that type; messages and gaps before it are kept for next()."""
+    def frame(self, kind, channel=None):
+        """The next frame of that type, and of that channel if there is one; messages and gaps before it are kept for next()."""
         while True:
             got = event_of(self.frame_text())
             self.placed += got["type"] == "subscribed"
-            if got["type"] == kind:
+            if got["type"] == kind and channel in (None, got.get("channel")):
                 return got
             assert got["type"] in ("message", "gap", "recall", "notify", "subscribed"), got
             if got["type"] != "subscribed":
@@ -582,8 +582,9 @@ class Ws(Reader):
         self.pump()
 
     def ask(self, kind, answer, **members):
+        """The answer. That a session's own channels are followed may be said between, and is not taken for it."""
         self.say(kind, **members)
-        return self.frame(answer)
+        return self.frame(answer, members.get("channel") if answer == "subscribed" else None)
 
     def next(self):
         while not self.others:

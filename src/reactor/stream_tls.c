@@ -216,10 +216,13 @@ static bool flush_unsent(struct stream_tls *tls)
 {
     bool is_gone = false;
 
-    if (tls->unsent != NULL && !unsent_flush(tls->stream.number, &tls->unsent, &is_gone)) {
+    if (tls->unsent == NULL)
+        return true;
+    if (!unsent_flush(tls->stream.number, &tls->unsent, &is_gone)) {
         tls->is_broken |= is_gone;
         return false;
     }
+    /* Once: each shutdown() makes the socket writable anew, so that the loop would spin until the client closes. */
     if (tls->is_shut)
         shutdown(tls->stream.number, SHUT_WR);
     return true;

@@ -16,6 +16,7 @@ from client_driver import JAVASCRIPT, NODE, Driver
 from longwire_client import TRANSPORTS, Api, Reader, WebSocket, trust
 from longwire_server import LONGWIRE, LONGWIRED, Server, free_port, is_built
 from native_wire import NativeClient
+from strace_server import needs_strace
 from waiting import SECONDS, wait_until
 
 pytestmark = [
@@ -260,6 +261,30 @@ def test_silent_strangers_hold_nobody_up(certificates):
             assert metrics["longwire_tls_connections"] == 1
             assert metrics['longwire_tls_handshakes_total{version="1.3"}'] == 1
             assert metrics["longwire_tls_handshakes_under_way"] == 0
+
+
+@needs_strace
+def test_a_client_that_keeps_its_end_open_costs_nothing(served, certificates, tmp_path):
+    """Threat 110: the server has said goodbye, and waits a while for the client's. Each shutdown() of a socket makes it writable anew: the
+    loop must not answer that by another one."""
+    trace = tmp_path / "trace"
+    tracer = subprocess.Popen(["strace", "-f", "-p", str(served.pid), "-e", "trace=shutdown", "-o", trace], stderr=subprocess.PIPE,
+                              text=True)
+    try:
+        assert "attached" in tracer.stderr.readline()
+        with socket.create_connection(("127.0.0.1", served.https_port), timeout=SECONDS) as plain, \
+                certificates.context().wrap_socket(plain, server_hostname="localhost") as link:
+            link.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            while link.recv(65536):
+                pass
+            with Reader(served.https, "sse", ["topic:after"]) as reader:   # some turns of the loops
+                assert Api(served.https).publish("topic:after", b"one").status == 201
+                reader.wait_head("topic:after", 1)
+    finally:
+        tracer.terminate()
+        tracer.communicate()
+    calls = trace.read_text().count("shutdown(")
+    assert 1 <= calls <= 4, calls
 
 
 def test_a_stop_does_not_wait_for_strangers(certificates):

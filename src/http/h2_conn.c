@@ -212,10 +212,10 @@ static bool h2_conn_flush(struct h2_conn *conn)
         return false;
     conn->put += (size_t)put;
     buf_drop(&conn->out, (size_t)put);
-    if (conn->out.len == 0) {
-        buf_fini(&conn->out);
+    if (conn->put >= conn->acks_end)
         conn->acks = 0;
-    }
+    if (conn->out.len == 0)
+        buf_fini(&conn->out);
     return true;
 }
 

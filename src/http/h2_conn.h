@@ -64,7 +64,8 @@ struct h2_conn {
     int64_t                window;      /* of the client: bytes of DATA that may be sent */
     uint32_t               window_each; /* … that a stream of it begins with */
     uint32_t               in_used;     /* of our window, that the client has not been given back */
-    uint32_t               acks;        /* answers to SETTINGS and PING since the socket had taken all */
+    uint64_t               acks_end;    /* where the last of them ends, as `put` counts */
+    uint32_t               acks;        /* answers to SETTINGS and PING that the socket has not taken all of */
     uint32_t               exchange_count;
     uint32_t               open_count;  /* of them, those whose streams are open */
     uint32_t               served;      /* modulo 2^32 */

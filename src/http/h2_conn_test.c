@@ -668,6 +668,36 @@ static void frames_that_wait_are_bounded(void **state)
     stand_free(stand);
 }
 
+/* An answer to PING counts as waiting until the socket has taken it, and not until it has taken all: clients that download ask
+ * again and again how far away the server is. */
+static void a_ping_is_answered_while_much_waits(void **state)
+{
+    struct stand   *stand = stand_new(1 << 20, HTTP_ADMITTED, &(struct sim_wire){ .room_bytes = 100 });
+    struct buf      bytes;
+
+    (void)state;
+    buf_init(&bytes, SIZE_MAX / 2);
+    h2_client_request(&stand->client, "GET", "/big", SPAN(""), true);
+    nghttp2_session_set_local_window_size(stand->client.session, NGHTTP2_FLAG_NONE, 0, 1 << 20);
+    h2_client_put(&stand->client, &bytes);
+    sim_send(stand->link, buf_span(&bytes));
+    loop_sim_turn(&stand->sim, stand->sim.loop.now);
+    buf_clear(&bytes);
+    nghttp2_submit_ping(stand->client.session, NGHTTP2_FLAG_NONE, NULL);
+    h2_client_put(&stand->client, &bytes);
+    sim_send(stand->link, buf_span(&bytes));
+    loop_sim_turn(&stand->sim, stand->sim.loop.now);
+    assert_in_range(stand_conn(stand)->acks, 1, 2);  /* and that to SETTINGS */
+    for (int i = 0; stand_conn(stand)->acks > 0; i++) {
+        assert_in_range(i, 0, 2000);
+        sim_take(stand->link, &bytes, SIZE_MAX);
+        loop_sim_turn(&stand->sim, stand->sim.loop.now);
+    }
+    assert_in_range(stand_conn(stand)->out.len, 1000, H2_OUT_BYTES_MAX * 2);
+    buf_fini(&bytes);
+    stand_free(stand);
+}
+
 /* Threats 20, 65: memory is short. Idle connections are told to go, and those that wait for an answer stay. */
 static void idle_connections_are_shed(void **state)
 {
@@ -756,6 +786,7 @@ int main(void)
         cmocka_unit_test(a_long_head_goes_on_in_other_frames),
         cmocka_unit_test(windows_are_held),
         cmocka_unit_test(frames_that_wait_are_bounded),
+        cmocka_unit_test(a_ping_is_answered_while_much_waits),
         cmocka_unit_test(idle_connections_are_shed),
         cmocka_unit_test(a_client_may_say_goodbye),
         cmocka_unit_test(a_preface_is_told_from_http_1),

@@ -310,6 +310,7 @@ static void h2_conn_on_headers(struct h2_conn *conn, const struct h2_frame *fram
         h2_conn_on_request(conn, frame, input);
     else if (h2_conn_judge_closed(conn, frame->id) && h2_conn_unpack(conn, frame->payload, true) != NULL)
         h2_count_idle(conn);  /* it was under way when we reset the stream */
+    hpack_end(&conn->hpack);
 }
 
 /* --- DATA ----------------------------------------------------------------------------------------------------- */
@@ -462,6 +463,7 @@ static void h2_conn_ack(struct h2_conn *conn, enum h2_frame_type type, struct sp
     }
     h2_put_frame_head(&conn->out, payload.len, type, H2_ACK, 0);
     buf_put(&conn->out, payload);
+    conn->acks_end = conn->put + conn->out.len;
 }
 
 static void h2_conn_on_settings(struct h2_conn *conn, const struct h2_frame *frame)

@@ -20,7 +20,7 @@ void hpack_init(struct hpack *hpack)
 
 /* --- the dynamic table (RFC 7541 2.3.2, 4) ---------------------------------------------------------------------- */
 
-static void hpack_free_gone(struct hpack *hpack)
+void hpack_end(struct hpack *hpack)
 {
     while (hpack->gone != NULL) {
         struct hpack_entry *entry = hpack->gone;
@@ -54,7 +54,7 @@ static void hpack_evict(struct hpack *hpack, uint32_t bytes_max)
 void hpack_fini(struct hpack *hpack)
 {
     hpack_evict(hpack, 0);
-    hpack_free_gone(hpack);
+    hpack_end(hpack);
     free(hpack->ring);
     hpack_init(hpack);
 }
@@ -223,7 +223,7 @@ static bool hpack_read_field(struct hpack *hpack, uint8_t first, struct hpack_fi
 
 void hpack_begin(struct hpack *hpack, struct span block, struct buf *text)
 {
-    hpack_free_gone(hpack);
+    must(hpack->gone == NULL);
     buf_clear(text);
     hpack->rest      = block;
     hpack->text      = text;

@@ -7,6 +7,7 @@
  *     hpack_begin(&hpack, block, &text);
  *     while (hpack_next(&hpack, &field) == HPACK_FIELD)
  *         …                                          until HPACK_END, or HPACK_FAULT: COMPRESSION_ERROR
+ *     hpack_end(&hpack);                             the fields are of no use any more
  *
  * A block has to be read to its end, because later blocks build on it. */
 #ifndef CODEC_H2_HPACK_H
@@ -31,7 +32,7 @@ enum hpack_name {
     HPACK_STATIC_COUNT   = 61,
 };
 
-/* The spans are valid until the next hpack_begin(), and as long as the block and the text. */
+/* The spans are valid until hpack_end(), and as long as the block and the text. */
 struct hpack_field {
     struct span name, value;
     uint8_t     known;  /* where the name stands in the static table, first; HPACK_UNKNOWN: nowhere */
@@ -59,6 +60,8 @@ void hpack_begin(struct hpack *hpack, struct span block, struct buf *text);
 
 enum hpack_step { HPACK_FIELD, HPACK_END, HPACK_FAULT };
 enum hpack_step hpack_next(struct hpack *hpack, struct hpack_field *ret);
+/* Lets go of what only the fields of this block still showed. */
+void hpack_end(struct hpack *hpack);
 
 /* --- writing; names in any letter case */
 

@@ -58,8 +58,10 @@ static bool law_same_fields(struct hpack *ours, nghttp2_hd_inflater *theirs, str
     for (size_t read = 0;;) {
         enum hpack_step step = hpack_next(ours, &field);
         must(step == theirs_next(theirs, &block, &nv));
-        if (step != HPACK_FIELD)
+        if (step != HPACK_FIELD) {
+            hpack_end(ours);
             return step == HPACK_END;
+        }
         must(span_eq(field.name, span_of(nv.name, nv.namelen)) && span_eq(field.value, span_of(nv.value, nv.valuelen)));
         must(ours->bytes <= ours->bytes_max && nghttp2_hd_inflate_get_dynamic_table_size(theirs) == ours->bytes);
         if ((read += field.name.len + field.value.len + HPACK_ENTRY_BYTES) > 100000)

@@ -22,6 +22,7 @@ static void read_block(struct hpack *hpack, struct span block, struct buf *ret)
     while ((step = hpack_next(hpack, &field)) == HPACK_FIELD)
         buf_putf(ret, "%.*s: %.*s\n", SPAN_ARG(field.name), SPAN_ARG(field.value));
     buf_put(ret, step == HPACK_END ? SPAN("END") : SPAN("FAULT"));
+    hpack_end(hpack);
     buf_fini(&text);
 }
 
@@ -127,8 +128,7 @@ static void the_table_is_bounded(void **state)
         buf_put(&block, SPAN("\x40\x00\x00"));
     read_block(&hpack, buf_span(&block), &got);
     assert_true(hpack.bytes == HPACK_TABLE_BYTES_MAX && hpack.count == 128 && hpack.room == 128);
-    hpack_begin(&hpack, SPAN(""), &got);
-    assert_null(hpack.gone);
+    assert_null(hpack.gone);  /* what has fallen out is kept no longer than its block */
     buf_fini(&got);
     buf_fini(&block);
     hpack_fini(&hpack);

@@ -21,8 +21,8 @@ enum { CLUSTER_HEADER_BYTES_MAX = 1 + 2 + BUS_NODE_NAME_MAX + 8 + 8 + 10,
        /* Heads for all nodes: for so long; what was looked up so long before; so many are remembered; so many items at the
         * beginning, and then in a tick. */
        TELL_MS = 60000, TELL_BACK_MS = 5000, TELL_KEPT = 4096, TELL_ITEMS_FIRST = 200000, TELL_ITEMS_A_TICK = 5000,
-       /* Others notice another life so much later at most, and then tell */
-       TOLD_PATIENCE_MS = 5000 };
+       /* Who has not told so long behind the list of nodes is not waited for; others may notice another life so much later. */
+       TOLD_PATIENCE_MS = 1000, TOLD_LATE_MS = 5000 };
 
 /* A call of ours, and what becomes of it. */
 struct cluster_call {

@@ -104,7 +104,7 @@ void cluster_told_end(struct cluster *cluster)
 
 static bool told_is_in_time(const struct cluster *cluster)
 {
-    return cluster->now - cluster->told.since + 2 * cluster->setup.limits.lease_ms + TOLD_PATIENCE_MS < TELL_MS;
+    return cluster->now - cluster->told.since + 2 * cluster->setup.limits.lease_ms + TOLD_LATE_MS < TELL_MS;
 }
 
 bool cluster_told_stands(struct cluster *cluster)

@@ -316,6 +316,32 @@ static void conditions_on_rows_that_are_not_there(void **state)
     expect_row(bench, KIND_SESSION, "a", "none");
 }
 
+/* Whatever a maker remembers of a check. */
+static void a_row_that_was_not_there_is_written_once(void **state)
+{
+    struct bench        *bench    = *state;
+    struct ledger_change check    = bench_check(KIND_SESSION, "a", 0), put = change_if(bench_put(KIND_SESSION, "a", 7, "new"), 0);
+    struct ledger_write  writes[] = { { .changes = &check, .count = 1 }, { .changes = &put, .count = 1 },
+                                      { .changes = &check, .count = 1 } };
+
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(bench_change(bench, check), LEDGER_DONE);
+        assert_int_equal(bench_change(bench, check), LEDGER_DONE);
+        expect_row(bench, KIND_SESSION, "a", "none");
+        assert_int_equal(bench_change(bench, put), LEDGER_DONE);
+        assert_int_equal(bench_change(bench, check), LEDGER_STALE);
+        assert_int_equal(bench_change(bench, put), LEDGER_STALE);
+        expect_row(bench, KIND_SESSION, "a", "7 new");
+        assert_int_equal(bench_change(bench, bench_delete(KIND_SESSION, "a")), LEDGER_DONE);
+    }
+    bench_write_all(bench, writes, 3);
+    assert_int_equal(writes[0].outcome, LEDGER_DONE);
+    assert_int_equal(writes[1].outcome, LEDGER_DONE);
+    assert_int_equal(writes[2].outcome, LEDGER_STALE);
+    assert_int_equal(writes[2].now.generation, 7);
+    ledger_write_fini(&writes[2]);
+}
+
 static void a_write_holds_as_a_whole_or_not_at_all(void **state)
 {
     struct bench        *bench = *state;
@@ -1053,6 +1079,7 @@ int ledger_battery_run(const struct store_maker *maker)
         BATTERY_TEST(a_stale_generation_is_refused_and_told_what_stands),
         BATTERY_TEST(a_sure_condition_is_held_against_its_own_batch),
         BATTERY_TEST(conditions_on_rows_that_are_not_there),
+        BATTERY_TEST(a_row_that_was_not_there_is_written_once),
         BATTERY_TEST(a_write_holds_as_a_whole_or_not_at_all),
         BATTERY_TEST(a_raise_never_goes_back),
         BATTERY_TEST(raises_of_a_batch_end_at_the_highest),

@@ -227,6 +227,12 @@ static void change_delete(struct rocks *rocks, struct commit *commit, const stru
     pending_set(rocks, commit, change, 0);
 }
 
+/* It holds, and is remembered like a row that was deleted: whoever has asked whether a row exists is about to write it. */
+static bool is_check_of_absence(const struct ledger_change *change)
+{
+    return change->op == LEDGER_CHECK && change->is_conditional && change->if_generation == 0;
+}
+
 void ledger_put(struct rocks *rocks, struct commit *commit, const struct ledger_write *write,
                 const struct ledger_before *before, uint64_t seq)
 {
@@ -236,6 +242,8 @@ void ledger_put(struct rocks *rocks, struct commit *commit, const struct ledger_
             change_put(rocks, commit, change, ledger_change_generation(change, seq));
         else if (change->op == LEDGER_DELETE)
             change_delete(rocks, commit, change);
+        else if (is_check_of_absence(change))
+            pending_set(rocks, commit, change, 0);
     }
 }
 

@@ -722,6 +722,78 @@ static void what_a_link_acknowledged_before_it_ended_is_told(void **state)
     cluster_end(cluster);
 }
 
+/* The node that opens has read the places before they were stored here, and this node can't be asked: what is in the ledger
+ * counts, also of a channel that was kept meanwhile. */
+static void what_was_stored_meanwhile_counts_though_nobody_tells(void **state)
+{
+    (void)state;
+    for (int lost = 0; lost < 2; lost++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+        cluster->loses_questions   = lost == 0;
+        cluster->loses_answers     = lost == 1;
+        struct session_open *older = opens(a, "phone", 10);
+        struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
+        node_take(b);  /* reads */
+        says(a, older, "topic:one", 3, ACK_KEEP);
+        acks(a, older, 5);
+        assert_string_equal(places_of(newer), "device:alice/phone@0 topic:one@3* user:alice@5");
+        assert_int_equal(newer->generation, 2);
+        closes(a, older);
+        closes(b, newer);
+        cluster_end(cluster);
+    }
+}
+
+/* Nobody waits for a node that was deaf a moment ago. */
+static void what_a_deaf_node_stored_meanwhile_counts(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    opens(a, "pad", 9);
+    struct session_open *older = opens(a, "phone", 10);
+    cluster->loses_questions   = true;
+    opens(b, "pad", 19);
+    assert_int_equal(b->devices.deaf[0].incarnation, a->devices.incarnation);
+    struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    node_take(b);  /* reads */
+    acks(a, older, 5);
+    assert_string_equal(places_of(newer), "device:alice/phone@0 user:alice@5");
+    cluster_end(cluster);
+}
+
+static void ticks_of(struct node *node, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        devices_tick(&node->devices);
+        node_take(node);
+    }
+}
+
+/* The node can be asked, and remembers nothing any more. */
+static void what_a_node_stored_and_has_forgotten_counts(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    node_take(b);  /* reads, and takes its time */
+    says(a, older, "user:alice", 5, ACK_PLACE);
+    ticks_of(a, 2);
+    bundle_add(&a->posted, &session_close_new(&a->devices, older->standing, older->key, older->generation)->command.mail);
+    ticks_of(a, 60);
+    assert_int_equal(counter_get(&a->devices.counters.standing), 0);
+    settle(cluster);
+    assert_int_equal(cluster->asked_count, 1);
+    assert_string_equal(places_of(newer), "device:alice/phone@0 user:alice@5");
+    cluster_end(cluster);
+}
+
 static void no_session_lingers(void **state)
 {
     struct cluster *cluster = cluster_start();
@@ -789,6 +861,9 @@ int main(void)
         cmocka_unit_test(a_row_that_was_lost_sends_the_client_back),
         cmocka_unit_test(no_session_lingers),
         cmocka_unit_test(what_a_link_acknowledged_before_it_ended_is_told),
+        cmocka_unit_test(what_was_stored_meanwhile_counts_though_nobody_tells),
+        cmocka_unit_test(what_a_deaf_node_stored_meanwhile_counts),
+        cmocka_unit_test(what_a_node_stored_and_has_forgotten_counts),
         cmocka_unit_test(bodies_are_read_as_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

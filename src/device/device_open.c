@@ -170,6 +170,26 @@ void standing_take(struct session_open *open)
     standing_set_class(standing, work->row.device_class);
 }
 
+static bool place_is_behind(const struct standing *standing, const struct work_place *stored)
+{
+    const struct standing_place *place = standing_place_find(standing, channel_name_span(stored->name));
+
+    if (place == NULL)
+        return true;
+    return !place->is_gone && (place->epoch != stored->epoch || place->seq < stored->seq);
+}
+
+bool standing_take_stored(struct open_work *work)
+{
+    bool was_behind = false;
+
+    for (size_t i = 0; i < work->stored.count; i++) {
+        was_behind |= place_is_behind(work->standing, &work->stored.at[i]);
+        standing_take_place(work->standing, &work->stored.at[i]);
+    }
+    return was_behind;
+}
+
 /* --- deciding --------------------------------------------------------------------------------------------------- */
 
 static bool open_is_current(const struct session_open *open)
@@ -312,6 +332,11 @@ void open_answer(struct session_open *open)
     struct open_work *work     = open->work;
     struct standing  *standing = work->standing;
 
+    if (work->is_untold) {
+        work->is_untold = false;
+        open_load_places_again(work);
+        return;
+    }
     if (!work->is_again && open_groups_are_old(work)) {
         work->is_again = true;
         work->was_new  = work->is_new;

@@ -84,6 +84,7 @@ void device_peer_ask(struct session_open *open, struct span device, const struct
                                                      is_own ? open->work->row.since : row->since });
     list_push(&devices->asks, &ask->in_devices);
     counter_add(&devices->counters.peer_fences, 1);
+    open->work->is_untold |= is_own;
     open->work->fences_left += ask->open != NULL;
     devices->peers->ask(devices->peers_ctx, ask);
 }
@@ -101,17 +102,22 @@ void device_peer_answered(struct peer_fence_ask *ask, struct span answer)
 {
     struct peer_fence_place place;
     bool                    is_begun = false;
+    size_t                  count    = 0;
 
     if (ask->open == NULL || !ask->is_own)
         return;
-    while (peer_fence_place_next(&answer, &is_begun, &place))
+    for (; peer_fence_place_next(&answer, &is_begun, &place); count++)
         take_acknowledged(ask->devices, ask->open->work->standing, &place);
+    if (count > 0 && count < PEER_FENCE_PLACES_MAX)
+        ask->open->work->is_untold = false;
 }
 
 void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
 {
     struct session_open *open = ask->open;
 
+    if (open != NULL && ask->is_own && is_missing)
+        open->work->is_untold = true;
     if (is_missing && ask->user_log == NULL && !ask->is_notice)
         deaf_note(ask->devices, ask->node, ask->incarnation);
     ask_free(ask);

@@ -656,6 +656,48 @@ void open_load_groups_again(struct open_work *work)
     load_ask(work, ROW_GROUP, groups_came_again);
 }
 
+/* --- places once more --------------------------------------------------------------------------------------------
+ *
+ * The older link's node may store a place after the places were read, and before the generation is raised. It tells so
+ * when it is asked, if it can be, and remembers the session. Else the rows are read again: behind the raise nobody else
+ * can store any. */
+
+static void places_are_there_again(struct open_work *work)
+{
+    if (!standing_take_stored(work)) {
+        open_answer(work->open);
+        return;
+    }
+    work->is_again = true;  /* the user's log may be among them */
+    work->was_new  = work->is_new;
+    open_load_groups_again(work);
+}
+
+static void places_came_again(struct device_read *read)
+{
+    struct open_work *work  = container_of(read, struct open_work, read);
+    enum rc           rc    = read->read.rc;
+    bool              is_ok = load_is_there(work, &read->read), goes_on;
+
+    if (is_ok)
+        load_take(work, &read->read);
+    goes_on = load_goes_on(work, &read->read);
+    ledger_read_fini(&read->read);
+    if (!is_ok)
+        load_fail(work, rc);
+    else if (goes_on)
+        load_ask(work, ROW_PLACE, places_came_again);
+    else
+        places_are_there_again(work);
+}
+
+void open_load_places_again(struct open_work *work)
+{
+    work_places_free(&work->stored);
+    buf_clear(&work->after);
+    load_ask(work, ROW_PLACE, places_came_again);
+}
+
 /* --- heads of channels without a place -------------------------------------------------------------------------- */
 
 static void heads_came(struct device_heads *heads)

@@ -66,6 +66,7 @@ struct open_work {
     bool                 was_new;     /* … or did, before its groups were read once more */
     bool                 is_again;    /* the groups were read once more */
     bool                 is_behind;   /* the rows of groups are newer than the head where a new session begins in the user's log */
+    bool                 is_untold;   /* another node may have stored places since they were read, and did not tell */
     bool                 is_parked;   /* waits until places of the session are written */
     uint32_t             writes_left, fences_left;
     struct fence_wait    wait;        /* for loops of this node */
@@ -88,6 +89,8 @@ void open_end(struct session_open *open, enum open_outcome outcome);
 void open_answer(struct session_open *open);
 /* What was loaded counts in memory from now on. A place that moved meanwhile stays. */
 void standing_take(struct session_open *open);
+/* The places that were read once more count in memory, too. True: one of them had been read before it moved. */
+bool standing_take_stored(struct open_work *work);
 /* Groups in which the session has no stored place get one, with the next write: else nobody knew later what of the group it
  * was given. */
 void standing_store_new(struct open_work *work);
@@ -105,6 +108,8 @@ void open_ask_heads(struct session_open *open);
  * open_end(). */
 bool open_groups_are_old(const struct open_work *work);
 void open_load_groups_again(struct open_work *work);
+/* The places are read once more, now that no other node can store any; then open_answer(), or open_end(). */
+void open_load_places_again(struct open_work *work);
 bool row_has_run_out(const struct devices *devices, const struct session_row *row);
 void open_take_row(struct open_work *work, const struct session_row *row, uint64_t generation);
 

@@ -8,7 +8,8 @@
  *
  * The ledger has decided before anybody is asked: the older link can store nothing any more. So a question that is lost
  * costs no more than that the older link still receives, until node A compares its sessions with the ledger
- * (device_compare.c). The answer waits for node A, so that who has seen `connected` can rely on it that the older link
+ * (device_compare.c), and that node B reads the places once more: node A may have stored some after node B had read them, and
+ * before the raise. The answer waits for node A, so that who has seen `connected` can rely on it that the older link
  * delivers nothing more, and so that what was acknowledged there does not come again; but not for long: a node that doesn't answer
  * may be dead.
  *

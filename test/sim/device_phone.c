@@ -351,7 +351,7 @@ static void phone_come(struct phone *phone)
     }
     phone->now      = link == &phone->links[1];
     link->came_no   = ++phone->came_count;
-    link->is_told   = link->is_refreshing = link->has_lied = link->may_be_forgotten = false;
+    link->is_told   = link->is_refreshing = link->has_lied = link->may_be_forgotten = link->was_refused = false;
     link->fenced_at = -1;
     link->asked_at  = -1;
     link->opened_at = world->now;
@@ -580,6 +580,7 @@ static void take_refusal(struct phone_link *link, struct span reason)
             phone->ticket.is_there = false;
         phone->older.is_there = phone->older.is_there && phone->older.generation != link->ticket.generation;
         link->by_ticket       = false;
+        link->was_refused     = true;
         link->token           = phone->token;
         link_connect(link);
         return;
@@ -620,10 +621,14 @@ void phone_take_replaced(struct phone_link *link)
     link->is_told = true;
 }
 
-/* A node that was paused finds that nobody has opened a session in time. */
-static bool is_slow_to_open(const struct phone *phone)
+/* All that a native link says until it has its session has to come in time: where a ticket was refused, that is two
+ * questions and an answer. And a node that was paused finds that nothing has come in time. */
+static bool is_slow_to_open(const struct phone_link *link)
 {
-    return all_of(phone)->roam != NULL && all_of(phone)->roam->faults.pauses;
+    const struct roam *roam = all_of(link->phone)->roam;
+    bool               is_slow = link->is_native && link->state == LINK_OPENING && link->was_refused;
+
+    return (is_slow && world_of(link->phone)->now >= link->opened_at + CONNECT_MS) || (roam != NULL && roam->faults.pauses);
 }
 
 /* An opening was refused, because nobody knew what became of its raise: then the link before it can store nothing any more. */
@@ -640,7 +645,7 @@ void phone_take_closing(struct phone_link *link, uint64_t code)
     bool is_possible = (code == 1001 && wire_node_at(&all_of(phone)->wire, link->link.loop)->leave_by != 0) || (code == 4001 && link->is_told) ||
                        (code == 4003 && link->token.ends_s != 0) || (code == 1013 && has_trouble(phone)) ||
                        (code == 4004 && may_be_revoked(phone, &link->token, link->connection)) ||
-                       (code == 1008 && (phone->is_refused || is_slow_to_open(phone))) || (code == 4002 && may_be_astray(phone));
+                       (code == 1008 && (phone->is_refused || is_slow_to_open(link))) || (code == 4002 && may_be_astray(phone));
 
     promise(world_of(phone), is_possible, "u%u/%s's link %u is closed with %" PRIu64, phone->user, phone->name, link->came_no,
             code);

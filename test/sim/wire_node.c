@@ -299,7 +299,7 @@ static struct session_limits draw_session_limits(struct world *world)
         .poll_wait_ms_max       = POLL_MS_MAX,
         .sse_retry_ms           = 20,
         .reconnect              = { 30, 60, 200, 50 },
-        .connect_timeout_ms     = 600,
+        .connect_timeout_ms     = CONNECT_MS,
         .close_timeout_ms       = 100,
         .channels_max           = CHANNELS_MAX,
         .frame_bytes_max        = 2 * 1024 * 1024,

@@ -19,6 +19,7 @@ enum {
     QUIET_REST_MS   = 60 * 1000,
     QUIET_AHEAD     = 10,
     QUIET_BYTES_MIN = 1024 * 1024,
+    DISK_LOOK_STEPS = 50,  /* every few seconds: a large store has tens of thousands of files, and each is asked for its size */
 };
 
 /* --- the thread ------------------------------------------------------------------------------------------------- */
@@ -215,7 +216,8 @@ static void stats_measure(struct rocks *rocks)
         bytes += rocks_db_number(&rocks->db, family, "rocksdb.size-all-mem-tables");
     bytes += counter_get(&rocks->table.count) * sizeof(struct rocks_channel);
     counter_set(&rocks->memory_bytes, bytes);
-    counter_set(&rocks->disk_bytes, directory_bytes(rocks->db_path));
+    if (rocks->maintenance.steps++ % DISK_LOOK_STEPS == 0)
+        counter_set(&rocks->disk_bytes, directory_bytes(rocks->db_path));
 }
 
 /* Each commit updates is_full. While nothing is published this function does, unless the committer did so in the

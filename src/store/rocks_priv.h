@@ -293,6 +293,7 @@ struct maintenance {
     msec            clock_saved;    /* in the file `clock` */
     uint64_t        sequence;       /* of the last write, as the last step saw it … */
     msec            quiet_since;    /* … and when it saw it first */
+    uint64_t        steps;          /* that measured the store */
     msec            quiet_until;    /* each time that write buffers are written out moves it on by QUIET_REST_MS */
 };
 

@@ -374,6 +374,30 @@ static void writes_row(struct cluster *cluster, const struct session_row *row, u
     buf_fini(&value);
 }
 
+/* alice joins the group behind `after`, says the message 1 of her log. */
+static void joins(struct cluster *cluster, const char *group, uint64_t after)
+{
+    char                 key[LEDGER_KEY_BYTES_MAX];
+    struct buf           value;
+    struct ledger_change change;
+    struct ledger_write  write = { .changes = &change, .count = 1 };
+    struct ledger_batch  batch = { .change_count = 1, .wall = WALL, .done = swallow };
+
+    buf_init(&value, 512);
+    group_spans_put(&(struct group_spans){ 1, { { EPOCH, after, GROUP_SPAN_OPEN, 0 } } }, &value);
+    change = (struct ledger_change){ .op = LEDGER_PUT, .key = { ROW_GROUP, group_key(SPAN("alice"), span_str(group), key) },
+                                     .value = buf_span(&value), .generation = 1 };
+    list_init(&batch.writes);
+    list_push(&batch.writes, &write.link);
+    for (unsigned i = 0; i < NODES; i++)
+        devices_group_moves(&cluster->nodes[i].devices);
+    cluster->durable->ledger->ops->write(cluster->durable->ledger, &batch);
+    assert_int_equal(write.outcome, LEDGER_DONE);
+    for (unsigned i = 0; i < NODES; i++)
+        devices_group_moved(&cluster->nodes[i].devices, SPAN("alice"), true);
+    buf_fini(&value);
+}
+
 static void assert_fenced(const struct node *node, size_t count, uint64_t key, enum fence_reason reason)
 {
     assert_int_equal(node->fenced_count, count);
@@ -794,6 +818,31 @@ static void what_a_node_stored_and_has_forgotten_counts(void **state)
     cluster_end(cluster);
 }
 
+/* A node that has read no place in a group makes one where the user has joined. The older link's node may have stored one
+ * meanwhile. */
+static void a_place_in_a_group_does_not_go_back(void **state)
+{
+    static const enum open_way ways[] = { OPEN_NEWER, OPEN_ACK };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+        struct session_open *older = opens(a, "phone", 10);
+        joins(cluster, "friends", 3);
+        cluster->loses_questions  = true;
+        struct session_open *open = asks(b, ways[i], "phone", 20, NULL);
+        node_take(b);  /* reads */
+        says(a, older, "group:friends", 5, ACK_PLACE);
+        settle(cluster);
+        assert_int_equal(open->outcome, OPEN_DONE);
+        node_restarts(a);  /* what counts is in the ledger */
+        assert_string_equal(places_of(opens(a, "phone", 11)), "device:alice/phone@0 group:friends@5 user:alice@0");
+        cluster_end(cluster);
+    }
+}
+
 static void no_session_lingers(void **state)
 {
     struct cluster *cluster = cluster_start();
@@ -864,6 +913,7 @@ int main(void)
         cmocka_unit_test(what_was_stored_meanwhile_counts_though_nobody_tells),
         cmocka_unit_test(what_a_deaf_node_stored_meanwhile_counts),
         cmocka_unit_test(what_a_node_stored_and_has_forgotten_counts),
+        cmocka_unit_test(a_place_in_a_group_does_not_go_back),
         cmocka_unit_test(bodies_are_read_as_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

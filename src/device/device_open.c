@@ -120,6 +120,7 @@ static void standing_take_place(struct standing *standing, const struct work_pla
     place->is_kept = from->is_kept;
 }
 
+/* Not as new: the older link's node may have stored a place since the rows were read, and that stays if it is further. */
 void standing_store_new(struct open_work *work)
 {
     for (size_t i = 0; i < work->places.count; i++) {
@@ -127,8 +128,7 @@ void standing_store_new(struct open_work *work)
         standing_take_place(work->standing, from);
         if (!from->is_asked)
             continue;
-        struct standing_place *place = standing_place_find(work->standing, channel_name_span(from->name));
-        place->is_new = place->is_dirty = true;
+        standing_place_find(work->standing, channel_name_span(from->name))->is_dirty = true;
     }
 }
 

@@ -73,12 +73,20 @@ static struct ledger_change *change_add(struct open_write *write, enum row_kind 
     return change;
 }
 
+/* Where a session goes on the older link's node may have stored a place since the rows were read. */
+static enum ledger_op begun_place_op(const struct open_write *write)
+{
+    const struct session_open *open = write->open;
+
+    return open->work->is_new || open->devices->writer->durable.store->has_one_writer ? LEDGER_PUT : LEDGER_RAISE;
+}
+
 static void change_set_place(struct open_write *write, struct ledger_change *change, const struct work_place *place)
 {
     size_t from = write->bytes.len;
 
     place_row_put(&write->bytes, &(struct place_row){ place->epoch, write->open->devices->writer->wall, place->is_kept });
-    change->op         = LEDGER_PUT;
+    change->op         = begun_place_op(write);
     change->value      = span_of(write->bytes.at + from, write->bytes.len - from);
     change->generation = place->seq + 1;
 }

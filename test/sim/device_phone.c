@@ -817,17 +817,28 @@ void phones_turn(struct phones *phones)
         phone_turn(&phones->at[i]);
 }
 
+/* What is kept begins anew, if it is dropped and kept again. */
+static bool place_only_rises(const struct phone *phone, unsigned channel)
+{
+    return phone_follows(phone, channel) && all_of(phone)->roles[channel].role != ROLE_TOPIC;
+}
+
+static void phone_check_places(struct phone *phone)
+{
+    for (unsigned channel = 0; channel < world_of(phone)->channel_count; channel++) {
+        bool     is_kept;
+        uint64_t stored = place_only_rises(phone, channel) ? stored_place(phone, channel, &is_kept) : 0;
+        promise(world_of(phone), stored >= phone->stored[channel],
+                "the place of u%u/%s in %s goes back from %" PRIu64 " to %" PRIu64, phone->user, phone->name,
+                text_of(phone, channel), phone->stored[channel], stored);
+        phone->stored[channel] = stored;
+    }
+}
+
 void phones_check_places(struct phones *phones)
 {
-    for (unsigned i = 0; i < phones->count; i++) {
-        struct phone *phone   = &phones->at[i];
-        unsigned      channel = channel_of_user(phone->user);
-        bool          is_kept;
-        uint64_t      stored = stored_place(phone, channel, &is_kept);
-        promise(world_of(phone), stored >= phone->stored, "the place of u%u/%s in %s goes back from %" PRIu64 " to %" PRIu64,
-                phone->user, phone->name, text_of(phone, channel), phone->stored, stored);
-        phone->stored = stored;
-    }
+    for (unsigned i = 0; i < phones->count; i++)
+        phone_check_places(&phones->at[i]);
 }
 
 /* --- all of them --- */

@@ -80,7 +80,7 @@ struct phone {
     bool                wants_keep;
     bool                is_refused;         /* its token was: it needs another one */
     struct phone_place  has[CHANNELS_MAX];
-    uint64_t            stored;             /* its place in the log of its user, on the disk */
+    uint64_t            stored[CHANNELS_MAX];  /* its places in its own channels and in groups, on the disk */
     struct phone_link   links[PHONE_LINKS];
     unsigned            now;                /* the link that it came by last */
     msec                at;                 /* away until then */

@@ -313,7 +313,8 @@ static void link_connect(struct phone_link *link)
     struct world *world        = world_of(link->phone);
     bool          names_places = link->phone->has_session && !world->is_healing && one_in(world, OF_READERS, 3);
 
-    link->asked_at = world->now;
+    link->asked_at    = world->now;
+    link->asks_nobody = roam_is_newborn(all_of(link->phone), link->link.loop / world->loops_a_node);
     for (unsigned i = 0; i < world->channel_count; i++) {
         link->at_place[i].named = 0;
         link->at_place[i].sure   = is_sure(link->phone) ? link->phone->has[i].sure : 0;
@@ -694,10 +695,13 @@ void phone_take_ack(struct phone_link *link, unsigned channel, uint64_t seq, uin
 {
     promise(world_of(link->phone), link->at_place[channel].ref >= ref && seq <= link->at_place[channel].seq,
             "an ack that nobody sent is answered");
-    phone_take_acknowledged(link->phone, channel, seq, true);
-    /* It was taken before this link was fenced, and so before the newer one was told where it goes on. */
-    struct phone_link *other = other_of(link);
-    if (is_sure(link->phone) && !is_doubtful(link->phone) && other->state != LINK_AWAY && other->came_no > link->came_no && seq > other->at_place[channel].sure)
+    /* It was taken before this link was fenced, and so before the newer one was told where it goes on. But who asks nobody
+     * does not fence it: then it may have been taken too late to be stored. */
+    struct phone_link *other     = other_of(link);
+    bool               has_newer = other->state != LINK_AWAY && other->came_no > link->came_no;
+    phone_take_acknowledged(link->phone, channel, seq, !has_newer || !other->asks_nobody);
+    if (has_newer && !other->asks_nobody && is_sure(link->phone) && !is_doubtful(link->phone) &&
+        seq > other->at_place[channel].sure)
         other->at_place[channel].sure = seq;
 }
 

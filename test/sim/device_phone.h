@@ -54,6 +54,7 @@ struct phone_link {
     unsigned              came_no;          /* of the phone's links */
     msec                  fenced_at;        /* the phone knew of a newer one; -1: it does not */
     msec                  asked_at, opened_at, at;
+    bool                  asks_nobody;      /* when it asked for its session its node knew no other node yet */
     bool                  may_be_forgotten; /* the newer one is on a node that knew no other node yet, and asked nobody */
     bool                  has_lied;         /* has acknowledged what it can't have, after it was fenced */
     uint64_t              ref;

@@ -142,6 +142,16 @@ void truth_scan(struct truth *truth)
 
 /* --- whose is it? --- */
 
+/* Whom a leave is to be told the engine may say late, while it has said it of the group before. */
+static msec cross_ms(const struct truth *truth)
+{
+    const struct roam *roam = truth->all->roam;
+
+    if (roam == NULL)
+        return 0;
+    return CROSS_MS + (roam->faults.slow_answers ? LATE_MS_MAX : 0);
+}
+
 /* A lost hint is healed by the heartbeat, and so is a late one. */
 static msec late_ms(const struct truth *truth)
 {
@@ -149,8 +159,7 @@ static msec late_ms(const struct truth *truth)
     bool is_late = faults->lost_hints || faults->late_hints || faults->doubled_hints || faults->tight ||
                    faults->broken || faults->stuck;
 
-    return (is_late ? 4 * HEARTBEAT_MS + LATE_MS_MAX : 0) + (truth->all->roam == NULL ? 0 : CROSS_MS) +
-           roam_late_ms(truth->all);
+    return (is_late ? 4 * HEARTBEAT_MS + LATE_MS_MAX : 0) + cross_ms(truth) + roam_late_ms(truth->all);
 }
 
 /* When it was sent for the first time. */

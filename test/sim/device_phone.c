@@ -188,8 +188,9 @@ static void set_floors(struct phone *phone)
         struct phone_place *place = &phone->has[i];
         if (!phone_follows(phone, i) || place->has_floor || all_of(phone)->roles[i].role == ROLE_TOPIC)
             continue;
+        /* Until a broken store has reopened a session begins at the head that reads tell. */
         place->has_floor = true;
-        place->floor     = is_joining(phone, i) ? 0 : all_of(phone)->truth->heads[i];
+        place->floor     = is_joining(phone, i) ? 0 : store_sim_shown(world_of(phone)->disk, i);
     }
 }
 

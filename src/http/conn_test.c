@@ -1072,6 +1072,26 @@ static void a_chunk_that_is_too_long_is_refused_at_its_size(void **state)  /* th
     }
 }
 
+static void a_short_body_in_pieces_gets_in_beside_long_ones(void **state)  /* threat 21 */
+{
+    struct rig *rig   = *state;
+    int         first = rig->client, second;
+
+    rig_say(rig, POST("/echo", "6000") "\r\n");
+    say_many(rig, 'a', 5999);
+    second = rig->client = rig_connect(rig);
+    rig_say(rig, POST("/echo", "6000") "\r\n");
+    say_many(rig, 'b', BODIES_MAX - 5999);
+    assert_int_equal(rig->server.body_bytes, BODIES_MAX);
+    rig->client = rig_connect(rig);
+    rig_say(rig, POST("/echo", "4") "\r\nab");
+    rig_say(rig, "cd");
+    expect_answers(rig, "200 abcd\n");
+    assert_int_equal(rig->server.body_bytes, BODIES_MAX);
+    close(first);
+    close(second);
+}
+
 static void all_bodies_together_have_a_maximum(void **state)  /* threat 21 */
 {
     struct rig *rig   = *state;
@@ -1616,6 +1636,7 @@ int main(void)
         TEST(a_preflight_may_ask_for_any_header),
         TEST(a_preflight_for_too_many_headers_gets_ours),
         TEST(an_answer_says_that_no_cache_may_keep_it),
+        TEST(a_short_body_in_pieces_gets_in_beside_long_ones),
         TEST(all_bodies_together_have_a_maximum),
         TEST(nothing_is_served_behind_a_request_that_closes),
         TEST(nothing_is_served_behind_an_answer_that_closes),

@@ -2,6 +2,7 @@
  * pieces. */
 #include <stdlib.h>
 
+#include "base/gather.h"
 #include "base/must.h"
 #include "codec/proxy/proxy.h"
 #include "codec/url/url.h"
@@ -217,7 +218,7 @@ static bool h1_conn_on_body(struct h1_conn *conn, struct span piece)
         h1_conn_refuse_long(conn);
         return false;
     }
-    if (server->body_bytes + piece.len > server->limits.body_bytes_max) {
+    if (!gather_has_room(server->body_bytes, server->limits.body_bytes_max, conn->pending->body.len, piece.len)) {
         h1_conn_refuse(conn, SPAN(""), 503, HTTP_BODIES_FULL);
         return false;
     }

@@ -1,4 +1,5 @@
 /* h2_request.c - the requests of an HTTP/2 connection: their heads, their bodies, and the line of those that wait. */
+#include "base/gather.h"
 #include "base/must.h"
 #include "codec/url/url.h"
 #include "http/h2_conn.h"
@@ -201,7 +202,7 @@ static void h2_exchange_keep_borrowed(struct h2_exchange *exchange, struct span 
     struct span         piece  = span_head(body, exchange->plan.body_bytes_max + 1);
 
     exchange->head = h2_heads_keep(server, exchange->head);
-    if (server->body_bytes + piece.len > server->limits.body_bytes_max)
+    if (!gather_has_room(server->body_bytes, server->limits.body_bytes_max, 0, piece.len))
         h2_exchange_refuse(exchange, 503, HTTP_BODIES_FULL);
     else
         h2_exchange_keep(exchange, piece);
@@ -248,7 +249,7 @@ void h2_exchange_on_body(struct h2_exchange *exchange, struct span piece)
             h2_exchange_keep(exchange, piece);  /* one byte too many tells it later */
         return;
     }
-    if (server->body_bytes + piece.len > server->limits.body_bytes_max) {
+    if (!gather_has_room(server->body_bytes, server->limits.body_bytes_max, exchange->body.len, piece.len)) {
         h2_exchange_refuse(exchange, 503, HTTP_BODIES_FULL);
         return;
     }

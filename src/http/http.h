@@ -46,7 +46,7 @@ struct http_limits {
                                              * of its answer: closed */
     size_t           body_bytes_per_s_min;  /* that part, unless it is the rest of the body */
     msec             keepalive_timeout_ms;  /* between requests: closed */
-    size_t           body_bytes_max;        /* of all bodies being gathered: 503 */
+    size_t           body_bytes_max;        /* of all bodies being gathered (base/gather.h): 503 */
     msec             linger_ms;             /* for the client to close first, after the last answer. It begins anew
                                              * while the client sends, for request_timeout_ms at most */
 };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/gather.h"
 #include "base/jitter.h"
 #include "base/must.h"
 #include "codec/ws/ws.h"
@@ -375,7 +376,7 @@ bool client_gather(struct client *client, struct span piece)
     struct session_worker *worker = client->link.worker;
     struct client_work    *work   = client_get_work(client);
 
-    if (worker->gathered_bytes + piece.len > worker->limits.gathered_bytes_max)
+    if (!gather_has_room(worker->gathered_bytes, worker->limits.gathered_bytes_max, work->in.len, piece.len))
         return false;
     if (work->in.len == 0)
         work->in_since = worker->loop->now;

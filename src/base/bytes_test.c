@@ -5,7 +5,6 @@
 
 #include "base/base64.h"
 #include "base/buf.h"
-#include "base/gather.h"
 #include "base/hash.h"
 #include "base/utf8.h"
 
@@ -55,33 +54,6 @@ static void control_characters_are_found_wherever_they_stand(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (span_has_control(rows[i].text) != rows[i].of_ascii || utf8_has_control(rows[i].text) != rows[i].any)
             fail_msg("row %zu", i);
-}
-
-static void what_is_short_may_be_gathered_beyond_the_maximum(void **state)
-{
-    enum { MAX = 80000, EIGHTH = MAX / 8 };
-    const struct {
-        const char *name;
-        size_t      total, gathered, more;
-        bool        has_room;
-    } rows[] = {
-        { "all that there is", 0, 0, MAX, true },
-        { "one byte more", 0, 0, MAX + 1, false },
-        { "what no number holds", MAX, 0, SIZE_MAX, false },
-        { "a long one that fits", MAX - 5000, 9000, 5000, true },
-        { "a long one that does not", MAX - 4999, 9000, 5000, false },
-        { "the last piece of a long one", MAX, 9000, 1, false },
-        { "a short one", MAX, 0, 10, true },
-        { "the longest that is short", MAX, 4000, 96, true },
-        { "one that is just not", MAX, 4000, 97, false },
-        { "the last short one", MAX + EIGHTH - 10, 0, 10, true },
-        { "none is left for short ones", MAX + EIGHTH - 9, 0, 10, false },
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (gather_has_room(rows[i].total, MAX, rows[i].gathered, rows[i].more) != rows[i].has_room)
-            fail_msg("%s", rows[i].name);
 }
 
 static void base64_gives_back_what_it_took(void **state)
@@ -222,7 +194,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_says_the_same_for_every_cut),
         cmocka_unit_test(control_characters_are_found_wherever_they_stand),
-        cmocka_unit_test(what_is_short_may_be_gathered_beyond_the_maximum),
         cmocka_unit_test(base64_gives_back_what_it_took),
         cmocka_unit_test(base64_refuses_a_second_spelling),
         cmocka_unit_test(base64_takes_its_letters_alone),

@@ -1088,6 +1088,19 @@ static void a_short_body_in_pieces_gets_in_beside_long_ones(void **state)  /* th
     rig_say(rig, "cd");
     expect_answers(rig, "200 abcd\n");
     assert_int_equal(rig->server.body_bytes, BODIES_MAX);
+    /* Memory is short now, and far more is here than may be. */
+    rig->server.limits.body_bytes_max = 80;
+    rig_say(rig, POST("/echo", "10") "\r\n01234");
+    rig_say(rig, "56789");
+    expect_answers(rig, "200 0123456789\n");
+    rig_say(rig, POST("/echo", "11") "\r\n01234");
+    rig_say(rig, "567890");
+    expect_answers(rig, "503 close\nend\n");
+    assert_int_equal(rig->server.body_bytes, BODIES_MAX);
+    assert_int_equal(rig->server.short_body_bytes, 0);
+    close(rig->client);
+    rig->is_ended = false;
+    rig->client   = rig_connect(rig);
     close(first);
     close(second);
 }

@@ -93,6 +93,25 @@ void exchange_serve(struct http_exchange *exchange, const struct http_plan *plan
     }
 }
 
+bool http_body_has_room(const struct http_server *server, size_t gathered, size_t more)
+{
+    const size_t max = server->limits.body_bytes_max;
+
+    if (server->body_bytes <= max && more <= max - server->body_bytes)
+        return true;
+    return gathered + more <= SHORT_BODY_BYTES && server->short_body_bytes + more <= max / SHORT_BODIES_PART;
+}
+
+void http_body_resized(struct http_server *server, size_t before, size_t now)
+{
+    must(server->body_bytes >= before);
+    server->body_bytes += now - before;
+    if (before <= SHORT_BODY_BYTES)
+        server->short_body_bytes -= before;
+    if (now <= SHORT_BODY_BYTES)
+        server->short_body_bytes += now;
+}
+
 void http_say_long_body(const struct http_plan *plan, char ret_detail[static HTTP_LONG_BODY_BYTES])
 {
     if (plan->body_bytes_max == 0)

@@ -2,7 +2,6 @@
  * pieces. */
 #include <stdlib.h>
 
-#include "base/gather.h"
 #include "base/must.h"
 #include "codec/proxy/proxy.h"
 #include "codec/url/url.h"
@@ -17,8 +16,7 @@ void h1_pending_free(struct h1_pending *pending, struct http_server *server)
     if (pending->identification != NULL)
         server->service->cancel_identify(server->ctx, pending->identification);
     http_caller_forget(&pending->caller, server);
-    must(server->body_bytes >= pending->body.len);
-    server->body_bytes -= pending->body.len;
+    http_body_resized(server, pending->body.len, 0);
     buf_fini(&pending->head_text);
     buf_fini(&pending->body);
     free(pending);
@@ -218,14 +216,14 @@ static bool h1_conn_on_body(struct h1_conn *conn, struct span piece)
         h1_conn_refuse_long(conn);
         return false;
     }
-    if (!gather_has_room(server->body_bytes, server->limits.body_bytes_max, conn->pending->body.len, piece.len)) {
+    if (!http_body_has_room(server, conn->pending->body.len, piece.len)) {
         h1_conn_refuse(conn, SPAN(""), 503, HTTP_BODIES_FULL);
         return false;
     }
     conn->pending->is_continue_due = false;
     size_t before = conn->pending->body.len;
     buf_put(&conn->pending->body, piece);
-    server->body_bytes += conn->pending->body.len - before;
+    http_body_resized(server, before, conn->pending->body.len);
     must(!buf_is_over(&conn->pending->body));
     return true;
 }

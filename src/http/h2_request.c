@@ -1,5 +1,4 @@
 /* h2_request.c - the requests of an HTTP/2 connection: their heads, their bodies, and the line of those that wait. */
-#include "base/gather.h"
 #include "base/must.h"
 #include "codec/url/url.h"
 #include "http/h2_conn.h"
@@ -31,8 +30,7 @@ void h2_exchange_drop_request(struct h2_exchange *exchange)
         server->service->cancel_identify(server->ctx, exchange->identification);
     exchange->identification = NULL;
     http_caller_forget(&exchange->caller, server);
-    must(server->body_bytes >= exchange->body.len);
-    server->body_bytes -= exchange->body.len;
+    http_body_resized(server, exchange->body.len, 0);
     buf_fini(&exchange->body);
     h2_heads_give(server, exchange->head);
     exchange->head = NULL;
@@ -181,7 +179,7 @@ void h2_exchange_identified(struct h2_exchange *exchange, const struct http_call
 static void h2_exchange_keep(struct h2_exchange *exchange, struct span piece)
 {
     buf_put(&exchange->body, piece);
-    exchange->http.server->body_bytes += piece.len;
+    http_body_resized(exchange->http.server, exchange->body.len - piece.len, exchange->body.len);
 }
 
 static void h2_exchange_begin(struct h2_exchange *exchange)
@@ -202,7 +200,7 @@ static void h2_exchange_keep_borrowed(struct h2_exchange *exchange, struct span 
     struct span         piece  = span_head(body, exchange->plan.body_bytes_max + 1);
 
     exchange->head = h2_heads_keep(server, exchange->head);
-    if (!gather_has_room(server->body_bytes, server->limits.body_bytes_max, 0, piece.len))
+    if (!http_body_has_room(server, 0, piece.len))
         h2_exchange_refuse(exchange, 503, HTTP_BODIES_FULL);
     else
         h2_exchange_keep(exchange, piece);
@@ -249,7 +247,7 @@ void h2_exchange_on_body(struct h2_exchange *exchange, struct span piece)
             h2_exchange_keep(exchange, piece);  /* one byte too many tells it later */
         return;
     }
-    if (!gather_has_room(server->body_bytes, server->limits.body_bytes_max, exchange->body.len, piece.len)) {
+    if (!http_body_has_room(server, exchange->body.len, piece.len)) {
         h2_exchange_refuse(exchange, 503, HTTP_BODIES_FULL);
         return;
     }

@@ -46,7 +46,8 @@ struct http_limits {
                                              * of its answer: closed */
     size_t           body_bytes_per_s_min;  /* that part, unless it is the rest of the body */
     msec             keepalive_timeout_ms;  /* between requests: closed */
-    size_t           body_bytes_max;        /* of all bodies being gathered (base/gather.h): 503 */
+    size_t           body_bytes_max;        /* of all bodies being gathered, and an eighth more that is for those of up to
+                                             * SHORT_BODY_BYTES alone: 503 */
     msec             linger_ms;             /* for the client to close first, after the last answer. It begins anew
                                              * while the client sends, for request_timeout_ms at most */
 };
@@ -204,7 +205,8 @@ struct http_server {
     char                       date[32]; /* of this second, as RFC 9110 5.6.7 has it */
     msec                       date_at;
     struct h2_shared          *h2;           /* what HTTP/2 connections share; NULL: there was none yet */
-    size_t                     body_bytes;   /* of all incomplete requests */
+    size_t                     body_bytes;   /* of all incomplete requests … */
+    size_t                     short_body_bytes; /* … of those of which SHORT_BODY_BYTES are here at most */
     size_t                     brief_count;  /* connections that were admitted for one short answer */
     size_t                     owed_bytes;   /* of all answers, made or promised, that have not been sent */
     uint64_t                   conn_number;  /* of the newest connection; the caller chooses where they begin */

@@ -26,7 +26,8 @@ void http_server_fini(struct http_server *server)
         struct http_conn *conn = conn_at(server->conns.next);
         conn->version->close(conn);
     }
-    must(list_is_empty(&server->dirty) && server->owed_bytes == 0 && server->body_bytes == 0);
+    must(list_is_empty(&server->dirty) && server->owed_bytes == 0 && server->body_bytes == 0 &&
+         server->short_body_bytes == 0);
 }
 
 void http_server_end(struct http_server *server)

@@ -79,6 +79,12 @@ bool http_status_has_body(unsigned status);
 /* What is wrong with a body that is longer than its plan takes. */
 enum { HTTP_LONG_BODY_BYTES = 160 };
 void http_say_long_body(const struct http_plan *plan, char ret_detail[static HTTP_LONG_BODY_BYTES]);
+enum { SHORT_BODY_BYTES = 4096, SHORT_BODIES_PART = 8 };
+/* May a body of which `gathered` bytes are here get so many more? Short ones have an eighth of body_bytes_max that no long one takes:
+ * who sends the beginnings of long bodies does not shut out a client whose line comes in two pieces. */
+bool http_body_has_room(const struct http_server *server, size_t gathered, size_t more);
+/* So many bytes of a body were here, and so many are now. */
+void http_body_resized(struct http_server *server, size_t before, size_t now);
 #define HTTP_BODIES_FULL "too much is being sent to this server at once; send it again a little later"
 
 /* The parts of an exchange that have no version. */

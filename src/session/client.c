@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/gather.h"
 #include "base/jitter.h"
 #include "base/must.h"
 #include "codec/ws/ws.h"
@@ -376,7 +375,7 @@ bool client_gather(struct client *client, struct span piece)
     struct session_worker *worker = client->link.worker;
     struct client_work    *work   = client_get_work(client);
 
-    if (!gather_has_room(worker->gathered_bytes, worker->limits.gathered_bytes_max, work->in.len, piece.len))
+    if (worker->gathered_bytes + piece.len > worker->limits.gathered_bytes_max)
         return false;
     if (work->in.len == 0)
         work->in_since = worker->loop->now;

@@ -5,7 +5,6 @@
  * borrows what it points to, so the command's frame is kept as it came and read again afterwards. */
 #include <stdlib.h>
 
-#include "base/gather.h"
 #include "base/must.h"
 #include "session/client.h"
 #include "session/device_link.h"
@@ -442,7 +441,7 @@ bool client_keep_behind(struct client *client, struct span bytes)
     struct session_worker    *worker     = client->link.worker;
     struct client_connecting *connecting = client->work->connecting;
 
-    if (!gather_has_room(worker->gathered_bytes, worker->limits.gathered_bytes_max, connecting->behind.len, bytes.len))
+    if (worker->gathered_bytes + bytes.len > worker->limits.gathered_bytes_max)
         return false;
     buf_put(&connecting->behind, bytes);
     must(!buf_is_over(&connecting->behind));

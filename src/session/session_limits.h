@@ -25,7 +25,7 @@ struct session_limits {
     msec     close_timeout_ms;        /* how long a client has to take the last words and to answer our Close */
     uint32_t channels_max;            /* a connection; at most TOKEN_PLACES_MAX */
     uint32_t frame_bytes_max;         /* of one message from a client; beyond it `error` 413 */
-    size_t   gathered_bytes_max;      /* of all incomplete messages together (base/gather.h); beyond it 1013 */
+    size_t   gathered_bytes_max;      /* of all incomplete messages together; beyond it 1013 */
     msec     gather_timeout_ms;       /* how long a message may stay incomplete, and up to one heartbeat more; then
                                        * 1008 */
     uint32_t durable_logs;            /* how many stores keep durable channels, each with an epoch of its own; 0 is 1 */

@@ -85,19 +85,42 @@ static void row_write(struct store_sim *sim, struct ledger_write *write, msec wa
     if (sim->world->plant_write != NULL)
         sim->world->plant_write(sim->world, write);
     write->outcome = ledger_mem_judge(&sim->rows, write, wall);
-    promise(sim->world, write->outcome != LEDGER_STALE || !write->changes[write->stale_at].is_sure,
-            "a condition that the writer was sure of holds: generation %llu, not %llu",
-            (unsigned long long)write->changes[write->stale_at].if_generation, (unsigned long long)write->now.generation);
     if (write->outcome == LEDGER_STALE && sim->world->on_stale != NULL)
         sim->world->on_stale(sim->world, write);
     if (write->outcome == LEDGER_DONE)
         sim_write(sim, (struct record){ .write = ledger_write_copy(write), .wall = wall, .is_synced = true });
 }
 
+/* Does a write before this one, in the same batch, change this row, too? */
+static bool row_changes_before(const struct ledger_batch *batch, const struct ledger_write *write, const struct ledger_key *key)
+{
+    for (struct list *link = batch->writes.next; link != &write->link; link = link->next) {
+        const struct ledger_write *before = container_of(link, struct ledger_write, link);
+        for (size_t i = 0; i < before->count; i++)
+            if (before->changes[i].key.kind == key->kind && span_eq(before->changes[i].key.bytes, key->bytes))
+                return true;
+    }
+    return false;
+}
+
+/* Who is sure knows what the row was before the batch. */
+static void sure_judge(struct store_sim *sim, const struct ledger_batch *batch, const struct ledger_write *write)
+{
+    if (write->outcome != LEDGER_STALE)
+        return;
+    const struct ledger_change *change = &write->changes[write->stale_at];
+    promise(sim->world, !change->is_sure || row_changes_before(batch, write, &change->key),
+            "a condition that the writer was sure of holds: generation %llu, not %llu",
+            (unsigned long long)change->if_generation, (unsigned long long)write->now.generation);
+}
+
 static void row_batch_write(struct store_sim *sim, struct ledger_batch *batch)
 {
-    for (struct list *link = batch->writes.next; link != &batch->writes; link = link->next)
-        row_write(sim, container_of(link, struct ledger_write, link), batch->wall);
+    for (struct list *link = batch->writes.next; link != &batch->writes; link = link->next) {
+        struct ledger_write *write = container_of(link, struct ledger_write, link);
+        row_write(sim, write, batch->wall);
+        sure_judge(sim, batch, write);
+    }
 }
 
 static void row_batch_fail(struct ledger_batch *batch, enum ledger_outcome outcome)

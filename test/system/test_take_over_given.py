@@ -156,7 +156,8 @@ def test_a_link_whose_session_did_not_move_hears_why(sessions, ends_with):
 ], ids=["one key twice", "no key", "a socket too many", "cut", "nothing of what is in memory"])
 def test_what_is_damaged_is_refused_by_a_sentence(loop, memory):
     with taking() as (server, giver), native_pair() as (_, one), native_pair() as (_, other):
-        giver.give(loop, memory, [one, other])
+        with contextlib.suppress(BrokenPipeError):   # it may refuse what has come before the last word is said
+            giver.give(loop, memory, [one, other])
         new, server.process = server.process, None
         assert new.wait(SECONDS) == 1
         assert "damaged, or of another version" in server.log()

@@ -1085,6 +1085,7 @@ static void a_short_body_in_pieces_gets_in_beside_long_ones(void **state)  /* th
     assert_int_equal(rig->server.body_bytes, BODIES_MAX);
     rig->client = rig_connect(rig);
     rig_say(rig, POST("/echo", "4") "\r\nab");
+    assert_int_equal(rig->server.short_body_bytes, 2);
     rig_say(rig, "cd");
     expect_answers(rig, "200 abcd\n");
     assert_int_equal(rig->server.body_bytes, BODIES_MAX);
@@ -1103,6 +1104,33 @@ static void a_short_body_in_pieces_gets_in_beside_long_ones(void **state)  /* th
     rig->client   = rig_connect(rig);
     close(first);
     close(second);
+}
+
+/* Once there is room beside long bodies again, a body goes there, however long it becomes. */
+static void a_body_leaves_the_share_of_short_ones(void **state)  /* threat 21 */
+{
+    struct rig *rig  = *state;
+    int         full = rig->client;
+
+    rig_say(rig, POST("/echo", "6000") "\r\n");
+    say_many(rig, 'a', 5990);
+    rig->server.limits.body_bytes_max = 6000;
+    rig->client                       = rig_connect(rig);
+    rig_say(rig, POST("/echo", "5000") "\r\n");
+    say_many(rig, 'b', 700);
+    assert_int_equal(rig->server.short_body_bytes, 700);
+    int client  = rig->client;
+    rig->client = full;
+    say_many(rig, 'a', 10);
+    expect_answers(rig, "200 #6000\n");
+    rig->client = client;
+    say_many(rig, 'b', 5000 - 700 - 1);
+    assert_int_equal(rig->server.short_body_bytes, 0);
+    assert_int_equal(rig->server.body_bytes, 4999);
+    rig_say(rig, "b");
+    expect_answers(rig, "200 #5000\n");
+    assert_int_equal(rig->server.body_bytes, 0);
+    close(full);
 }
 
 static void all_bodies_together_have_a_maximum(void **state)  /* threat 21 */
@@ -1650,6 +1678,7 @@ int main(void)
         TEST(a_preflight_for_too_many_headers_gets_ours),
         TEST(an_answer_says_that_no_cache_may_keep_it),
         TEST(a_short_body_in_pieces_gets_in_beside_long_ones),
+        TEST(a_body_leaves_the_share_of_short_ones),
         TEST(all_bodies_together_have_a_maximum),
         TEST(nothing_is_served_behind_a_request_that_closes),
         TEST(nothing_is_served_behind_an_answer_that_closes),

@@ -93,23 +93,47 @@ void exchange_serve(struct http_exchange *exchange, const struct http_plan *plan
     }
 }
 
-bool http_body_has_room(const struct http_server *server, size_t gathered, size_t more)
+/* Bytes that are counted together have room for `more` below `max`, which may have sunk below them. */
+static bool is_room_below(size_t counted, size_t more, size_t max)
 {
-    const size_t max = server->limits.body_bytes_max;
-
-    if (server->body_bytes <= max && more <= max - server->body_bytes)
-        return true;
-    return gathered + more <= SHORT_BODY_BYTES && server->short_body_bytes + more <= max / SHORT_BODIES_PART;
+    return counted <= max && more <= max - counted;
 }
 
-void http_body_resized(struct http_server *server, size_t before, size_t now)
+bool http_body_grow(struct http_server *server, struct http_body_share *share, size_t more)
 {
-    must(server->body_bytes >= before);
-    server->body_bytes += now - before;
-    if (before <= SHORT_BODY_BYTES)
-        server->short_body_bytes -= before;
-    if (now <= SHORT_BODY_BYTES)
-        server->short_body_bytes += now;
+    const size_t max = server->limits.body_bytes_max, whole = share->bytes + more;
+
+    if (is_room_below(server->body_bytes, share->is_short ? whole : more, max)) {
+        if (share->is_short)
+            server->short_body_bytes -= share->bytes;
+        server->body_bytes += share->is_short ? whole : more;
+        share->is_short     = false;
+    } else if (whole <= SHORT_BODY_BYTES &&
+               is_room_below(server->short_body_bytes, share->is_short ? more : whole, max / SHORT_BODIES_PART)) {
+        if (!share->is_short)
+            server->body_bytes -= share->bytes;
+        server->short_body_bytes += share->is_short ? more : whole;
+        share->is_short           = true;
+    } else {
+        return false;
+    }
+    share->bytes = whole;
+    return true;
+}
+
+void http_body_force(struct http_server *server, struct http_body_share *share, size_t more)
+{
+    *(share->is_short ? &server->short_body_bytes : &server->body_bytes) += more;
+    share->bytes += more;
+}
+
+void http_body_free(struct http_server *server, struct http_body_share *share)
+{
+    size_t *counted = share->is_short ? &server->short_body_bytes : &server->body_bytes;
+
+    must(*counted >= share->bytes);
+    *counted -= share->bytes;
+    *share = (struct http_body_share){ 0 };
 }
 
 void http_say_long_body(const struct http_plan *plan, char ret_detail[static HTTP_LONG_BODY_BYTES])

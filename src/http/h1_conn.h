@@ -17,6 +17,7 @@ struct h1_pending {
     struct buf         head_text;        /* what the head's spans point into */
     struct h1_head     head;
     struct buf         body;
+    struct http_body_share share;        /* of `body` */
     struct http_plan   plan;
     struct http_caller caller;
     void              *identification;   /* under way; NULL: none, `caller` is final */

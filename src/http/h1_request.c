@@ -16,7 +16,7 @@ void h1_pending_free(struct h1_pending *pending, struct http_server *server)
     if (pending->identification != NULL)
         server->service->cancel_identify(server->ctx, pending->identification);
     http_caller_forget(&pending->caller, server);
-    http_body_resized(server, pending->body.len, 0);
+    http_body_free(server, &pending->share);
     buf_fini(&pending->head_text);
     buf_fini(&pending->body);
     free(pending);
@@ -37,6 +37,7 @@ static struct h1_pending *h1_pending_new(const struct h1_head *head, struct span
     buf_init(&pending->head_text, text.len);
     buf_init(&pending->body, plan->body_bytes_max);
     buf_put(&pending->head_text, text);
+    pending->share           = (struct http_body_share){ 0 };
     pending->plan            = *plan;
     pending->caller          = (struct http_caller){ .identity = NULL };
     pending->identification  = NULL;
@@ -216,14 +217,12 @@ static bool h1_conn_on_body(struct h1_conn *conn, struct span piece)
         h1_conn_refuse_long(conn);
         return false;
     }
-    if (!http_body_has_room(server, conn->pending->body.len, piece.len)) {
+    if (!http_body_grow(server, &conn->pending->share, piece.len)) {
         h1_conn_refuse(conn, SPAN(""), 503, HTTP_BODIES_FULL);
         return false;
     }
     conn->pending->is_continue_due = false;
-    size_t before = conn->pending->body.len;
     buf_put(&conn->pending->body, piece);
-    http_body_resized(server, before, conn->pending->body.len);
     must(!buf_is_over(&conn->pending->body));
     return true;
 }

@@ -97,6 +97,7 @@ struct h2_exchange {
     struct http_caller     caller;      /* until it is served */
     void                  *identification;
     struct buf             body;        /* of the request, until it is served; then what its h2_stream has not read */
+    struct http_body_share share;       /* of `body` until then */
     struct span            borrowed;    /* the body, while its frame is read */
     struct buf             answer;      /* the body of the answer, or what its h2_stream has written … */
     size_t                 answer_at;   /* … of which so much has become frames */

@@ -30,7 +30,7 @@ void h2_exchange_drop_request(struct h2_exchange *exchange)
         server->service->cancel_identify(server->ctx, exchange->identification);
     exchange->identification = NULL;
     http_caller_forget(&exchange->caller, server);
-    http_body_resized(server, exchange->body.len, 0);
+    http_body_free(server, &exchange->share);
     buf_fini(&exchange->body);
     h2_heads_give(server, exchange->head);
     exchange->head = NULL;
@@ -176,10 +176,19 @@ void h2_exchange_identified(struct h2_exchange *exchange, const struct http_call
     http_conn_mark(&exchange->conn->http);
 }
 
+/* Whatever the maximum of all bodies: other things bound it. */
+static void h2_exchange_keep_always(struct h2_exchange *exchange, struct span piece)
+{
+    http_body_force(exchange->http.server, &exchange->share, piece.len);
+    buf_put(&exchange->body, piece);
+}
+
 static void h2_exchange_keep(struct h2_exchange *exchange, struct span piece)
 {
-    buf_put(&exchange->body, piece);
-    http_body_resized(exchange->http.server, exchange->body.len - piece.len, exchange->body.len);
+    if (http_body_grow(exchange->http.server, &exchange->share, piece.len))
+        buf_put(&exchange->body, piece);
+    else
+        h2_exchange_refuse(exchange, 503, HTTP_BODIES_FULL);
 }
 
 static void h2_exchange_begin(struct h2_exchange *exchange)
@@ -196,14 +205,8 @@ static void h2_exchange_begin(struct h2_exchange *exchange)
 /* It could not be served at once, and what it is made of will be gone. One byte too many tells later that it is too long. */
 static void h2_exchange_keep_borrowed(struct h2_exchange *exchange, struct span body)
 {
-    struct http_server *server = exchange->http.server;
-    struct span         piece  = span_head(body, exchange->plan.body_bytes_max + 1);
-
-    exchange->head = h2_heads_keep(server, exchange->head);
-    if (!http_body_has_room(server, 0, piece.len))
-        h2_exchange_refuse(exchange, 503, HTTP_BODIES_FULL);
-    else
-        h2_exchange_keep(exchange, piece);
+    exchange->head = h2_heads_keep(exchange->http.server, exchange->head);
+    h2_exchange_keep(exchange, span_head(body, exchange->plan.body_bytes_max + 1));
 }
 
 void h2_exchange_on_head(struct h2_exchange *exchange, struct h2_head *head, bool is_end, struct span body)
@@ -228,8 +231,6 @@ void h2_exchange_on_head(struct h2_exchange *exchange, struct h2_head *head, boo
 
 void h2_exchange_on_body(struct h2_exchange *exchange, struct span piece)
 {
-    struct http_server *server = exchange->http.server;
-
     if (exchange->is_taken) {
         h2_stream_put(exchange, piece);
         return;
@@ -237,18 +238,14 @@ void h2_exchange_on_body(struct h2_exchange *exchange, struct span piece)
     if (exchange->is_served)
         return;  /* it is answered without its body */
     if (exchange->is_two_way) {
-        h2_exchange_keep(exchange, piece);  /* its window bounds it */
+        h2_exchange_keep_always(exchange, piece);  /* its window bounds it */
         return;
     }
     if (exchange->body.len + piece.len > exchange->plan.body_bytes_max) {
         if (exchange->identification == NULL)
             h2_exchange_refuse_long(exchange);
         else if (exchange->body.len <= exchange->plan.body_bytes_max)
-            h2_exchange_keep(exchange, piece);  /* one byte too many tells it later */
-        return;
-    }
-    if (!http_body_has_room(server, exchange->body.len, piece.len)) {
-        h2_exchange_refuse(exchange, 503, HTTP_BODIES_FULL);
+            h2_exchange_keep_always(exchange, piece);  /* one byte too many tells it later */
         return;
     }
     h2_exchange_keep(exchange, piece);

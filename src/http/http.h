@@ -205,8 +205,8 @@ struct http_server {
     char                       date[32]; /* of this second, as RFC 9110 5.6.7 has it */
     msec                       date_at;
     struct h2_shared          *h2;           /* what HTTP/2 connections share; NULL: there was none yet */
-    size_t                     body_bytes;   /* of all incomplete requests … */
-    size_t                     short_body_bytes; /* … of those of which SHORT_BODY_BYTES are here at most */
+    size_t                     body_bytes;   /* of incomplete requests, but those … */
+    size_t                     short_body_bytes; /* … that are in the eighth for short ones */
     size_t                     brief_count;  /* connections that were admitted for one short answer */
     size_t                     owed_bytes;   /* of all answers, made or promised, that have not been sent */
     uint64_t                   conn_number;  /* of the newest connection; the caller chooses where they begin */

@@ -80,11 +80,17 @@ bool http_status_has_body(unsigned status);
 enum { HTTP_LONG_BODY_BYTES = 160 };
 void http_say_long_body(const struct http_plan *plan, char ret_detail[static HTTP_LONG_BODY_BYTES]);
 enum { SHORT_BODY_BYTES = 4096, SHORT_BODIES_PART = 8 };
-/* May a body of which `gathered` bytes are here get so many more? Short ones have an eighth of body_bytes_max that no long one takes:
- * who sends the beginnings of long bodies does not shut out a client whose line comes in two pieces. */
-bool http_body_has_room(const struct http_server *server, size_t gathered, size_t more);
-/* So many bytes of a body were here, and so many are now. */
-void http_body_resized(struct http_server *server, size_t before, size_t now);
+/* A body that is being gathered, as the maximum of all bodies together sees it. All zero: nothing of it is here. */
+struct http_body_share {
+    size_t bytes;
+    bool   is_short;  /* it is counted among the short ones: there was no other room for it */
+};
+/* Counts so many more bytes of a body, if they have room. Where body_bytes_max leaves none, bodies of up to SHORT_BODY_BYTES have an
+ * eighth of it to themselves: who sends the beginnings of long bodies does not shut out a client whose line comes in two pieces. */
+bool http_body_grow(struct http_server *server, struct http_body_share *share, size_t more);
+/* The same whether they have room or not. The caller bounds them by other means. */
+void http_body_force(struct http_server *server, struct http_body_share *share, size_t more);
+void http_body_free(struct http_server *server, struct http_body_share *share);
 #define HTTP_BODIES_FULL "too much is being sent to this server at once; send it again a little later"
 
 /* The parts of an exchange that have no version. */

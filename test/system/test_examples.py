@@ -74,11 +74,24 @@ def test_ride_map(browser, tmp_path):
         wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#list li")) == 2, lambda: text(browser, "list"))
 
 
-def come_in(browser, example, name):
+# The link's token comes after the user has joined: the session begins behind the membership message.
+LINK_BEHIND_JOIN = """
+const real = window.fetch;
+let tokens = 0, isJoined;
+const join = new Promise(resolve => { isJoined = resolve; });
+window.fetch = async (path, options) => {
+    if (path === 'token' && ++tokens > 1) await join;
+    const answer = await real(path, options);
+    if (path === 'join') isJoined();
+    return answer;
+};"""
+
+
+def come_in(browser, example, name, script=""):
     """A tab in which a user is in the chat."""
     browser.switch_to.new_window("tab")
     browser.get(example.url)
-    browser.execute_script("sessionStorage.clear()")
+    browser.execute_script("sessionStorage.clear();" + script)
     browser.find_element(By.ID, "name").send_keys(name)
     browser.find_element(By.CSS_SELECTOR, "#login button").click()
     wait_until(lambda: text(browser, "room") == "lobby" and text(browser, "link") == "live",
@@ -132,7 +145,7 @@ def test_chat(browser, tmp_path):
     home = browser.current_window_handle
     with Example("chat", tmp_path) as example:
         ann = come_in(browser, example, "ann")
-        bob = come_in(browser, example, "bob")
+        bob = come_in(browser, example, "bob", LINK_BEHIND_JOIN)
         until_online(browser, ["ann", "bob"])
         write(browser, "hello from bob")
         until_receipt(browser, "arrived at ann")

@@ -54,9 +54,12 @@ class Chat {
 
     async start() {
         const { groups } = await this.#get(`/v1/users/${encodeURIComponent(this.#name)}/groups`);
+        if (groups.length === 0) {
+            await ask('join', { name: this.#name, room: rooms[0] });
+            groups.push(rooms[0]);   // no membership message says so to a session that begins behind it
+        }
         for (const room of groups) this.#joined.add(room);
-        if (groups.length === 0) await ask('join', { name: this.#name, room: rooms[0] });   // the membership message shows it
-        else if (this.#room === null) await this.#enter(groups[0]);
+        if (this.#room === null) await this.#enter(groups[0]);
     }
 
     async #askToken() {

@@ -19,7 +19,8 @@ CHUNK = 65536
 class Pair:
     def __init__(self, client, server):
         self.client, self.server = client, server
-        self.is_mute = False        # the server's next bytes end the pair
+        self.is_mute = False        # the server's next bytes end the pair …
+        self.refuse_seconds = 0     # … and then nobody is let in for so long
 
     def close(self):
         for end in (self.client, self.server):
@@ -67,7 +68,7 @@ class PostgresProxy:
     def note_commit(self, pair, data):
         self.commits += 1
         if self.cut_every and self.commits % self.cut_every == 0:
-            pair.is_mute = True
+            pair.is_mute, pair.refuse_seconds = True, self.refuse_seconds
 
     def take(self, end):
         pair = self.pairs[end]
@@ -77,8 +78,8 @@ class PostgresProxy:
             data = b""
         if not data or (end is pair.server and pair.is_mute):
             if data:
+                self.refuse_until = max(self.refuse_until, time.monotonic() + pair.refuse_seconds)
                 self.cuts += 1
-                self.refuse_until = time.monotonic() + self.refuse_seconds
             self.end(pair)
             return
         if end is pair.client and COMMIT in data:

@@ -6,6 +6,13 @@
 
 /* --- asking for a session --------------------------------------------------------------------------------------- */
 
+/* The client is gone, and the end of its stream will be read behind this command. It may have come by another link since,
+ * which a session that is opened now would take from it. */
+static bool client_has_left(const struct client *client)
+{
+    return client->link.stream->is_ended;
+}
+
 static void client_ask_session(struct client *client, const struct client_connect *connect, struct span ref)
 {
     const struct identity  *holder   = client->link.holder;
@@ -39,10 +46,10 @@ void client_identified(struct client *client, const struct client_connect *conne
 {
     if (client->link.device != NULL)
         client_stay(client, connect, ref);
-    else if (connect->wants_session)
-        client_ask_session(client, connect, ref);
-    else
+    else if (!connect->wants_session)
         client_resume(client, connect, false, ref);
+    else if (!client_has_left(client))
+        client_ask_session(client, connect, ref);
 }
 
 void client_connect_by_ticket(struct client *client, const struct client_connect *connect, struct span ref)
@@ -52,6 +59,8 @@ void client_connect_by_ticket(struct client *client, const struct client_connect
     struct verdict         crowd;
     struct buf             bytes;
 
+    if (client_has_left(client))
+        return;
     buf_init(&bytes, TICKET_TEXT_BYTES_MAX);
     struct verdict verdict = device_ticket_read(worker, client->link.holder, connect->ticket, &bytes, &holder);
     if (client->link.device != NULL) {

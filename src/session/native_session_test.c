@@ -373,6 +373,77 @@ static void what_comes_behind_a_slow_connect_waits(void **state)
     stage_fini(&stage);
 }
 
+/* --- sessions --- */
+
+static size_t opening_count;
+
+static void refuse_opening(struct stage *stage, struct command *command)
+{
+    must(strcmp(command->kind->name, "session_open") == 0);
+    container_of(command, struct session_open, command)->outcome = OPEN_AWAY;
+    opening_count++;
+    shard_take(&stage->shard, command);
+}
+
+static void put_connect_with_session(struct buf *wire)
+{
+    struct bin_frame frame;
+
+    bin_init(&frame, BIN_CONNECT);
+    bin_set_bytes(&frame, BIN_TOKEN, SPAN("reader's"));
+    bin_set_bytes(&frame, BIN_DEVICE, SPAN("phone"));
+    bin_set_number(&frame, BIN_STANDING, 1);
+    bin_put(wire, BIN_CLIENT, &frame);
+}
+
+enum leaving { STAYS, IS_RESET, HANGS_UP };
+
+/* How many openings are asked for by a client that leaves so, before the server has read its `connect`, or before it knows
+ * who the client is. */
+static size_t openings_of(enum leaving leaving, bool is_slow)
+{
+    struct stage         stage;
+    struct native_client client;
+    struct buf           wire;
+
+    stage_init(&stage, 1);
+    stage.other               = refuse_opening;
+    stage.identifier->is_slow = is_slow;
+    identity_unref(stage.identifier->reader);
+    stage.identifier->reader = identity_new(&(struct identity_facts){ .user = SPAN("ann"), .rights = RIGHT_SUBSCRIBE });
+    opening_count            = 0;
+    buf_init(&wire, 1 << 16);
+    native_client_start(&client, &stage, NULL);
+    put_connect_with_session(&wire);
+    send_wire(&client, &wire);
+    if (is_slow)
+        stage_turn(&stage);
+    if (leaving == IS_RESET)
+        sim_reset(client.far);
+    else if (leaving == HANGS_UP)
+        sim_send_end(client.far);
+    stage_turn(&stage);
+    if (stage.identifier->held_count > 0)
+        held_answer(stage.identifier);
+    turns(&stage, &client, 4);
+    native_client_end(&client);
+    buf_fini(&wire);
+    stage_fini(&stage);
+    return opening_count;
+}
+
+/* It may have come again since, by a link that has the session now. */
+static void who_has_left_opens_no_session(void **state)
+{
+    (void)state;
+    assert_int_equal(openings_of(STAYS, false), 1);
+    assert_int_equal(openings_of(IS_RESET, false), 0);
+    assert_int_equal(openings_of(HANGS_UP, false), 0);
+    assert_int_equal(openings_of(STAYS, true), 1);
+    assert_int_equal(openings_of(IS_RESET, true), 0);
+    assert_int_equal(openings_of(HANGS_UP, true), 0);
+}
+
 /* --- silence, floods, the end --- */
 
 static void connect(struct stage *stage, struct native_client *client, const struct sim_wire *wire, const char *channel)
@@ -543,6 +614,7 @@ int main(void)
         cmocka_unit_test(a_link_without_a_connect_is_closed_by_the_time_limit),
         cmocka_unit_test(an_unknown_token_ends_the_link),
         cmocka_unit_test(what_comes_behind_a_slow_connect_waits),
+        cmocka_unit_test(who_has_left_opens_no_session),
         cmocka_unit_test(a_silent_client_is_asked_with_two_bytes_and_given_up),
         cmocka_unit_test(a_flood_of_pings_ends_the_link),
         cmocka_unit_test(at_a_stop_clients_are_told_to_come_again),

@@ -139,6 +139,15 @@ static bool is_refusal(enum ledger_outcome outcome)
     return outcome != LEDGER_DONE && outcome != LEDGER_STALE;
 }
 
+/* store/ledger.h: what became of a write that ended as LEDGER_BROKEN is settled once a later one ends as DONE or STALE. */
+static void note_settled(struct devices *devices, enum ledger_outcome outcome)
+{
+    if (outcome == LEDGER_BROKEN)
+        devices->is_unsettled = true;
+    else if (!is_refusal(outcome))
+        devices->is_unsettled = false;
+}
+
 static void device_batch_done(struct ledger_batch *batch)
 {
     struct device_batch *done = container_of(batch, struct device_batch, batch);
@@ -158,6 +167,7 @@ static void device_batch_came(struct command *command, struct writer *writer)
         struct device_write *write = container_of(container_of(at, struct ledger_write, link), struct device_write, write);
         if (is_refusal(write->write.outcome))
             devices->pause_ticks = PAUSE_TICKS;
+        note_settled(devices, write->write.outcome);
         write->done(write);
     }
     free(done);

@@ -166,6 +166,7 @@ void standing_take(struct session_open *open)
     standing->since      = work->row.since;
     standing->seen       = work->row.seen;
     standing->from_back  = from_back_of(work);
+    standing->is_unsettled = work->is_unsettled;
     standing->is_loaded  = true;
     standing_set_class(standing, work->row.device_class);
 }

@@ -94,6 +94,8 @@ struct devices {
     bool                   is_opening;   /* an opening is being decided without a question to the ledger */
     uint32_t               mark_count;   /* read marks being set (read_mark.h) */
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
+    bool                   is_unsettled; /* a write ended as LEDGER_BROKEN, and none behind it has settled what became of it: rows may
+                                          * turn out to be newer than what is read now */
     struct device_looks    looks;
     struct device_sweep   *sweep;        /* finds sessions that have run out */
     struct member_sweep   *member_sweep; /* holds lists of members against the rows of users; NULL: not begun */

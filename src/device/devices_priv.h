@@ -38,7 +38,8 @@ struct standing {
     uint64_t               generation;    /* 0: there is no session yet */
     msec                   since, seen;
     struct standing_place *places;        /* in the order of their names */
-    uint32_t               place_count   : 31;
+    uint32_t               place_count   : 30;
+    uint32_t               is_unsettled  : 1;  /* the generation was read while devices.is_unsettled */
     uint32_t               is_groupless  : 1;  /* standing_is_groupless() */
     uint16_t               handle_count;  /* links that have not sent session_close */
     uint16_t               parted_until;  /* is_parted: the tick, its lowest bits */

@@ -27,7 +27,7 @@ struct odd_ledger {
     enum rc              read_rc;
     bool                 is_slow;        /* holds batches until the test lets them go */
     struct ledger_batch *held;
-    unsigned             batch_count, read_count;
+    unsigned             batch_count, read_count, sure_count;
 };
 
 struct stage {
@@ -65,11 +65,21 @@ static void swallow_read(struct ledger_read *read)
     (void)read;
 }
 
+static void odd_count_sure(struct odd_ledger *odd, const struct ledger_batch *batch)
+{
+    for (struct list *at = batch->writes.next; at != &batch->writes; at = at->next) {
+        const struct ledger_write *write = container_of(at, struct ledger_write, link);
+        for (size_t i = 0; i < write->count; i++)
+            odd->sure_count += write->changes[i].is_sure;
+    }
+}
+
 static void odd_write(struct ledger *ledger, struct ledger_batch *batch)
 {
     struct odd_ledger *odd = container_of(ledger, struct odd_ledger, ledger);
 
     odd->batch_count++;
+    odd_count_sure(odd, batch);
     if (odd->is_slow) {
         assert_null(odd->held);
         odd->held = batch;
@@ -964,6 +974,37 @@ static void an_unknown_raise_is_never_given_twice(void **state)
     stage_free(stage);
 }
 
+/* The raise shows itself after a call has read the row without it. What was read then is no condition that surely holds. */
+static void what_is_read_behind_an_unknown_raise_is_not_sure(void **state)
+{
+    struct stage *stage = stage_new();
+    struct buf    key, value;
+
+    (void)state;
+    opens(stage, "phone", 10);
+    opens(stage, "phone", 11);
+    assert_int_equal(stage->odd.sure_count, 1);
+    stage->odd.refuse_with = LEDGER_BROKEN;
+    assert_int_equal(opens(stage, "phone", 12)->outcome, OPEN_AWAY);
+    stage->odd.refuse_with = LEDGER_WAITING;
+    stage->odd.sure_count  = 0;
+    struct session_open *call = asks(stage, OPEN_ACK, "phone", 0, 0, 0);
+    settle(stage);
+    assert_int_equal(call->outcome, OPEN_DONE);
+    buf_init(&key, 512);
+    buf_init(&value, 512);
+    row_key_put(&key, SPAN("alice"), SPAN("phone"));
+    session_row_put(&value, &(struct session_row){ .since = WALL, .seen = WALL });
+    writes_row(stage, ROW_SESSION, buf_span(&key), buf_span(&value), 3);
+    assert_int_equal(opens(stage, "phone", 13)->generation, 4);
+    assert_int_equal(stage->odd.sure_count, 0);
+    assert_int_equal(opens(stage, "phone", 14)->generation, 5);
+    assert_int_equal(stage->odd.sure_count, 1);
+    buf_fini(&key);
+    buf_fini(&value);
+    stage_free(stage);
+}
+
 static void another_node_has_raised(void **state)
 {
     struct stage *stage = stage_new();
@@ -1347,6 +1388,7 @@ int main(void)
         cmocka_unit_test(policies_end_other_devices),
         cmocka_unit_test(a_refused_raise_is_no_session),
         cmocka_unit_test(an_unknown_raise_is_never_given_twice),
+        cmocka_unit_test(what_is_read_behind_an_unknown_raise_is_not_sure),
         cmocka_unit_test(another_node_has_raised),
         cmocka_unit_test(refused_acks_are_stored_later),
         cmocka_unit_test(acks_of_a_slow_ledger_are_merged),

@@ -427,6 +427,7 @@ static void round_came(struct device_round *round)
 static void load_round(struct open_work *work)
 {
     work->groups_moved           = work->open->devices->groups_moved;
+    work->is_unsettled           = work->open->devices->is_unsettled;
     work->round.came             = round_came;
     work->round.round.read_count = LOAD_KINDS;
     own_heads_want(work);
@@ -443,6 +444,7 @@ static void take_memory(struct open_work *work)
                                           .device_class = standing_class(standing) };
 
     work->is_of_memory = true;
+    work->is_unsettled = standing->is_unsettled;
     open_take_row(work, &row, standing->generation);
     for (uint32_t i = 0; i < standing->place_count; i++) {
         const struct standing_place *known = &standing->places[i];

@@ -62,6 +62,7 @@ struct open_work {
     size_t               other_count;
     struct work_places   stored, groups, places;
     bool                 is_of_memory; /* row and places are what memory had, not what was read */
+    bool                 is_unsettled; /* … while nobody knew what became of a write: the row may be newer */
     bool                 is_new;      /* the session begins with this link … */
     bool                 was_new;     /* … or did, before its groups were read once more */
     bool                 is_again;    /* the groups were read once more */

@@ -168,12 +168,13 @@ static uint64_t open_came_from(const struct session_open *open)
 }
 
 /* Only openings change the generation of a session: its own, one at a time, and those of other devices that end it, where
- * the policy knows such. What has run out is deleted only while it is not in memory. */
+ * the policy knows such. What has run out is deleted only while it is not in memory. A row that was read after a write of which
+ * nobody knew is no proof: that write may still turn out to be there. */
 static bool open_is_sure(const struct open_work *work)
 {
     const struct devices *devices = work->open->devices;
 
-    return work->is_of_memory && devices->writer->durable.store->has_one_writer && devices->limits.policy == DEVICES_ALL &&
+    return work->is_of_memory && !work->is_unsettled && devices->writer->durable.store->has_one_writer && devices->limits.policy == DEVICES_ALL &&
            work->standing->is_loaded && work->standing->generation == work->row_generation;
 }
 
@@ -228,6 +229,7 @@ static void open_settled(struct session_open *open)
     struct open_work *work = open->work;
 
     if (work->outcome == LEDGER_DONE) {
+        work->is_unsettled = false;
         standing_take(open);
         open_fence(open);
         return;

@@ -11,7 +11,7 @@
 /* An opening under way may have raised the generation in the ledger, and a write may or may not have been done. */
 static bool standing_may_move(const struct standing *standing)
 {
-    return standing->home != NULL && standing->is_loaded && standing->op == NULL && !standing->is_writing &&
+    return standing->home != NULL && standing->is_loaded && !standing->is_unsettled && standing->op == NULL && !standing->is_writing &&
            !standing->is_fencing;
 }
 

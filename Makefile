@@ -363,8 +363,8 @@ system:
 	@$(MAKE) --no-print-directory test-build
 	@test/run $(SAN) system
 
-# Two to three hours on two processors (CONTRIBUTING.md): what `make test` does briefly, at the size that docs/threats.md names. Most seeds
-# are lived without sanitizers.
+# Hours on two processors (CONTRIBUTING.md): what `make test` does briefly, at the size that docs/threats.md names (test/run says which). Most
+# seeds are lived without sanitizers.
 SIM_PROGRAMS := $(addprefix test/sim/,sim cluster_sim wire_sim device_sim roam_sim uplink_sim forward_sim)
 soak:
 	@$(MAKE) --no-print-directory test-build
@@ -372,13 +372,7 @@ soak:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(addprefix $(BUILD)/tsan/,longwired longwire longwire-bench client-follow) \
 	    preloads transcripts
 	@setup/javascript $(BUILD)/tsan/javascript
-	@LW_KILL_ROUNDS=500 LW_KILL_SAMPLE=all LW_POWER_LIVES=200 LW_LAG_MB=1024 LW_LEAK_CYCLES=5000 LW_MEMORY_SAMPLE=1999 \
-	    LW_WAITING=100000 LW_POLL_ABORTS=10000 LW_SILENT_CONNECTS=100000 LW_BAD_NETWORK_SECONDS=60 LW_PAUSE_SECONDS=30 \
-	    test/run $(SAN) soak
-	@LW_EVERY_BYTE=1 $(SAN)/test/store/rocks_test
-	@test/run $(SAN) threads
-	@SIM_SEEDS=30000 test/run $(SAN) sim
-	@SIM_SEEDS=300000 test/run $(BUILD) sim
+	@SIM_SEEDS=30000 test/run $(SAN) soak threads sim seeds
 
 # What a cluster loses: each fault with each engine and in each way, at full length, into docs/loss-table.md. `make test` has a part of
 # them, briefly.

@@ -94,6 +94,17 @@ static bool client_is_cut_off(const struct client *client)
     return link_waiting_bytes(link) > 0 && stream_is_dead(link->stream, limits->asked_ms + limits->pong_timeout_ms);
 }
 
+/* The kernel may hold megabytes in front of the question, and a slow network takes them minute by minute: as long as the peer's
+ * kernel acknowledges some, the client has not been asked. Who never answers has as long as who never reads. */
+static bool client_has_not_been_asked(const struct client *client, msec now)
+{
+    const struct session_limits *limits = &client->link.worker->limits;
+    const struct stream         *stream = client->link.stream;
+
+    return heartbeat_silence(&client->heartbeat, now) < limits->slow_reader_timeout_ms && stream_unacked_bytes(stream) > 0 &&
+           !stream_is_dead(stream, limits->heartbeat.pong_timeout_ms);
+}
+
 /* A link of which nothing was heard for the lease may be there still, but its device does not count as present. */
 static void client_watch_presence_lease(struct client *client, msec now, msec *ret_next)
 {
@@ -130,8 +141,13 @@ bool client_watch(struct client *client, msec now, msec *ret_next)
         link_mark(link);
         break;
     case HEARTBEAT_SILENT:
-        client_drop_silent(client);
-        return false;
+        if (!client_has_not_been_asked(client, now)) {
+            client_drop_silent(client);
+            return false;
+        }
+        heartbeat_put_off(&client->heartbeat, now);
+        *ret_next = now + beat_limits(client)->pong_timeout_ms;
+        break;
     }
     client_watch_presence_lease(client, now, ret_next);
     link_look_again(link);

@@ -91,6 +91,11 @@ static msec patience_left(const struct heartbeat *heartbeat, const struct heartb
     return of_youth > left ? of_youth : left;
 }
 
+void heartbeat_put_off(struct heartbeat *heartbeat, msec now)
+{
+    heartbeat->asked_at = (uint32_t)now & ASKED_AT_MASK;
+}
+
 enum heartbeat_verdict heartbeat_judge(struct heartbeat *heartbeat, const struct heartbeat_limits *limits,
                                        bool is_waiting, msec now, msec *ret_next)
 {

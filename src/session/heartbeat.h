@@ -77,6 +77,9 @@ msec heartbeat_silence(const struct heartbeat *heartbeat, msec now);
  * and answers late. */
 msec heartbeat_lease(const struct heartbeat *heartbeat, const struct heartbeat_limits *limits, msec lease_ms);
 
+/* Who was asked can't have read it yet: as if it were asked now. */
+void heartbeat_put_off(struct heartbeat *heartbeat, msec now);
+
 enum heartbeat_verdict { HEARTBEAT_FINE, HEARTBEAT_ASK, HEARTBEAT_SILENT };
 
 /* `is_waiting`: bytes wait for the stream. As long as any do, nobody is given up, because our question may stand behind

@@ -123,6 +123,10 @@ static void while_bytes_wait_nobody_is_given_up(void **state)
     assert_int_equal(next, 125000);
     assert_int_equal(heartbeat_judge(&heartbeat, &limits, true, 3000000, &next), HEARTBEAT_FINE);
     assert_int_equal(heartbeat_judge(&heartbeat, &limits, false, 3000001, &next), HEARTBEAT_SILENT);
+    heartbeat_put_off(&heartbeat, 3000001);
+    assert_int_equal(heartbeat_judge(&heartbeat, &limits, false, 3010000, &next), HEARTBEAT_FINE);
+    assert_int_equal(next, 3010001);
+    assert_int_equal(heartbeat_judge(&heartbeat, &limits, false, 3010001, &next), HEARTBEAT_SILENT);
 }
 
 static void an_interval_is_agreed_within_the_bounds(void **state)

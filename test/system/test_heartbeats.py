@@ -1,11 +1,14 @@
 """Heartbeats of WebSocket and native clients that beat by themselves: what is agreed, what a promise does, and who is dropped for
 silence."""
+import time
+
 import pytest
 
+from longwire_client import Api
 from longwire_server import Server
 from native_link import NativeLink
 from waiting import wait_until
-from wire import Ws, metric
+from wire import Ws, fresh, metric
 
 QUICK = """
 heartbeat_s_min = 1
@@ -87,3 +90,33 @@ def test_a_network_where_links_are_lost_is_told_a_shorter_interval(link):
             assert ws.ask("connect", "connected", heartbeat=0)["heartbeat"] == 1
             assert ws.ask("connect", "connected", heartbeat=60)["heartbeat"] == 1
         wait_until(lambda: metric(server, "longwire_networks_learned") == 1)
+
+
+def test_who_takes_a_backlog_slowly_is_not_silent():
+    """Threats 31 and 34: the ping lies behind megabytes in the server's kernel, and is answered when they have come."""
+    channel, count, payload = fresh(), 60, b"x" * 30_000
+    with Server(config=QUICK + "heartbeat_s = 1\n") as server:
+        api = Api(server.url)
+        for _ in range(count):
+            assert api.publish(channel, payload).status == 201
+        api.close()
+        with Ws(server, receive_bytes=8192) as ws:
+            ws.say("subscribe", channel=channel, after=0)
+            for number in range(1, count + 1):
+                time.sleep(0.1)  # the network is slow
+                assert ws.next()["seq"] == number
+            assert ws.ask("ping", "pong", ref=1)["ref"] == 1
+            assert metric(server, "longwire_silent_clients_closed_total") == 0
+
+
+def test_who_takes_nothing_is_given_up_in_time():
+    """Threats 34 and 52: what waits in the server's kernel does not keep a client that never reads, nor answers."""
+    channel, payload = fresh(), b"x" * 30_000
+    with Server(config=QUICK + "heartbeat_s = 1\nslow_reader_timeout_s = 3\n") as server:
+        api = Api(server.url)
+        for _ in range(20):
+            assert api.publish(channel, payload).status == 201
+        api.close()
+        with Ws(server, receive_bytes=8192) as ws:
+            ws.say("subscribe", channel=channel, after=0)
+            wait_until(lambda: metric(server, "longwire_silent_clients_closed_total") == 1)

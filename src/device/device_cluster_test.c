@@ -44,6 +44,8 @@ struct cluster {
     struct store     *durable;
     struct node       nodes[NODES];
     bool              loses_questions, loses_answers;
+    struct peer_fence_call *late;  /* is_slow: an answer that has not come yet */
+    bool              is_slow;
     unsigned          asked_count;
 };
 
@@ -153,6 +155,10 @@ static void on_called(struct peer_fence_call *call)
     struct carried *carried = container_of(call, struct carried, call);
     bool            is_lost = carried->cluster->loses_answers;
 
+    if (carried->cluster->is_slow) {
+        carried->cluster->late = call;
+        return;
+    }
     if (!is_lost)
         device_peer_answered(carried->ask, buf_span(&call->answer));
     device_peer_settled(carried->ask, is_lost);
@@ -406,6 +412,32 @@ static void assert_fenced(const struct node *node, size_t count, uint64_t key, e
 }
 
 /* --- the tests -------------------------------------------------------------------------------------------------- */
+
+/* The node that asks is stopping. What it is told can be stored by nobody else, so it waits for that. */
+static void a_node_that_stops_stores_what_it_asked_for(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    says(a, older, "user:alice", 4, ACK_PLACE);
+    asks(b, OPEN_NEWER, "phone", 20, NULL);
+    cluster->is_slow = true;
+    while (cluster->asked_count == 0)
+        node_take(b);  /* the generation is raised: the older node can't store the place any more */
+    settle(cluster);
+    assert_non_null(cluster->late);
+    assert_false(devices_is_idle(&b->devices));
+    cluster->is_slow = false;
+    on_called(cluster->late);
+    settle(cluster);
+    assert_true(devices_is_idle(&b->devices));
+    node_restarts(a);
+    node_restarts(b);
+    assert_string_equal(places_of(opens(a, "phone", 11)), "device:alice/phone@0 user:alice@4");
+    cluster_end(cluster);
+}
 
 /* Threat 33, on two nodes. */
 static void a_link_elsewhere_is_fenced(void **state)
@@ -894,6 +926,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_link_elsewhere_is_fenced),
+        cmocka_unit_test(a_node_that_stops_stores_what_it_asked_for),
         cmocka_unit_test(what_was_acknowledged_there_a_moment_ago_counts),
         cmocka_unit_test(a_new_session_takes_two_trips_to_the_ledger),
         cmocka_unit_test(a_lost_question_is_found_by_comparing),

@@ -372,6 +372,9 @@ void devices_tick(struct devices *devices)
 
 bool devices_is_idle(const struct devices *devices)
 {
+    /* What another node was asked is answered within a moment, and may tell places that nobody else can store. */
+    if (!list_is_empty(&devices->asks))
+        return false;
     /* An opening that waits for a loop need not be waited for: the loop may have stopped. */
     if (devices->read_count > 0 || devices->batch != NULL || !list_is_empty(&devices->urgent))
         return false;

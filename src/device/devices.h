@@ -137,7 +137,7 @@ void devices_tick(struct devices *devices);
 struct span standing_user(const struct standing *standing);
 struct span standing_device(const struct standing *standing);
 
-/* Nothing is under way, and nothing waits to be stored that the ledger would take. */
+/* Nothing is under way, here or at another node, and nothing waits to be stored that the ledger would take. */
 bool devices_is_idle(const struct devices *devices);
 
 #endif

@@ -233,6 +233,13 @@ static enum open_outcome open_judge(const struct session_open *open, bool is_the
     return OPEN_AWAY;
 }
 
+static bool open_has_place(const struct open_work *work, struct channel_name *name)
+{
+    const struct standing_place *place = standing_place_find(work->standing, channel_name_span(name));
+
+    return work_places_find(&work->places, name) != NULL || (place != NULL && place->is_kept && !place->is_gone);
+}
+
 /* The heads of the named channels are asked for, because nobody acknowledges beyond them. */
 static void open_ack_begin(struct session_open *open)
 {
@@ -242,7 +249,7 @@ static void open_ack_begin(struct session_open *open)
     standing_take(open);
     standing_store_new(work);
     for (size_t i = 0; i < open->named_count; i++) {
-        if (work_places_find(&work->places, open->named[i].name) == NULL) {
+        if (!open_has_place(work, open->named[i].name)) {
             open->fault_at = i;
             work_places_free(&named);
             open_end(open, OPEN_ASTRAY);
@@ -327,6 +334,37 @@ void open_act(struct session_open *open)
 
 /* --- fencing ---------------------------------------------------------------------------------------------------- */
 
+/* What was gathered, and what the session keeps by a word that is not stored yet: its older link may have said it behind the
+ * read of the rows. What it has dropped in the same way is followed no more. */
+static bool session_follows(const struct standing_place *place, const struct work_place *gathered)
+{
+    bool is_group = span_eq(span_str(place->name->space->name), SPAN("group"));
+
+    if (place->is_gone && !is_group)
+        return false;
+    return gathered != NULL ? !gathered->is_over : place->is_kept && !place->is_gone;
+}
+
+static void answer_places(struct session_open *open)
+{
+    struct open_work      *work     = open->work;
+    const struct standing *standing = work->standing;
+
+    open->places = calloc(standing->place_count + 1, sizeof open->places[0]);
+    must(open->places != NULL);
+    for (uint32_t i = 0; i < standing->place_count; i++) {
+        const struct standing_place *place    = &standing->places[i];
+        struct work_place           *gathered = work_places_find(&work->places, place->name);
+        if (!session_follows(place, gathered))
+            continue;
+        open->places[open->place_count++] = (struct session_place){
+            channel_name_ref(place->name), place->epoch, place->seq, place->is_kept, gathered == NULL ? NULL : gathered->spans,
+        };
+        if (gathered != NULL)
+            gathered->spans = NULL;
+    }
+}
+
 void open_answer(struct session_open *open)
 {
     struct devices   *devices  = open->devices;
@@ -344,17 +382,7 @@ void open_answer(struct session_open *open)
         open_load_groups_again(work);
         return;
     }
-    open->places = calloc(work->places.count + 1, sizeof open->places[0]);
-    must(open->places != NULL);
-    for (size_t i = 0; i < work->places.count; i++) {
-        if (work->places.at[i].is_over)
-            continue;
-        const struct standing_place *place = standing_place_find(standing, channel_name_span(work->places.at[i].name));
-        open->places[open->place_count++]  = (struct session_place){
-            channel_name_ref(place->name), place->epoch, place->seq, place->is_kept, work->places.at[i].spans,
-        };
-        work->places.at[i].spans = NULL;
-    }
+    answer_places(open);
     open->generation     = standing->generation;
     standing->is_roaming = open->is_poll;
     open->since          = standing->since;

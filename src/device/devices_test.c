@@ -974,6 +974,29 @@ static void an_unknown_raise_is_never_given_twice(void **state)
     stage_free(stage);
 }
 
+/* The words are in memory alone, and the rows are read. */
+static void what_is_kept_and_not_stored_is_followed_by_the_next_link(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    says(stage, open, "topic:left", 7, 2, ACK_KEEP);
+    assert_string_equal(places_of(opens(stage, "phone", 11)), "device:alice/phone@0 topic:left@2* user:alice@0");
+    open                   = stage->answers[stage->answer_count - 1];
+    stage->odd.refuse_with = LEDGER_BUSY;
+    says(stage, open, "topic:kept", 7, 5, ACK_KEEP);
+    says(stage, open, "topic:left", 0, 0, ACK_DROP);
+    assert_int_equal(opens(stage, "phone", 12)->outcome, OPEN_BUSY);
+    stage->odd.refuse_with = LEDGER_WAITING;
+    open                   = opens(stage, "phone", 13);
+    assert_string_equal(places_of(open), "device:alice/phone@0 topic:kept@5* user:alice@0");
+    ticks(stage, 10);
+    forgets_all(stage);
+    assert_string_equal(places_of(opens(stage, "phone", 14)), "device:alice/phone@0 topic:kept@5* user:alice@0");
+    stage_free(stage);
+}
+
 /* The raise shows itself after a call has read the row without it. What was read then is no condition that surely holds. */
 static void what_is_read_behind_an_unknown_raise_is_not_sure(void **state)
 {
@@ -1389,6 +1412,7 @@ int main(void)
         cmocka_unit_test(a_refused_raise_is_no_session),
         cmocka_unit_test(an_unknown_raise_is_never_given_twice),
         cmocka_unit_test(what_is_read_behind_an_unknown_raise_is_not_sure),
+        cmocka_unit_test(what_is_kept_and_not_stored_is_followed_by_the_next_link),
         cmocka_unit_test(another_node_has_raised),
         cmocka_unit_test(refused_acks_are_stored_later),
         cmocka_unit_test(acks_of_a_slow_ledger_are_merged),

@@ -487,6 +487,57 @@ static void what_was_acknowledged_there_a_moment_ago_counts(void **state)
     cluster_end(cluster);
 }
 
+/* The user joins a group while a newer link is being opened elsewhere, and the older link acknowledges messages of it. Whether
+ * the older node has stored that or tells it, and whether the user's log was acknowledged with it: nothing comes again. */
+static void a_group_that_was_joined_a_moment_ago_goes_on(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 8; way++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+        bool            is_stored = (way & 1) != 0, is_log_seen = (way & 2) != 0, has_begun = (way & 4) != 0;
+        struct session_open *older = opens(a, "phone", 10);
+        struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
+        node_take(b);  /* it has read the rows, and not raised the generation yet */
+        joins(cluster, "one", 2);
+        if (has_begun)
+            says(a, older, "group:one", 2, ACK_BEGIN);
+        says(a, older, "group:one", 5, ACK_PLACE);
+        if (is_log_seen)
+            says(a, older, "user:alice", 1, ACK_PLACE);
+        if (is_stored)
+            node_take(a);
+        while (cluster->asked_count == 0)
+            node_take(b);
+        settle(cluster);
+        assert_int_equal(newer->outcome, OPEN_DONE);
+        assert_string_equal(places_of(newer), is_log_seen ? "device:alice/phone@0 group:one@5 user:alice@1"
+                                                          : "device:alice/phone@0 group:one@5 user:alice@0");
+        says(b, newer, "group:one", 2, ACK_BEGIN);
+        settle(cluster);
+        closes(a, older);
+        closes(b, newer);
+        node_restarts(a);
+        assert_non_null(strstr(places_of(opens(a, "phone", 11)), "group:one@5"));
+        cluster_end(cluster);
+    }
+}
+
+static void what_was_kept_a_moment_ago_is_followed(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    node_take(b);  /* it has read the rows, and not raised the generation yet */
+    says(a, older, "topic:two", 8, ACK_KEEP);
+    settle(cluster);
+    assert_string_equal(places_of(newer), "device:alice/phone@0 topic:two@8* user:alice@0");
+    cluster_end(cluster);
+}
+
 /* One question for rows and heads, one write, one answer. */
 static void a_new_session_takes_two_trips_to_the_ledger(void **state)
 {
@@ -928,6 +979,8 @@ int main(void)
         cmocka_unit_test(a_link_elsewhere_is_fenced),
         cmocka_unit_test(a_node_that_stops_stores_what_it_asked_for),
         cmocka_unit_test(what_was_acknowledged_there_a_moment_ago_counts),
+        cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
+        cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),
         cmocka_unit_test(a_new_session_takes_two_trips_to_the_ledger),
         cmocka_unit_test(a_lost_question_is_found_by_comparing),
         cmocka_unit_test(after_a_hole_all_are_compared_at_once),

@@ -89,11 +89,34 @@ void device_peer_ask(struct session_open *open, struct span device, const struct
     devices->peers->ask(devices->peers_ctx, ask);
 }
 
-/* What the older link had acknowledged counts, as on one node: the raise made it too late to be stored there. */
-static void take_acknowledged(struct devices *devices, struct standing *standing, const struct peer_fence_place *told)
+/* The user has joined the group since the rows were read, and the older link has a place in it. The groups are read once more:
+ * nobody tells the newer link of the change, if its message was acknowledged, too. */
+static struct standing_place *add_group_place(struct open_work *work, const struct peer_fence_place *told)
 {
-    struct standing_place *place = standing_place_find(standing, told->channel);
+    const struct devices  *devices = work->open->devices;
+    struct standing_place *place   = NULL;
+    struct channel_name   *name;
 
+    if (channel_name_new(devices->namespaces, devices->hash_key, told->channel, &name) != CHANNEL_NAME_OK)
+        return NULL;
+    place               = standing_place_add(work->standing, name);
+    work->has_new_group = true;
+    channel_name_unref(name);
+    return place;
+}
+
+/* What the older link had acknowledged counts, as on one node: the raise made it too late to be stored there. Of a channel that
+ * is kept since the rows were read, its row says more. */
+static void take_acknowledged(struct open_work *work, const struct peer_fence_place *told)
+{
+    struct devices        *devices  = work->open->devices;
+    struct standing       *standing = work->standing;
+    struct standing_place *place    = standing_place_find(standing, told->channel);
+
+    if (place == NULL && !span_starts(told->channel, SPAN("group:")))
+        work->has_new_kept = true;
+    else if (place == NULL && (place = add_group_place(work, told)) != NULL)
+        place->epoch = told->epoch;
     if (place != NULL && !place->is_gone && place->epoch == told->epoch)
         standing_acknowledge(devices, standing, place, told->epoch, told->seq);
 }
@@ -107,8 +130,8 @@ void device_peer_answered(struct peer_fence_ask *ask, struct span answer)
     if (ask->open == NULL || !ask->is_own)
         return;
     for (; peer_fence_place_next(&answer, &is_begun, &place); count++)
-        take_acknowledged(ask->devices, ask->open->work->standing, &place);
-    if (count > 0 && count < PEER_FENCE_PLACES_MAX)
+        take_acknowledged(ask->open->work, &place);
+    if (count > 0 && count < PEER_FENCE_PLACES_MAX && !ask->open->work->has_new_kept)
         ask->open->work->is_untold = false;
 }
 

@@ -612,6 +612,8 @@ bool open_groups_are_old(const struct open_work *work)
 
     if (standing_is_groupless(work->open->devices, work->standing))
         return false;
+    if (work->has_new_group)
+        return true;
     if (work->is_new && !work->is_behind)
         return true;
     for (size_t i = 0; i < work->places.count && user == NULL; i++)

@@ -45,7 +45,8 @@ struct device_home {
 };
 
 enum open_way {
-    OPEN_NEWER,     /* a link that takes the session over: raises the generation */
+    OPEN_NEWER,     /* a link that takes the session over: raises the generation. OPEN_STALE, if the present link of this node was
+                     * asked for later */
     OPEN_TICKET,    /* the same, if `generation` and `since` are still the session's */
     OPEN_STREAM,    /* … or still those that the opener of the present one named: a stream that was cut before it could
                      * tell its client a newer place */
@@ -80,6 +81,7 @@ struct session_open {
     struct device_home   *home;
     uint64_t              key;           /* of the connection */
     enum open_way         way;
+    msec                  asked_at;      /* when the client's word for it came, by the clock of this node's loops; 0: not known */
     const char           *transport;     /* static; what the listing says of the link */
     bool                  is_poll;       /* the next one may come to another node */
     struct span           user, device;  /* in `words` */

@@ -209,6 +209,15 @@ static bool open_is_again(const struct session_open *open)
     return open->generation != 0 && open->generation == work->row.from && open->since == work->row.since;
 }
 
+/* Has the client come by a newer link since it asked for this one? Then that one stays: the older one is dead, and was only
+ * longer under way. */
+static bool open_is_late(const struct session_open *open)
+{
+    const struct standing *standing = open->work->standing;
+
+    return standing->home != NULL && open->asked_at != 0 && open->asked_at < standing->asked_at;
+}
+
 /* OPEN_DONE: go on. */
 static enum open_outcome open_judge(const struct session_open *open, bool is_there)
 {
@@ -216,10 +225,14 @@ static enum open_outcome open_judge(const struct session_open *open, bool is_the
 
     switch (open->way) {
     case OPEN_NEWER:
+        if (open_is_late(open))
+            return OPEN_STALE;
         return !is_there && work->device_count >= open->devices->limits.devices_max ? OPEN_FULL : OPEN_DONE;
     case OPEN_TICKET:
         return is_there && open_is_current(open) ? OPEN_DONE : OPEN_STALE;
     case OPEN_STREAM:
+        if (open_is_late(open))
+            return OPEN_STALE;
         return is_there && (open_is_current(open) || open_is_again(open)) ? OPEN_DONE : OPEN_STALE;
     case OPEN_CURSOR:
         if (!is_there)
@@ -391,6 +404,7 @@ void open_answer(struct session_open *open)
     open->standing       = standing;
     standing->home       = open->home;
     standing->key        = open->key;
+    standing->asked_at   = open->asked_at;
     standing->transport  = open->transport;
     standing->is_between = standing->is_parted = false;
     standing->handle_count++;

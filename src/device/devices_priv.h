@@ -35,6 +35,7 @@ struct standing {
     struct session_open   *op;            /* the opening under way, and behind it by `next` those that wait; NULL: none */
     struct device_home    *home;          /* of the link; NULL: none */
     uint64_t               key;           /* … its connection */
+    msec                   asked_at;      /* … and when its opening was asked for; 0: not known */
     uint64_t               generation;    /* 0: there is no session yet */
     msec                   since, seen;
     struct standing_place *places;        /* in the order of their names */

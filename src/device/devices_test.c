@@ -932,6 +932,37 @@ static void policies_end_other_devices(void **state)
     }
 }
 
+static struct session_open *asks_at(struct stage *stage, enum open_way way, uint64_t key, msec asked_at, uint64_t generation)
+{
+    struct session_open *open = asks(stage, way, "phone", key, generation, WALL);
+
+    open->asked_at = asked_at;
+    settle(stage);
+    return open;
+}
+
+/* Its client has come by another link since. The older one was only longer under way: its token was identified late, or its loop
+ * was behind. */
+static void who_asked_earlier_does_not_replace_who_asked_later(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    assert_int_equal(asks_at(stage, OPEN_NEWER, 10, 500, 0)->outcome, OPEN_DONE);
+    struct session_open *newer = asks_at(stage, OPEN_STREAM, 11, 700, 1);
+    assert_int_equal(newer->outcome, OPEN_DONE);
+    size_t fenced = stage->fenced_count;
+    assert_int_equal(asks_at(stage, OPEN_NEWER, 12, 699, 0)->outcome, OPEN_STALE);
+    assert_int_equal(asks_at(stage, OPEN_STREAM, 13, 699, 1)->outcome, OPEN_STALE);
+    assert_int_equal(stage->fenced_count, fenced);
+    assert_int_equal(asks_at(stage, OPEN_NEWER, 14, 700, 0)->outcome, OPEN_DONE);
+    assert_int_equal(asks_at(stage, OPEN_NEWER, 15, 0, 0)->outcome, OPEN_DONE);
+    assert_int_equal(asks_at(stage, OPEN_NEWER, 16, 1, 0)->outcome, OPEN_DONE);  /* nobody knows when the one before was asked for */
+    closes(stage, stage->answers[stage->answer_count - 1]);
+    assert_int_equal(asks_at(stage, OPEN_NEWER, 17, 1, 0)->outcome, OPEN_DONE);  /* the one before has ended */
+    stage_free(stage);
+}
+
 /* --- a ledger that fails --- */
 
 static void a_refused_raise_is_no_session(void **state)
@@ -1410,6 +1441,7 @@ int main(void)
         cmocka_unit_test(what_has_run_out_is_deleted),
         cmocka_unit_test(policies_end_other_devices),
         cmocka_unit_test(a_refused_raise_is_no_session),
+        cmocka_unit_test(who_asked_earlier_does_not_replace_who_asked_later),
         cmocka_unit_test(an_unknown_raise_is_never_given_twice),
         cmocka_unit_test(what_is_read_behind_an_unknown_raise_is_not_sure),
         cmocka_unit_test(what_is_kept_and_not_stored_is_followed_by_the_next_link),

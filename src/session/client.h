@@ -180,6 +180,8 @@ void client_resume_as(struct client *client, const struct client_connect *connec
 /* client_connect.c: the token of a `connect` is identified, at once or later. */
 void   client_connect(struct client *client, const struct client_command *command);
 bool   client_is_identifying(const struct client *client);
+/* When the `connect` came that is being carried out, by the loop's clock. */
+msec   client_connect_came_at(const struct client *client);
 /* The `connect` waits until the session is open, then client_opened() is called. */
 void   client_await_session(struct client *client, const struct session_question *question);
 /* The same for a ticket: the link is its holder's, unless it opens nothing. Shares the identity. */

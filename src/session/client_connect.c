@@ -15,6 +15,7 @@ enum { TICKET_PATIENCE_MS = 1000 };
 
 struct client_connecting {
     struct client         *client;
+    msec                   came_at;         /* the `connect` */
     struct list            in_worker;       /* worker.ticket_waits, while a ticket is being tried */
     msec                   since;           /* … since then … */
     uint64_t               generation;      /* … and this is its generation */
@@ -29,6 +30,11 @@ struct client_connecting {
 bool client_is_identifying(const struct client *client)
 {
     return client->work != NULL && client->work->connecting != NULL;
+}
+
+msec client_connect_came_at(const struct client *client)
+{
+    return client_is_identifying(client) ? client->work->connecting->came_at : client->link.worker->loop->now;
 }
 
 size_t client_behind_bytes(const struct client *client)
@@ -96,7 +102,8 @@ static struct client_connecting *client_begin_connecting(struct client *client)
     if (work->connecting == NULL) {
         struct client_connecting *connecting = calloc(1, sizeof *connecting);
         must(connecting != NULL);
-        connecting->client = client;
+        connecting->client  = client;
+        connecting->came_at = client->link.worker->loop->now;
         buf_init(&connecting->frame, SIZE_MAX / 2);   /* one frame, of frame_bytes_max at most */
         buf_init(&connecting->behind, SIZE_MAX / 2);  /* gathered_bytes_max bounds it; what came behind a handshake may be
                                                        * long */

@@ -18,7 +18,8 @@ static void client_ask_session(struct client *client, const struct client_connec
     const struct identity  *holder   = client->link.holder;
     struct session_question question = {
         .way = OPEN_NEWER, .user = identity_user(holder), .device_class = connect->device_class,
-        .key = client->link.key, .transport = (enum transport)client->link.transport,
+        .key = client->link.key, .asked_at = client_connect_came_at(client),
+        .transport = (enum transport)client->link.transport,
     };
     char           made[MADE_DEVICE_BYTES];
     struct verdict verdict = device_link_choose(client->link.worker, holder, connect->device, made, &question.device);
@@ -107,6 +108,8 @@ void client_opened(struct client *client, struct session_open *open, const struc
         client_take_mode(client, connect);
         device_link_follow_all(link, open, NULL);
         client_resume(client, connect, open->is_resumed, ref);
+    } else if (open->way == OPEN_NEWER && open->outcome == OPEN_STALE) {
+        client_end(link, LINK_END_REPLACED);
     } else {
         client_refuse_session(client, open->outcome, ref);
     }

@@ -60,6 +60,7 @@ struct session_open *device_link_ask(struct session_worker *worker, const struct
     open->generation = question->generation;
     open->since      = question->since;
     open->key        = question->key;
+    open->asked_at   = question->asked_at != 0 ? question->asked_at : worker->loop->now;
     open->transport  = transport_text(question->transport);
     open->is_poll    = question->transport == TRANSPORT_POLL;
     open->answered   = answered;

@@ -65,6 +65,7 @@ struct session_question {
     uint64_t       generation;   /* of a ticket or cursor */
     msec           since;
     uint64_t       key;          /* of the connection */
+    msec           asked_at;     /* when the question came, if the client had to be identified first; 0: now */
     enum transport transport;
 };
 

@@ -444,6 +444,49 @@ static void who_has_left_opens_no_session(void **state)
     assert_int_equal(openings_of(HANGS_UP, true), 0);
 }
 
+static msec asked_at;
+
+static void call_opening_late(struct stage *stage, struct command *command)
+{
+    struct session_open *open = container_of(command, struct session_open, command);
+
+    must(strcmp(command->kind->name, "session_open") == 0);
+    asked_at      = open->asked_at;
+    open->outcome = OPEN_STALE;
+    shard_take(&stage->shard, command);
+}
+
+/* An opening counts from when its `connect` came, however long it takes to find out who the client is. One that a newer link
+ * has overtaken ends as if it had been replaced. */
+static void an_opening_that_was_overtaken_ends_its_link(void **state)
+{
+    (void)state;
+    struct stage         stage;
+    struct native_client client;
+    struct buf           wire;
+
+    stage_init(&stage, 1);
+    stage.other               = call_opening_late;
+    stage.identifier->is_slow = true;
+    identity_unref(stage.identifier->reader);
+    stage.identifier->reader = identity_new(&(struct identity_facts){ .user = SPAN("ann"), .rights = RIGHT_SUBSCRIBE });
+    buf_init(&wire, 1 << 16);
+    native_client_start(&client, &stage, NULL);
+    put_connect_with_session(&wire);
+    send_wire(&client, &wire);
+    stage_turn(&stage);
+    msec came_at = stage.sim.loop.now;
+    stage_pass(&stage, 3000);
+    held_answer(stage.identifier);
+    turns(&stage, &client, 4);
+    assert_int_equal(asked_at, came_at);
+    assert_non_null(strstr(told(&client), "{\"type\":\"replaced\""));
+    assert_non_null(strstr(told(&client), "{\"type\":\"closing\",\"code\":4001,"));
+    native_client_end(&client);
+    buf_fini(&wire);
+    stage_fini(&stage);
+}
+
 /* --- silence, floods, the end --- */
 
 static void connect(struct stage *stage, struct native_client *client, const struct sim_wire *wire, const char *channel)
@@ -615,6 +658,7 @@ int main(void)
         cmocka_unit_test(an_unknown_token_ends_the_link),
         cmocka_unit_test(what_comes_behind_a_slow_connect_waits),
         cmocka_unit_test(who_has_left_opens_no_session),
+        cmocka_unit_test(an_opening_that_was_overtaken_ends_its_link),
         cmocka_unit_test(a_silent_client_is_asked_with_two_bytes_and_given_up),
         cmocka_unit_test(a_flood_of_pings_ends_the_link),
         cmocka_unit_test(at_a_stop_clients_are_told_to_come_again),

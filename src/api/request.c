@@ -11,7 +11,7 @@
 
 enum { REQUEST_WAIT_S_MAX = 600, SENDER_ADDRESS_BYTES = 64 };
 
-static const struct span request_members[] = { REQUEST_JSON_WORDS, SPAN("device") };
+static const struct span request_members[] = { REQUEST_JSON_WORDS, SPAN("device"), SPAN("type") };
 
 /* One call while its body is read. */
 struct request_reading {
@@ -82,6 +82,7 @@ static bool request_read_body(struct request_reading *reading)
     static const struct json_limits limits = { .depth_kept = 1, .members_max = 16 };
     struct json_doc                *doc    = &reading->call->api->doc;
     char                            why[JSON_FAULT_BYTES], unknown[UNKNOWN_WORD_BYTES];
+    struct span                     said;
 
     if (!json_parse(json_skip_mark(reading->call->request->body), &limits, doc))
         return refuse_reading(reading, 400, json_fault_say("the body is one JSON object", &doc->fault, why));
@@ -91,6 +92,9 @@ static bool request_read_body(struct request_reading *reading)
     if (stranger != NULL)
         return refuse_reading(reading, 400, unknown_word_say("member", span_of(stranger->raw.at + 1, stranger->raw.len - 2),
                                                              KNOWN_WORDS(request_members), unknown));
+    const struct json_token *type     = json_member(doc, root, SPAN("type"));
+    if (type != NULL && (!json_string(type, &reading->strings, &said) || !span_eq(said, SPAN("request"))))
+        return refuse_reading(reading, 400, "`type` is \"request\", or is left out");
     if (device != NULL && !json_string(device, &reading->strings, &reading->device))
         return refuse_reading(reading, 400, "`device` is a string");
     const char *fault = request_json_read(doc, root, &reading->strings, &reading->asked);

@@ -264,6 +264,8 @@ struct frame *client_encode(struct link *link, struct reader_sub *sub, const str
     struct client *client = container_of(link, struct client, link);
     struct buf     text, framed;
 
+    if (!reader_entry_is_notify(sub, entry))
+        device_link_note_moved(sub);
     if (entry->message != NULL && subscription_is_alone(&sub->sub))
         return frames_make_alone(&link->worker->frames, entry->message, (enum encoding)link->encoding, &sub->sub.told_alias);
     if (entry->message != NULL && encoding_is_binary(link->encoding))

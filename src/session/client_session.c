@@ -122,23 +122,33 @@ void client_opened(struct client *client, struct session_open *open, const struc
 
 /* --- acknowledging ---------------------------------------------------------------------------------------------- */
 
+static void client_say_ack(struct client *client, const struct client_command *command, uint64_t seq)
+{
+    if (command->ref.len > 0)
+        client_say(client, &(struct client_event){ .kind = EVENT_ACK, .ref = command->ref, .ack = { command->ack.channel, seq } });
+}
+
 void client_acknowledge(struct client *client, const struct client_command *command)
 {
     const struct client_ack *ack  = &command->ack;
     struct link             *link = &client->link;
     struct reader_sub       *sub  = reader_find(link->reader, ack->channel);
+    uint64_t                 seq;
 
     if (link->device == NULL) {
         client_say_error(client, 409, "this link has no session: connect with session", command->ref);
+    } else if (sub == NULL && device_link_acknowledge_left(link, ack->channel, ack->epoch, ack->seq, &seq)) {
+        client_say_ack(client, command, seq);
     } else if (sub == NULL || !sub->sub.is_own) {
         client_say_error(client, 404, "this session does not follow that channel", command->ref);
     } else if (!subscription_is_placed(&sub->sub)) {
-        client_say_error(client, 409, "the channel has not answered yet: nothing of it was delivered", command->ref);
+        if (device_link_acknowledge_known(link, sub, ack->epoch, ack->seq))
+            client_say_ack(client, command, ack->seq);
+        else
+            client_say_error(client, 409, "the channel has not answered yet: nothing behind the place of the session was delivered", command->ref);
     } else {
-        uint64_t seq = device_link_acknowledge(link, sub, ack->epoch, ack->seq);
+        seq = device_link_acknowledge(link, sub, ack->epoch, ack->seq);
         notify_pulled(link, sub);
-        if (command->ref.len > 0)
-            client_say(client, &(struct client_event){ .kind = EVENT_ACK, .ref = command->ref,
-                                                       .ack = { ack->channel, seq } });
+        client_say_ack(client, command, seq);
     }
 }

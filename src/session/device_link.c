@@ -350,6 +350,7 @@ void device_link_put_token(const struct link *link, struct buf *buf)
          sub = sub->next)
         if (sub->sub.is_moved || !sub->sub.is_own)
             places[count++] = link_place_of(link, sub, true);
+    count += group_follow_put_left(&device->groups, link->reader, places + count, SESSION_TOKEN_PLACES_MAX - count);
     if (count > 0)
         token_put(buf, places, count);
 }
@@ -412,6 +413,33 @@ uint64_t device_link_acknowledge(struct link *link, struct reader_sub *sub, uint
     if (counts > 0)
         device_link_note(link, subscription_name(&sub->sub), subscription_epoch(&sub->sub), counts, ACK_PLACE);
     return counts;
+}
+
+bool device_link_acknowledge_known(struct link *link, struct reader_sub *sub, uint64_t epoch, uint64_t seq)
+{
+    const struct start start = subscription_start_again(&sub->sub);
+
+    if (start.kind != START_AFTER || start.epoch == 0 || (epoch != 0 && epoch != start.epoch) || seq > start.seq)
+        return false;
+    if (seq > 0)
+        device_link_note(link, subscription_name(&sub->sub), start.epoch, seq, ACK_PLACE);
+    return true;
+}
+
+bool device_link_acknowledge_left(struct link *link, struct span channel, uint64_t epoch, uint64_t seq, uint64_t *ret_counts)
+{
+    struct group_follow *follow = &link->device->groups;
+    struct channel_name *name;
+    uint64_t             left_epoch, until;
+
+    if (!group_follow_find_left(follow, channel, &name, &left_epoch, &until))
+        return false;
+    *ret_counts = epoch != 0 && epoch != left_epoch ? 0 : seq < until ? seq : until;
+    if (*ret_counts > 0)
+        device_link_note(link, name, left_epoch, *ret_counts, ACK_PLACE);
+    if (*ret_counts == until)
+        group_follow_settle_left(follow, name);
+    return true;
 }
 
 void device_link_placed(struct link *link, struct reader_sub *sub)

@@ -126,7 +126,12 @@ void device_link_let_go(struct link *link, const struct reader_sub *sub);
 void device_link_placed(struct link *link, struct reader_sub *sub);
 /* The client has all up to `seq`; beyond the head it counts as the head, and of another life of the log (`epoch`, 0: not
  * said) it counts as nothing. The seq that counts. */
-uint64_t device_link_acknowledge(struct link *link, struct reader_sub *sub, uint64_t epoch, uint64_t seq);
+uint64_t device_link_acknowledge(struct link *link, struct reader_sub *sub, uint64_t epoch, uint64_t seq);/* The same of a channel that has not answered yet: up to where the link begins there it is the client's, as after a take-over. False: it
+ * would be behind that, or is of another life of the log. */
+bool device_link_acknowledge_known(struct link *link, struct reader_sub *sub, uint64_t epoch, uint64_t seq);
+/* The same of a group that this link has left, and of which its client was given something before. False: it has left none of this name. */
+bool device_link_acknowledge_left(struct link *link, struct span channel, uint64_t epoch, uint64_t seq, uint64_t *ret_counts);
+
 /* Channels that count against a bound: those that the session does not follow by itself, or those that it keeps. */
 size_t link_own_count(const struct link *link, bool is_kept);
 

@@ -7,13 +7,14 @@
 #include "message/epoch.h"
 #include "session/device_link.h"
 
-enum { LEFT_GROUPS_KEPT = 16 };
+enum { LEFT_GROUPS_KEPT = 16, LEFT_GROUPS_OWED_MAX = SESSION_TOKEN_PLACES_MAX };
 
 struct group_bound {
     struct group_bound *next;
     struct reader_sub  *sub;    /* NULL: it is none; the last span ends at the seq of the user's log up to which all is known */
     struct channel_name *left;  /* owns a reference: it binds nothing, but says that the link has left this group, of which it was
                                  * given all up to where the span ends; NULL: it binds */
+    bool                is_owed; /* … and something of it was delivered that the client may not have acknowledged */
     struct group_spans  spans;
 };
 
@@ -117,8 +118,10 @@ void group_follow_take(struct group_follow *follow, const struct moving_bound *m
     while (*end != NULL)
         end = &(*end)->next;
     *bound = (struct group_bound){ .sub = sub, .spans = moving->spans };
-    if (moving->kind == MOVING_BOUND_LEFT)
-        bound->left = channel_name_ref(moving->channel);
+    if (moving->kind == MOVING_BOUND_LEFT) {
+        bound->left    = channel_name_ref(moving->channel);
+        bound->is_owed = true;
+    }
     if (sub != NULL)
         sub->sub.is_bounded = true;
     *end = bound;
@@ -164,14 +167,15 @@ static bool read_news(struct session_worker *worker, const struct json_doc *doc,
     return is_read;
 }
 
-/* What the log of the user says of a group comes a moment later than the group itself: only the newest matter. */
+/* What the log of the user says of a group comes a moment later than the group itself: only the newest matter, and those that the
+ * client is yet to acknowledge. */
 static void left_forget_old(struct group_follow *follow)
 {
-    unsigned count = 0;
+    unsigned count = 0, owed = 0;
 
     for (struct group_bound **at = &follow->bounds; *at != NULL;) {
         struct group_bound *bound = *at;
-        if (bound->left == NULL || ++count < LEFT_GROUPS_KEPT) {
+        if (bound->left == NULL || (bound->is_owed ? ++owed < LEFT_GROUPS_OWED_MAX : ++count < LEFT_GROUPS_KEPT)) {
             at = &bound->next;
             continue;
         }
@@ -187,7 +191,48 @@ static void left_note(struct group_follow *follow, const struct group_bound *bou
     const struct group_spans   given = { 1, { { subscription_seen_epoch(sub), 0, subscription_seen(sub), 0 } } };
 
     left_forget_old(follow);
-    bound_add(follow, NULL, &given)->left = channel_name_ref(subscription_name(sub));
+    struct group_bound *left = bound_add(follow, NULL, &given);
+    left->left    = channel_name_ref(subscription_name(sub));
+    left->is_owed = sub->is_moved;
+}
+
+static struct group_bound *left_find(const struct group_follow *follow, struct span channel)
+{
+    for (struct group_bound *bound = follow->bounds; bound != NULL; bound = bound->next)
+        if (bound->left != NULL && span_eq(channel_name_span(bound->left), channel))
+            return bound;
+    return NULL;
+}
+
+bool group_follow_find_left(const struct group_follow *follow, struct span channel, struct channel_name **ret_name, uint64_t *ret_epoch,
+                            uint64_t *ret_seq)
+{
+    const struct group_bound *bound = left_find(follow, channel);
+
+    if (bound == NULL)
+        return false;
+    *ret_name  = bound->left;
+    *ret_epoch = bound->spans.spans[0].epoch;
+    *ret_seq   = bound->spans.spans[0].until;
+    return true;
+}
+
+void group_follow_settle_left(struct group_follow *follow, const struct channel_name *name)
+{
+    struct group_bound *bound = left_find(follow, channel_name_span(name));
+
+    must(bound != NULL);
+    bound->is_owed = false;
+}
+
+size_t group_follow_put_left(const struct group_follow *follow, const struct reader *reader, struct place *places, size_t max)
+{
+    size_t count = 0;
+
+    for (const struct group_bound *bound = follow->bounds; bound != NULL && count < max; bound = bound->next)
+        if (bound->left != NULL && bound->is_owed && reader_find(reader, channel_name_span(bound->left)) == NULL)
+            places[count++] = (struct place){ channel_name_span(bound->left), bound->spans.spans[0].epoch, bound->spans.spans[0].until };
+    return count;
 }
 
 /* Where the link begins in a group that the user has joined: behind what it was given before. */

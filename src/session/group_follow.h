@@ -16,6 +16,7 @@
 #ifndef SESSION_GROUP_FOLLOW_H
 #define SESSION_GROUP_FOLLOW_H
 
+#include "codec/token/token.h"
 #include "device/group_spans.h"
 #include "session/reader.h"
 
@@ -41,6 +42,16 @@ void group_follow_settle(struct group_follow *follow, struct link *link);
 /* The link begins at this place of the user's log, and with groups of which all is known that the log says up to `known`:
  * what it says of members up to there is passed over, because the link may begin with something newer. */
 void group_follow_know(struct group_follow *follow, uint64_t epoch, uint64_t seq, uint64_t known);
+
+/* The place of a group that the link has left: up to where its client was given the group. False: the link has left none of this name,
+ * or it was too long ago. The client acknowledges what it was given before it left, else that would come again with each link. */
+bool group_follow_find_left(const struct group_follow *follow, struct span channel, struct channel_name **ret_name, uint64_t *ret_epoch,
+                            uint64_t *ret_seq);
+/* The client has acknowledged it up to that place. */
+void group_follow_settle_left(struct group_follow *follow, const struct channel_name *name);
+/* Those of them that are not acknowledged and that the reader does not follow otherwise, `max` at most. The names are borrowed. Returns
+ * how many. */
+size_t group_follow_put_left(const struct group_follow *follow, const struct reader *reader, struct place *places, size_t max);
 
 /* What of it moves to another process with the link. */
 struct moving_bound {

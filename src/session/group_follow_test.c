@@ -37,6 +37,7 @@ static struct frame *on_encode(struct link *link, struct reader_sub *sub, const 
     struct buf *told = &follower_of(link)->told;
 
     buf_put(told, channel_own_name(subscription_name(&sub->sub)));
+    device_link_note_moved(sub);
     if (entry->message != NULL)
         buf_putf(told, " %llu, ", (unsigned long long)entry->message->seq);
     else
@@ -256,6 +257,63 @@ static void who_leaves_gets_all_before_and_nothing_behind(void **state)
     follower_free(follower);
 }
 
+static size_t owed_places(const struct follower *follower, struct place *ret)
+{
+    return group_follow_put_left(&follower->link.device->groups, &follower->reader, ret, 4);
+}
+
+static void what_was_given_before_the_leave_can_be_acknowledged(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+    struct link     *link     = &follower->link;
+    struct place     owed[4];
+    uint64_t         counts;
+
+    (void)state;
+    follow_lobby(follower, NULL, 0);
+    expect_told(follower, "");
+    publish(follower, 2);
+    expect_told(follower, "lobby 1, lobby 2, ");
+    assert_false(device_link_acknowledge_left(link, SPAN("group:lobby"), EPOCH, 1, &counts));  /* it is followed still */
+    say_membership(follower, false, 2);
+    expect_told(follower, "ann 1, left, ");
+    assert_int_equal(owed_places(follower, owed), 1);
+    assert_true(span_eq(owed[0].channel, SPAN("group:lobby")) && owed[0].epoch == EPOCH && owed[0].seq == 2);
+    assert_false(device_link_acknowledge_left(link, SPAN("group:other"), 0, 1, &counts));
+    assert_true(device_link_acknowledge_left(link, SPAN("group:lobby"), EPOCH + 1, 2, &counts));
+    assert_int_equal(counts, 0);
+    assert_null(link->device->acks);
+    assert_true(device_link_acknowledge_left(link, SPAN("group:lobby"), 0, 1, &counts));
+    assert_int_equal(counts, 1);
+    assert_int_equal(owed_places(follower, owed), 1);
+    assert_true(device_link_acknowledge_left(link, SPAN("group:lobby"), EPOCH, 99, &counts));
+    assert_int_equal(counts, 2);
+    assert_int_equal(link->device->acks->acks[0].seq, 2);
+    assert_int_equal(owed_places(follower, owed), 0);
+    follower_free(follower);
+}
+
+/* A link that another process has taken over has delivered what is before its places, though no channel has answered yet. */
+static void a_channel_that_has_not_answered_is_acknowledged_up_to_its_place(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    follower->lobby->head = 5;
+    follow_lobby(follower, NULL, 3);
+    struct reader_sub *sub = reader_find(&follower->reader, SPAN("group:lobby"));
+    assert_false(subscription_is_placed(&sub->sub));
+    assert_false(device_link_acknowledge_known(&follower->link, sub, EPOCH, 4));
+    assert_false(device_link_acknowledge_known(&follower->link, sub, EPOCH + 1, 3));
+    assert_null(follower->link.device->acks);
+    assert_true(device_link_acknowledge_known(&follower->link, sub, 0, 3));
+    assert_int_equal(follower->link.device->acks->acks[0].seq, 3);
+    assert_int_equal(follower->link.device->acks->acks[0].epoch, EPOCH);
+    follower_free(follower);
+}
+
 /* In a cluster the log of the user may be slower than the group's: what the link was given too much does not come once more. */
 static void what_came_before_a_late_leave_does_not_come_again(void **state)
 {
@@ -404,6 +462,8 @@ int main(void)
         cmocka_unit_test(the_log_of_another_user_says_nothing_of_her_groups),
         cmocka_unit_test(who_joins_is_told_so_before_any_message),
         cmocka_unit_test(who_leaves_gets_all_before_and_nothing_behind),
+        cmocka_unit_test(what_was_given_before_the_leave_can_be_acknowledged),
+        cmocka_unit_test(a_channel_that_has_not_answered_is_acknowledged_up_to_its_place),
         cmocka_unit_test(what_came_before_a_late_leave_does_not_come_again),
         cmocka_unit_test(who_asked_as_a_member_is_given_all_until_the_leave),
         cmocka_unit_test(the_log_of_the_user_comes_first),

@@ -367,6 +367,16 @@ static const struct {
     { SPAN("cancel"), read_json_cancel, KNOWN_WORDS(cancel_words) },
 };
 
+/* An error names the request that it is about, if that can be read. */
+static bool read_known(struct json_reading *reading, struct known_words words, bool (*read)(struct json_reading *reading))
+{
+    if (check_words(reading, words))
+        return read(reading);
+    if (known_words_have(words, SPAN("id")) && !member_text(reading, SPAN("id"), &reading->command->request_id))
+        reading->command->request_id = SPAN("");
+    return false;
+}
+
 static bool read_type(struct json_reading *reading)
 {
     struct span type;
@@ -375,7 +385,7 @@ static bool read_type(struct json_reading *reading)
         return refuse(reading, 400, "a frame has a type, a string");
     for (size_t i = 0; i < sizeof command_rows / sizeof command_rows[0]; i++)
         if (span_eq(type, command_rows[i].type))
-            return check_words(reading, command_rows[i].words) && command_rows[i].read(reading);
+            return read_known(reading, command_rows[i].words, command_rows[i].read);
     return refuse(reading, 400,
                   "unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, request, cancel, "
                   "cursor and ping");

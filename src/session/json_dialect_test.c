@@ -143,7 +143,9 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"request\",\"id\":1}", "400 `id` is a string" },
         { "{\"type\":\"request\",\"id\":\"r1\",\"url\":\"/\"}",
           "400 unknown member \"url\": known are \"type\", \"ref\", \"id\", \"method\", \"path\", \"headers\", \"body\", "
-          "\"body_base64\", \"timeout_ms\"" },
+          "\"body_base64\", \"timeout_ms\" of r1" },
+        { "{\"type\":\"cancel\",\"id\":1,\"seq\":1}", "400 unknown member \"seq\": known are \"type\", \"ref\", \"id\"" },
+        { "{\"type\":\"cancel\",\"id\":\"r1\",\"seq\":1}", "400 unknown member \"seq\": known are \"type\", \"ref\", \"id\" of r1" },
         { "{\"type\":\"cancel\",\"id\":\"r1\"}", "cancel r1 of r1" },
         { "{\"type\":\"cancel\",\"id\":{}}", "400 cancel takes id, and ref" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":true}", "subscribe topic:a now 0 epoch 0 kept" },

@@ -140,6 +140,47 @@ def test_who_is_a_member_again_is_an_ordinary_reader(server, api):
         assert until(ws, "4") == [("joined", "again")]
 
 
+def test_what_was_given_before_a_leave_is_acknowledged_after_it(server, api):
+    """The client hears of the leave before it has said that it has the last messages. They are not sent with each link anew."""
+    user = "hal"
+    with device(server, user) as ws:
+        join(api, "gone", user)
+        publish(api, "group:gone", "1")
+        publish(api, "group:gone", "2")
+        assert until(ws, "2") == [("joined", "gone")] + ["1"]
+        leave(api, "gone", user)
+        assert [next_frame(ws)["type"] for _ in range(2)] == ["membership", "unsubscribed"]
+        assert ws.ask("ack", "ack", channel="group:gone", seq=1, ref=1)["seq"] == 1
+    with device(server, user) as ws:
+        assert until(ws, "2")[-1] != "1"
+        assert end_of(api, user, ws) == []
+        assert ws.ask("ack", "ack", channel="group:gone", seq=9, ref=1)["seq"] == 2   # beyond what was given counts as that
+        ws.ask("ack", "error", channel="group:never", seq=1, ref=2)
+    with device(server, user) as ws:
+        assert end_of(api, user, ws)[-1:] != ["2"]
+
+
+def test_many_groups_that_were_left_are_acknowledged(server, api):
+    user, groups = "ivy", [f"many-{n}" for n in range(40)]
+    with device(server, user):
+        pass
+    for group in groups:
+        join(api, group, user)
+        publish(api, f"group:{group}", group)
+        leave(api, group, user)
+    with device(server, user) as ws:
+        channels, told = {f"group:{group}" for group in groups}, {"message": set(), "unsubscribed": set()}
+        while told["message"] != channels or told["unsubscribed"] != channels:
+            frame = next_frame(ws)
+            told.setdefault(frame["type"], set()).add(frame["channel"])
+        for number, channel in enumerate(sorted(channels)):
+            assert ws.ask("ack", "ack", channel=channel, seq=1, ref=number)["seq"] == 1
+    with device(server, user) as ws:
+        assert not [data for data in end_of(api, user, ws) if data in groups]
+        publish(api, f"device:{user}/phone", "last")
+        assert until(ws, "last") == []
+
+
 def test_changes_while_a_stream_flows(server, api):
     """A publisher that never rests, and a member that comes and goes: each message between the answers of a join and of the
     next leave comes, once and in order; none comes that was published outside."""

@@ -562,6 +562,46 @@ def test_requests_for_sessions_are_checked(server, query, status):
     assert request(server, "GET", f"/v1/subscribe?{query}&wait=0", accept="application/json").status == status
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_rest_of_a_group_that_was_left_comes_once(server, kind):
+    """The cursor holds the place of a group that the session follows no more, until it is acknowledged."""
+    user = next(names)
+    with Stream(server, kind, user) as phone:
+        phone.settle()
+        request(server, "PUT", f"/v1/groups/{user}/members/{user}").want(200)
+        for _ in range(3):
+            sent(server, f"group:{user}")
+        request(server, "DELETE", f"/v1/groups/{user}/members/{user}").want(200)
+        sent(server, f"group:{user}")
+        if kind == "multipart":
+            phone.open()
+        assert sorted(phone.read(5)) == [("group", 1), ("group", 2), ("group", 3), ("user", 1), ("user", 2)]
+        for seq in range(3, 6):
+            sent(server, f"user:{user}")
+            assert phone.read(1) == [("user", seq)]
+            phone.open()
+        if kind == "poll":
+            assert phone.page() == []
+    sent(server, f"user:{user}")
+    with Stream(server, kind, user) as phone:
+        assert phone.read(1) == [("user", 6)]
+
+
+def test_the_cursor_of_a_link_holds_the_places_of_its_session(server, phone):
+    user, topic = f"user:{phone.user}", f"topic:{phone.user}"
+    phone.connect()
+    phone.ws.ask("subscribe", "subscribed", channel=topic)
+    for _ in range(3):
+        sent(server, user)
+    phone.read(3)
+    cursor = phone.ws.ask("cursor", "cursor", ref=1)["cursor"]
+    sent(server, user)
+    with Stream(server, "poll", phone.user) as tablet:
+        tablet.cursor = cursor
+        assert [(message["channel"], message["seq"]) for message in tablet.page()] == [(user, 4)]
+    phone.cut()
+
+
 def test_a_device_moves_between_transports(server):
     """One session, whatever carries it; each takes it over from the one before."""
     user = next(names)

@@ -127,7 +127,7 @@ def response_of(server, request_id):
 
 
 def test_an_answer_is_a_message_of_the_devices_log(server, back_end):
-    assert send(server, "r1", "/hello?x=1", headers={"Accept": "a/b", "Longwire-User": "root", "X-Forwarded-For": "8.8.8.8",
+    assert send(server, "r1", "/hello?x=1", type="request", headers={"Accept": "a/b", "Longwire-User": "root", "X-Forwarded-For": "8.8.8.8",
                                                      "X-Other": "dropped"}) == (202, {"id": "r1", "channel": "device:ann/phone"})
     response = response_of(server, "r1")
     assert response["status"] == 200 and response["body"] == "hello" and response["channel"] == "device:ann/phone"
@@ -306,6 +306,7 @@ def test_cancel_and_stop(server, back_end):
 REFUSED = [
     (400, "segment", {"path": "/a/../b"}), (400, "encoded slash", {"path": "/a%2Fb"}), (400, "`path` is", {"path": "http://a/b"}),
     (400, "capitals", {"method": "get"}), (400, "one of `body`", {"body": 1, "body_base64": ""}), (400, "did you mean", {"boddy": 1}),
+    (400, "`type` is", {"type": "publish"}),
     (400, "line break", {"headers": {"A": "1\n2"}}), (400, "600000", {"timeout_ms": 600001}),
     (403, "`allow`", {"path": "/closed"}), (404, "[uplink]", {"path": "/small", "method": "GET"}),
     (413, "body_bytes_max", {"path": "/small", "body": "x" * 11}),

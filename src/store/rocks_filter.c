@@ -41,6 +41,24 @@ void filter_floors_fini(struct filter_floors *floors)
     pthread_mutex_destroy(&floors->lock);
 }
 
+void filter_floors_set_wall(struct filter_floors *floors, msec wall)
+{
+    pthread_mutex_lock(&floors->lock);
+    floors->wall = wall;
+    if (floors->ledger_from == 0)
+        floors->ledger_from = wall + LEDGER_REST_MS;
+    pthread_mutex_unlock(&floors->lock);
+}
+
+/* The time by which rows of the ledger have expired; 0: none are dropped. */
+static msec ledger_wall(struct filter_floors *floors)
+{
+    pthread_mutex_lock(&floors->lock);
+    msec wall = floors->ledger_from != 0 && floors->wall >= floors->ledger_from ? floors->wall : 0;
+    pthread_mutex_unlock(&floors->lock);
+    return wall;
+}
+
 void filter_floors_set(struct filter_floors *floors, uint64_t number, uint64_t floor)
 {
     pthread_mutex_lock(&floors->lock);
@@ -190,8 +208,11 @@ static rocksdb_compactionfilter_t *make_key_filter(void *floors, rocksdb_compact
 
 static rocksdb_compactionfilter_t *make_ledger_filter(void *floors, rocksdb_compactionfiltercontext_t *context)
 {
+    struct filter *filter = filter_new(floors);
+
     (void)context;
-    return rocksdb_compactionfilter_create(filter_new(floors), filter_free, filter_ledger_row, filter_name);
+    filter->wall = ledger_wall(floors);
+    return rocksdb_compactionfilter_create(filter, filter_free, filter_ledger_row, filter_name);
 }
 
 static void factory_free(void *context)

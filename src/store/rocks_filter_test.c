@@ -52,7 +52,7 @@ rocksdb_compactionfilterfactory_t *rocksdb_compactionfilterfactory_create(
 
 /* --- one compaction --------------------------------------------------------------------------------------------- */
 
-enum { COUNT_MAX = 3, WALL = 5000, BYTES_MAX = 4096 };
+enum { COUNT_MAX = 3, WALL = 5000000, BYTES_MAX = 4096 };
 
 enum fate { KEPT, DROPPED, CHANGED };
 
@@ -351,19 +351,23 @@ static void rows_of_the_ledger_go_when_they_expire(void **state)
         const char *name;
         msec        expires_at;
         const char *key;  /* the row was written for "a key" */
+        msec        began_at;  /* the store was opened then */
         enum fate   want;
     } rows[] = {
-        { "never", 0, "a key", KEPT },
-        { "later", WALL + 1, "a key", KEPT },
-        { "now", WALL, "a key", DROPPED },
-        { "long ago", 1, "a key", DROPPED },
-        { "long ago, in another's place", 1, "another key", KEPT },
+        { "never", 0, "a key", 1, KEPT },
+        { "later", WALL + 1, "a key", 1, KEPT },
+        { "now", WALL, "a key", 1, DROPPED },
+        { "long ago", 1, "a key", 1, DROPPED },
+        { "long ago, and the store has just been opened", 1, "a key", WALL - LEDGER_REST_MS + 1, KEPT },
+        { "long ago, and the store was opened a while ago", 1, "a key", WALL - LEDGER_REST_MS, DROPPED },
+        { "long ago, in another's place", 1, "another key", 1, KEPT },
     };
     struct filter_floors floors;
 
-    filter_floors_init(&floors, COUNT_MAX);
-    floors.wall = WALL;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        filter_floors_init(&floors, COUNT_MAX);
+        filter_floors_set_wall(&floors, rows[i].began_at);
+        filter_floors_set_wall(&floors, WALL);
         rocksdb_compactionfilter_t *filter = compaction_begin(&floors, FAMILY_LEDGER);
         const struct ledger_disk_value           cell   = { 7, rows[i].expires_at, SPAN("value") };
         struct span                 changed;
@@ -377,8 +381,8 @@ static void rows_of_the_ledger_go_when_they_expire(void **state)
         assert_int_equal(fate_of(filter, span_str(rows[i].key), buf_span(&value), &changed), KEPT);
         buf_fini(&value);
         compaction_end(filter);
+        filter_floors_fini(&floors);
     }
-    filter_floors_fini(&floors);
 }
 
 static void other_families_are_not_filtered(void **state)

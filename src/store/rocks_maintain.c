@@ -284,10 +284,7 @@ static void maintenance_step(struct rocks *rocks, msec wall)
     full_refresh(rocks);
     if (wall - rocks->maintenance.clock_saved >= CLOCK_SAVE_MS || wall < rocks->maintenance.clock_saved)
         rocks_save_clock(rocks, wall);
-    pthread_mutex_lock(&rocks->filter_floors.lock);
-    rocks->filter_floors.wall = wall;
-    pthread_mutex_unlock(&rocks->filter_floors.lock);
-
+    filter_floors_set_wall(&rocks->filter_floors, wall);
     purged_rows_count(&rocks->maintenance);
     pthread_rwlock_rdlock(&rocks->db_lock);
     /* If a write fails here, the committer's next write fails too, and asks for repair. */

@@ -261,10 +261,16 @@ struct filter_floors {
     struct map      map;
     size_t          count_max;
     msec            wall;  /* the time that decides which rows have expired */
+    msec            ledger_from;  /* … those of the ledger not before this time; 0: none do yet */
 };
+
+/* Rows of the ledger that expired while the server was down are not dropped for so long: what was under way when it stopped is found out
+ * by them (decision 128). */
+enum { LEDGER_REST_MS = 600000 };
 
 void filter_floors_init(struct filter_floors *floors, size_t count_max);
 void filter_floors_clear(struct filter_floors *floors);
+void filter_floors_set_wall(struct filter_floors *floors, msec wall);
 void filter_floors_fini(struct filter_floors *floors);
 
 /* A floor never falls. Beyond count_max floors the rest waits for the next round: its rows stay on disk a while longer. */

@@ -1366,6 +1366,51 @@ static void the_space_of_expired_rows_comes_back(void **state)
     expect_row(bench, KIND_SESSION, "a", "none");
 }
 
+static void ledger_compact(struct bench *bench)
+{
+    ledger_flush(bench);
+    rocksdb_compact_range_cf(rocks_of(bench->store)->db.db, ledger_family(bench), NULL, 0, NULL, 0);
+}
+
+/* A turn of the maintenance thread has begun behind this, at the time of the bench. */
+static void maintain(struct bench *bench)
+{
+    time_t until = time(NULL) + DEADLINE_S;
+
+    for (bool is_there = false; !is_there;) {
+        assert_true(time(NULL) < until);
+        bench->store->ops->tick(bench->store, bench->wall);
+        bench_read(bench, "topic:none", READ_AFTER, 0, 0, 1);
+        pthread_mutex_lock(&rocks_of(bench->store)->filter_floors.lock);
+        is_there = rocks_of(bench->store)->filter_floors.wall == bench->wall;
+        pthread_mutex_unlock(&rocks_of(bench->store)->filter_floors.lock);
+    }
+}
+
+/* The server was down for longer than the row lasts. What was under way when it stopped is found out by such rows, as of then. */
+static void what_expired_while_the_server_was_down_stays_a_while(void **state)
+{
+    struct bench        *bench  = *state;
+    struct ledger_change change = bench_put(KIND_SESSION, "a", 2, "ends");
+    const msec           before = bench->wall;
+
+    change.expires_at = before + 1000;
+    assert_int_equal(bench_change(bench, change), LEDGER_DONE);
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "b", 1, "stays")), LEDGER_DONE);
+    reopen(bench);
+    bench->wall = before + 24 * 3600 * INT64_C(1000);
+    maintain(bench);
+    ledger_compact(bench);
+    bench->wall = before;
+    expect_row(bench, KIND_SESSION, "a", "2 ends");
+    bench->wall = before + 24 * 3600 * INT64_C(1000) + LEDGER_REST_MS;
+    maintain(bench);
+    ledger_compact(bench);
+    bench->wall = before;
+    expect_row(bench, KIND_SESSION, "a", "none");
+    expect_row(bench, KIND_SESSION, "b", "1 stays");
+}
+
 static uint64_t buffered_bytes(struct bench *bench)
 {
     return rocks_db_number(&rocks_of(bench->store)->db, FAMILY_MESSAGES, "rocksdb.cur-size-active-mem-table");
@@ -1596,6 +1641,7 @@ int main(int argc, char **argv)
         DISK_TEST(a_row_that_can_not_be_read_just_now_is_not_taken_for_absent),
         DISK_TEST(a_damaged_row_is_told_and_hides_no_other),
         DISK_TEST(the_space_of_expired_rows_comes_back),
+        DISK_TEST(what_expired_while_the_server_was_down_stays_a_while),
         DISK_TEST(a_quiet_store_gives_its_write_buffers_back),
         DISK_TEST(no_raise_is_lost_among_many_threads),
         DISK_TEST(a_directory_of_format_1_gets_a_ledger),

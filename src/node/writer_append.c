@@ -220,13 +220,29 @@ static void lane_add(struct lane *lane, struct publish_command *publish)
     writer_batch_add(lane->batch, publish);
 }
 
+/* How many appends a batch may take. Batches overlap: one computes while another one waits for the disk. So each lane gets an even share
+ * of all that waits and is under way; else what came back together would leave together, in one batch, and nothing would overlap. */
+static size_t part_share(const struct writer *writer, const struct writer_part *part)
+{
+    size_t appends = part->waiting_count;
+
+    for (uint32_t i = 0; i < part->lane_count; i++)
+        appends += part->lanes[i].batch->count;
+    size_t share = (appends + part->lane_count - 1) / part->lane_count;
+    size_t least = part->lanes[0].from->store->batch_least;
+    if (least == 0 || share > writer->limits.batch_count_max)
+        return writer->limits.batch_count_max;
+    return share > least ? share : least;
+}
+
 /* Takes what has waited longest. What may be of a channel of a batch under way waits behind that batch. */
 static void lane_fill(struct writer *writer, struct lane *lane)
 {
-    struct writer_part *part = lane->part;
+    struct writer_part *part  = lane->part;
+    size_t              share = part_share(writer, part);
 
     lane->batch_bytes = 0;
-    while (!list_is_empty(&part->waiting) && lane->batch->count < writer->limits.batch_count_max &&
+    while (!list_is_empty(&part->waiting) && lane->batch->count < share &&
            lane->batch_bytes < writer->limits.batch_bytes_max) {
         struct publish_command *publish = publish_of(list_pop(&part->waiting));
         struct lane            *holder  = writer_lane_of(writer, publish->append.message->channel);

@@ -1618,6 +1618,67 @@ static void a_batch_leaves_when_it_is_worth_a_commit(void **state)
     }
 }
 
+/* Each lane has its share of all appends that wait or are under way, the last one what is left; few of them go together. */
+static void lanes_share_what_waits(void **state)
+{
+    (void)state;
+    enum { LANES = 4, LEAST = 48, MANY = 4 * LEAST + 4 };
+    static const struct { size_t count, batches, sizes[LANES]; } rows[] = {
+        { LEAST, 1, { LEAST } },
+        { LEAST + 1, 1, { LEAST } },  /* the other one would be too small */
+        { 2 * LEAST, 2, { LEAST, LEAST } },
+        { MANY, LANES, { MANY / LANES, MANY / LANES, MANY / LANES, MANY / LANES } },
+    };
+    struct channel_name *names[MANY];
+
+    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+        struct stage *stage = stage_over(&plenty, true, LANES);
+        stage->hand.store.batch_least = LEAST;
+        names_apart(stage, names, MANY);
+        for (size_t i = 0; i < rows[row].count; i++)
+            publishes(stage, 0, names[i]);
+        turn(stage);
+        assert_int_equal(stage->hand.batch_count, rows[row].batches);
+        for (size_t i = 0; i < rows[row].batches; i++)
+            assert_int_equal(stage->hand.batches[i]->count, rows[row].sizes[i]);
+        while (stage->hand.batch_count > 0) {
+            hand_ends(&stage->hand, APPEND_DONE);
+            turn(stage);
+        }
+        assert_true(writer_is_idle(&stage->writer));
+        names_free(names, MANY);
+        stage_free(stage);
+    }
+}
+
+/* A lane that becomes free takes no more than its share, although more waits. */
+static void a_lane_leaves_something_for_the_others(void **state)
+{
+    (void)state;
+    enum { LANES = 2, LEAST = 48, MANY = 4 * LEAST };
+    struct stage        *stage = stage_over(&plenty, true, LANES);
+    struct channel_name *names[2 * MANY];
+
+    stage->hand.store.batch_least = LEAST;
+    names_apart(stage, names, 2 * MANY);
+    for (size_t i = 0; i < MANY; i++)
+        publishes(stage, 0, names[i]);
+    turn(stage);
+    for (size_t i = MANY; i < 2 * MANY; i++)
+        publishes(stage, 0, names[i]);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    assert_int_equal(stage->hand.batch_count, LANES);
+    assert_int_equal(stage->hand.batches[1]->count, 3 * MANY / 4);
+    while (stage->hand.batch_count > 0) {
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+    }
+    assert_true(writer_is_idle(&stage->writer));
+    names_free(names, 2 * MANY);
+    stage_free(stage);
+}
+
 /* Whether it waits for any lane, or behind a batch that does not end. */
 static void what_was_never_given_to_the_store_is_answered_so(void **state)
 {
@@ -2927,6 +2988,8 @@ int main(void)
         cmocka_unit_test(order_is_promised_a_channel_and_not_a_store),
         cmocka_unit_test(what_is_of_a_channel_under_way_waits_behind_it_and_nothing_else_does),
         cmocka_unit_test(a_batch_leaves_when_it_is_worth_a_commit),
+        cmocka_unit_test(lanes_share_what_waits),
+        cmocka_unit_test(a_lane_leaves_something_for_the_others),
         cmocka_unit_test(what_was_never_given_to_the_store_is_answered_so),
         cmocka_unit_test(a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends),
         cmocka_unit_test(who_lets_go_last_frees_a_late_publish),

@@ -15,7 +15,7 @@
 #include "store/pg_priv.h"
 
 enum {
-    WRITERS_DEFAULT = 3, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
+    WRITERS_DEFAULT = 4, BATCH_LEAST = 64, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
     CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TEND_MS = 1000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
     VERSION_TEXT_BYTES = 120, PLACE_TEXT_BYTES = 200, PLACES_SINCE_VERSION = 3, VOLATILE_SINCE_VERSION = 4,
     REQUEST_KINDS = 4,
@@ -725,7 +725,7 @@ static struct pg *pg_new(const struct pg_store_options *options)
     lanes_init(pg);
     pg->ledger = (struct ledger){ .ops = &pg_ledger_ops };
     pg->store  = (struct store){ .ops = &pg_ops, .ledger = &pg->ledger, .has_one_writer = false,
-                                 .batches_max = (uint32_t)pg->options.writer_count };
+                                 .batches_max = (uint32_t)pg->options.writer_count, .batch_least = BATCH_LEAST };
     return pg;
 }
 

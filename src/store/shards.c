@@ -357,6 +357,8 @@ struct store *shards_new(const struct shards_options *options)
         must(shards->stores[i]->ledger != NULL);
         if (shards->stores[i]->wall_seen > shards->store.wall_seen)
             shards->store.wall_seen = shards->stores[i]->wall_seen;
+        if (shards->stores[i]->batch_least > shards->store.batch_least)
+            shards->store.batch_least = shards->stores[i]->batch_least;
     }
     must(pthread_mutex_init(&shards->lock, NULL) == 0);
     afters_init(shards);

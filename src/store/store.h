@@ -254,6 +254,8 @@ struct store {
     struct ledger          *ledger;          /* rows that commit with this log (ledger.h), closed with it; NULL: it has
                                               * none */
     uint32_t                batches_max;     /* so many batches under way at a time are of use; 1 … STORE_BATCHES_MAX */
+    uint32_t                batch_least;     /* Batches that are under way together are faster than one large batch, from so many
+                                              * appends on in each; 0: a batch takes whatever waits */
     uint32_t                part_count;      /* 0: one. Each part takes as many of these batches */
     bool                    is_inline;       /* Every call completes before it returns: nothing waits for it (mem) */
     bool                    has_one_writer;  /* A log changes only by appends that this process submits, so that what

@@ -73,6 +73,8 @@ static void plant_loop(struct wire_world *wire, struct session_worker *sessions)
 {
     if (plant_of(wire) == DEVICE_PLANT_NO_FENCE)
         sessions->home.fence = fence_nobody;
+    if (plant_of(wire) == ROAM_PLANT_LOST_LEFT)
+        sessions->limits.member_check_ms = 0;
 }
 
 static void plant_start(struct wire_devices *devices)
@@ -136,7 +138,7 @@ enum device_plant roam_plant_of(unsigned plant)
 const char *roam_plant_text(unsigned plant)
 {
     static const char *const texts[ROAM_PLANT_END - DEVICE_PLANT_COUNT + 1] = {
-        "none", "lost-fence", "stale-write", "place-back", "lost-acks",
+        "none", "lost-fence", "stale-write", "place-back", "lost-acks", "lost-left",
     };
     return texts[plant];
 }
@@ -200,5 +202,6 @@ void device_plant_init(struct device_world *all)
     all->wire.plant_send       = plant_send;
     all->wire.plant_loop       = plant_loop;
     all->wire.plant_start      = plant_start;
+    all->wire.loses_left       = all->plant == ROAM_PLANT_LOST_LEFT;
     all->wire.world.plant_rows = plant_rows;
 }

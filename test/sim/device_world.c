@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device_listener.h"
 #include "device_manager.h"
 #include "device_phone.h"
 #include "device_plant.h"
@@ -115,6 +116,7 @@ static void device_init(struct device_world *all, bool is_roaming)
     world->on_stale = is_roaming ? phones_note_stale : NULL;
     all->application = application_new(all);
     all->managers   = managers_new(all);
+    all->listeners  = listeners_new(all);
 }
 
 static void device_fini(struct device_world *all)
@@ -124,6 +126,7 @@ static void device_fini(struct device_world *all)
     phones_free(all->phones);
     application_free(all->application);
     managers_free(all->managers);
+    listeners_free(all->listeners);
     for (unsigned i = 0; i < world->node_count; i++)
         wire_end_node(&all->wire, i);
     truth_free(all->truth);
@@ -144,6 +147,7 @@ static void begin_anew(struct device_world *all, unsigned no, bool is_killed)
     phones_cut(all->phones, range);
     application_cut(all->application, range);
     managers_cut(all->managers, range);
+    listeners_cut(all->listeners, range);
     wire_end_node(&all->wire, no);
     if (is_killed || all->roam == NULL)
         phones_crashed(all->phones);
@@ -185,6 +189,7 @@ static void device_step(struct device_world *all)
     phones_turn(all->phones);
     application_turn(all->application);
     managers_turn(all->managers);
+    listeners_turn(all->listeners);
     for (unsigned i = 0; i < world->node_count; i++) {
         sim_node_check_bounds(world->nodes[i]);
         wire_node_check_bounds(all->wire.nodes[i]);
@@ -204,6 +209,7 @@ static void node_stopped(struct device_world *all, unsigned no)
     phones_cut(all->phones, range);
     application_cut(all->application, range);
     managers_cut(all->managers, range);
+    listeners_cut(all->listeners, range);
     all->roam->seats[no].is_out    = true;
     all->roam->seats[no].out_since = all->wire.world.now;
 }
@@ -306,6 +312,7 @@ static void device_leave(struct device_world *all)
     phones_leave(all->phones);
     application_leave(all->application);
     managers_leave(all->managers);
+    listeners_leave(all->listeners);
     for (unsigned i = 0; i < world->node_count; i++)
         wire_node_hurry(all->wire.nodes[i]);
     device_pass(all, SETTLE_MS);

@@ -43,6 +43,7 @@ enum device_plant {
     ROAM_PLANT_STALE_WRITE,       /* the ledger does not look at the generation of who stores */
     ROAM_PLANT_BACK,              /* a node that is behind stores a place as it knows it */
     ROAM_PLANT_LOST_ACKS,         /* what the older node tells of acknowledged places is not heard */
+    ROAM_PLANT_LOST_LEFT,         /* no other node hears that a user has left a group, and none asks */
     ROAM_PLANT_END,
 };
 
@@ -74,6 +75,7 @@ struct device_world {
     struct phones     *phones;
     struct application *application;
     struct managers   *managers;
+    struct listeners  *listeners;
     unsigned           posted_count;
     struct posted      posted[POSTED_MAX];
 };

@@ -51,6 +51,8 @@ static void wire_peer_call(void *ctx, struct peer_call *call)
 
     if (call->topic == PEER_FENCE)
         shard_serve_fence(loop->sessions.shard, &loop->node->devices->devices, call);
+    else if (call->topic == PEER_LEFT && loop->node->wire->loses_left)
+        peer_call_answer(loop->sessions.shard, call);
     else if (call->topic == PEER_LEFT)
         shard_serve_left(loop->sessions.shard, &world->spaces, &world->hash_key, call);
     else
@@ -308,6 +310,7 @@ static struct session_limits draw_session_limits(struct world *world)
         .waiting_publishes_max  = is_tight ? 2 : 256,
         .echo_bytes_max         = 1024,
         .ticket_ttl_ms          = 3600 * 1000,
+        .member_check_ms        = world->has_shared_store ? MEMBER_CHECK_MS : 0,
     };
 }
 

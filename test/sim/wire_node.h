@@ -12,7 +12,7 @@
 #include "wire_identifier.h"
 #include "wire_world.h"
 
-enum { LINK_HEARTBEAT_MS = 200, PONG_MS = 150, POLL_MS_MAX = 250, KEEPALIVE_MS = 400, STOP_MS = 250, CONNECT_MS = 600 };
+enum { LINK_HEARTBEAT_MS = 200, PONG_MS = 150, POLL_MS_MAX = 250, KEEPALIVE_MS = 400, STOP_MS = 250, CONNECT_MS = 600, MEMBER_CHECK_MS = 500 };
 
 struct wire_node;
 

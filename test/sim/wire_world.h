@@ -56,6 +56,7 @@ struct wire_world {
     void              (*join)(struct wire_devices *devices);
     void              (*part)(struct wire_devices *devices);
     void              (*plant_loop)(struct wire_world *wire, struct session_worker *sessions);
+    bool                loses_left;   /* a planted bug: what other nodes say of leaves is not heard */
     enum wire_plant     plant;
     struct wire_faults  faults;
     struct wire_node   *nodes[NODES_SIM_MAX];  /* this life of each; wire_sim has one */

@@ -194,7 +194,7 @@ PLAIN = next((folder / "longwired" for folder in (BUILD, BUILD.parent) if (folde
 SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
 SAMPLE = int(os.environ.get("LW_MEMORY_SAMPLE", "12"))
 ALLOCATIONS = 2000  # of some rounds of work
-LAST_WORDS = r"longwire: out of memory: .*\(src/.*:\d+\)|std::bad_alloc"
+LAST_WORDS = r"longwire: out of memory: .*\(src/.*:\d+\)|std::bad_alloc|Fatal glibc error: .*: out of memory"
 
 
 class PlainServer(Server):

@@ -98,7 +98,7 @@ def test_all_addresses_need_keys(address, tmp_path):
 
 def test_no_configuration_means_loopback_and_says_so():
     with Server() as server:
-        assert "open_to_all" in server.log() and "only loopback" in server.log()
+        wait_until(lambda: "open_to_all" in server.log() and "only loopback" in server.log())   # said behind the first answer
         listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
         mine = [line.split()[3] for line in listening.splitlines() if f"pid={server.pid}," in line]
         assert set(mine) == {f"127.0.0.1:{port}" for port in (server.port, server.tcp_port)}

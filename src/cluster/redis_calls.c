@@ -371,21 +371,23 @@ static void lookup_start(struct redis_engine *engine, struct engine_task *task)
 
 /* --- frames ----------------------------------------------------------------------------------------------------------- */
 
-static void on_sent(void *ctx, const redisReply *reply)
+static void frame_written(struct redis_said *said, bool is_written)
 {
-    struct engine_task *task = ((struct engine_part *)ctx)->task;
+    struct engine_task *task = container_of(said, struct engine_task, said);
 
-    is_answer(task, reply, REDIS_REPLY_INTEGER);
+    if (!is_written)
+        task->rc = RC_IO;
     part_over(task);
 }
 
 static void send_start(struct redis_engine *engine, struct engine_task *task)
 {
-    char text[KEY_BYTES];
+    char              text[KEY_BYTES];
+    const struct span publish[] = { SPAN("PUBLISH"), redis_bus_name(task->call->to.incarnation, text), task->call->frame };
 
     task->unanswered++;
-    redis_line_ask(line_of_node(engine, task->call->to.incarnation), on_sent, &task->parts[0], SPAN("PUBLISH"),
-                   redis_bus_name(task->call->to.incarnation, text), task->call->frame);
+    task->said.written = frame_written;
+    redis_line_say(line_of_node(engine, task->call->to.incarnation), publish, sizeof publish / sizeof publish[0], &task->said);
 }
 
 /* --- all of them ------------------------------------------------------------------------------------------------------- */

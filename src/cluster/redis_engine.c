@@ -204,6 +204,13 @@ static void on_nodes_script(void *ctx, const redisReply *reply)
     script_take(ctx, reply, SCRIPT_NODES);
 }
 
+/* What Redis says of a frame is not heard later. */
+static void on_may_publish(void *ctx, const redisReply *reply)
+{
+    if (reply != NULL && reply->type != REDIS_REPLY_INTEGER)
+        redis_line_fail(ctx, reply->type == REDIS_REPLY_ERROR ? reply->str : "Redis takes no frames");
+}
+
 static void on_first_word(void *ctx, const redisReply *reply)
 {
     if (reply != NULL && word_take(ctx, reply))
@@ -213,7 +220,10 @@ static void on_first_word(void *ctx, const redisReply *reply)
 static void instance_greet(struct redis_line *line)
 {
     static redis_answered *const taken[SCRIPT_COUNT] = { on_lease_script, on_leave_script, on_nodes_script };
+    char nobody[KEY_BYTES];
 
+    redis_line_ask_skip(line);
+    redis_line_ask(line, on_may_publish, line, SPAN("PUBLISH"), redis_bus_name(0, nobody), SPAN(""));
     redis_line_ask(line, on_info, line, SPAN("INFO"), SPAN("server"));
     for (size_t i = 0; i < SCRIPT_COUNT; i++)
         redis_line_ask(line, taken[i], line, SPAN("SCRIPT"), SPAN("LOAD"), span_str(redis_script_texts[i]));

@@ -40,6 +40,7 @@ struct engine_task {
     size_t               id_cap;
     enum rc              rc;
     bool                 is_sent;  /* all of its commands */
+    struct redis_said    said;     /* SEND */
     struct engine_part   parts[];
 };
 

@@ -16,7 +16,9 @@
 
 #include <cmocka.h>
 
-enum { SERVERS = 3, URL_BYTES = 512, WHY_BYTES = 200, ANSWER_MS = 2000, SHORT_MS = 300, TEXT_BYTES = 1024 };
+enum { SERVERS = 3, URL_BYTES = 512, WHY_BYTES = 200, ANSWER_MS = 2000, SHORT_MS = 300,
+       IMPATIENT_MS = 1500,  /* for a Redis that is paused; one that has to wait for a processor answers sooner */
+       TEXT_BYTES = 1024 };
 
 static struct redis_server servers[SERVERS];
 static char                all_urls[URL_BYTES];
@@ -43,7 +45,7 @@ static struct engine *open_one(const struct node_id *self, const struct engine_e
 
 static struct engine *open_impatient(const struct node_id *self, const struct engine_events *events, void *ctx)
 {
-    return engine_open(servers[0].url, SHORT_MS, self, events, ctx);
+    return engine_open(servers[0].url, IMPATIENT_MS, self, events, ctx);
 }
 
 static struct engine *open_several(const struct node_id *self, const struct engine_events *events, void *ctx)
@@ -147,6 +149,26 @@ static void a_slow_redis_is_a_lost_connection_threat_39(void **state)
     assert_true(stats.reconnect_count > 0);
     assert_true(stats.failure_count > 0);
     assert_true(stats.failure[0] != '\0');
+}
+
+/* A frame is under way until its bytes are with the kernel. What Redis would answer is not sent, so a frame wakes nobody on its way back. */
+static void frames_are_not_answered(void **state)
+{
+    enum { FRAMES = 1000, BEATS_MAX = 100 };
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    struct engine_stats  before = { 0 }, after = { 0 };
+
+    a->engine->ops->stats(a->engine, &before);
+    for (int i = 0; i < FRAMES; i++) {
+        assert_int_equal(bench_send(a, &a->id, SPAN("frame")), RC_OK);
+        free(bench_take_frame(a));
+    }
+    bench_expect_lookup(a, "topic:x", "");  /* the answers of other commands still find them */
+    a->engine->ops->stats(a->engine, &after);
+    assert_int_equal(after.frames_sent - before.frames_sent, FRAMES);
+    assert_int_equal(after.reconnect_count, before.reconnect_count);
+    assert_true(after.answer_count - before.answer_count < BEATS_MAX);
 }
 
 /* Without any call: the beat finds both within two seconds. */
@@ -392,10 +414,51 @@ static void a_user_with_few_rights_is_enough(void **state)
     redis_server_stop(&secret);
 }
 
+/* What Redis says of a frame is not heard, so what it would always refuse is found when the connection is made. */
+static void a_user_who_may_not_send_frames_is_told_so(void **state)
+{
+    static const struct engine_maker maker = { .name = "redis with too few rights", .open = open_secret, .empty = empty_all };
+    static const struct { const char *name, *channels, *more, *why; } rows[] = {
+        { "the bus channel of this node alone", "&lw:b:0000000000000001", "+@all", "NOPERM" },
+        { "no CLIENT", "&lw:b:*", "-client", "NOPERM" },
+        { "enough", "&lw:b:*", "+@all", "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct redis_server secret;
+        struct engine_bench bench;
+        struct engine_stats stats = { 0 };
+        secret_port  = free_port();
+        secret_login = "longwire:few";
+        assert_true(redis_server_start(&secret, "hunter2"));
+        redis_server_say(&secret, "CONFIG SET port %d", secret_port);
+        redis_server_say(&secret, "ACL SETUSER longwire on >few ~lw:* %s +@all %s", rows[i].channels, rows[i].more);
+        engine_bench_open(&bench, &maker);
+        struct bench_node *a = &bench.nodes[bench.node_count++];
+        *a                   = (struct bench_node){ .bench = &bench, .id = { .name = "a", .incarnation = 1 } };
+        a->engine            = open_secret(&a->id, &bench_events, a);
+        if (rows[i].why[0] == '\0') {
+            bench_await_up(a, 0);
+            assert_int_equal(bench_send(a, &a->id, SPAN("frame")), RC_OK);
+            free(bench_take_frame(a));
+        } else {
+            bench_await_down(a, 0);
+            a->engine->ops->stats(a->engine, &stats);
+            if (strstr(stats.failure, rows[i].why) == NULL)
+                fail_msg("%s: %s", rows[i].name, stats.failure);
+            assert_int_equal(bench_up_count(a), 0);
+        }
+        engine_bench_close(&bench);
+        redis_server_stop(&secret);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_slow_redis_is_a_lost_connection_threat_39, setup, teardown),
+        cmocka_unit_test_setup_teardown(frames_are_not_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flush_and_a_restart_are_noticed_by_themselves_threat_39, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cut_connection_is_the_same_life, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lease_that_ran_out_begins_another_round_threat_43, setup, teardown),
@@ -405,6 +468,7 @@ int main(void)
         cmocka_unit_test(what_is_no_redis_is_a_lost_connection_threat_39),
         cmocka_unit_test(a_password_and_a_database_are_used),
         cmocka_unit_test(a_user_with_few_rights_is_enough),
+        cmocka_unit_test(a_user_who_may_not_send_frames_is_told_so),
         cmocka_unit_test_setup_teardown(a_cluster_takes_so_many_nodes_and_no_more, setup, teardown),
     };
     int failed = 0;

@@ -60,8 +60,8 @@ static void event_at_writer(struct command *command, struct writer *writer)
 
 static const struct command_kind event_kind = { .name = "engine", .free = event_free, .at_writer = event_at_writer };
 
-static void event_send(struct cluster_host *host, enum host_event_kind kind, struct engine_call *call, struct span bytes,
-                       uint64_t life, uint64_t since)
+static struct engine_event *engine_event_new(enum host_event_kind kind, struct engine_call *call, struct span bytes, uint64_t life,
+                                             uint64_t since)
 {
     struct engine_event *event = malloc(sizeof *event + bytes.len);
 
@@ -70,29 +70,41 @@ static void event_send(struct cluster_host *host, enum host_event_kind kind, str
                                     .since = since, .len = bytes.len };
     if (bytes.len > 0)
         memcpy(event->bytes, bytes.at, bytes.len);
-    command_mail_put(host->mailbox, &event->command);
+    return event;
+}
+
+static void event_send(struct cluster_host *host, enum host_event_kind kind, struct span bytes, uint64_t life, uint64_t since)
+{
+    command_mail_put(host->mailbox, &engine_event_new(kind, NULL, bytes, life, since)->command);
 }
 
 static void on_engine_done(void *ctx, struct engine_call *call)
 {
-    event_send(ctx, EVENT_DONE, call, SPAN(""), 0, 0);
+    struct cluster_host *host  = ctx;
+    struct engine_event *event = engine_event_new(EVENT_DONE, call, SPAN(""), 0, 0);
+
+    /* Nothing waits for the end of a frame but its memory. The writer has a turn in a tenth of a second at the latest. */
+    if (call->kind == ENGINE_SEND)
+        command_mail_leave(host->mailbox, &event->command);
+    else
+        command_mail_put(host->mailbox, &event->command);
 }
 
 static void on_engine_frame(void *ctx, struct span frame)
 {
-    event_send(ctx, EVENT_FRAME, NULL, frame, 0, 0);
+    event_send(ctx, EVENT_FRAME, frame, 0, 0);
 }
 
 static void on_engine_up(void *ctx, uint64_t life, uint64_t since)
 {
     LOG(LOG_INFO, "cluster_engine_up", log_u64("life", life));
-    event_send(ctx, EVENT_UP, NULL, SPAN(""), life, since);
+    event_send(ctx, EVENT_UP, SPAN(""), life, since);
 }
 
 static void on_engine_down(void *ctx, const char *why)
 {
     LOG(LOG_WARN, "cluster_engine_down", log_str("why", why));
-    event_send(ctx, EVENT_DOWN, NULL, SPAN(""), 0, 0);
+    event_send(ctx, EVENT_DOWN, SPAN(""), 0, 0);
 }
 
 static const struct engine_events host_events = {

@@ -9,6 +9,9 @@
 /* Puts one command into a mailbox and wakes its owner. Takes the command. Any thread. */
 void command_mail_put(struct mailbox *mailbox, struct command *command);
 
+/* The same, but the owner is not woken for it (mailbox_leave()). */
+void command_mail_leave(struct mailbox *mailbox, struct command *command);
+
 /* Frees a chain of mail that nobody will read any more, with all that the commands own. NULL is fine. */
 void command_mail_free(struct mail *mail);
 

@@ -32,7 +32,7 @@ void mailbox_ring(struct mailbox *mailbox)
     (void)written;
 }
 
-void mailbox_put(struct mailbox *mailbox, struct bundle *bundle)
+void mailbox_leave(struct mailbox *mailbox, struct bundle *bundle)
 {
     if (bundle->newest == NULL)
         return;
@@ -43,7 +43,13 @@ void mailbox_put(struct mailbox *mailbox, struct bundle *bundle)
         bundle->oldest->next = newest;
     while (!atomic_compare_exchange_weak(&mailbox->newest, &newest, bundle->newest));
     *bundle = (struct bundle){ NULL, NULL };
+}
 
+void mailbox_put(struct mailbox *mailbox, struct bundle *bundle)
+{
+    if (bundle->newest == NULL)
+        return;
+    mailbox_leave(mailbox, bundle);
     /* Sequentially consistent, as in mailbox_may_sleep(): either we see that the owner sleeps, or it sees the mail. */
     if (atomic_load(&mailbox->is_asleep) && atomic_exchange(&mailbox->is_asleep, false))
         mailbox_ring(mailbox);

@@ -22,6 +22,9 @@ void    mailbox_fini(struct mailbox *mailbox);  /* empty by now */
 /* Takes all of the bundle, in its order; wakes the owner. Any thread. */
 void mailbox_put(struct mailbox *mailbox, struct bundle *bundle);
 
+/* The same, but the owner is not woken: it finds the mail when it wakes for something else. For what nobody waits for. */
+void mailbox_leave(struct mailbox *mailbox, struct bundle *bundle);
+
 /* All mail, oldest first, or NULL. The owner's thread. */
 struct mail *mailbox_take(struct mailbox *mailbox);
 

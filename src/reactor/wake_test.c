@@ -163,6 +163,42 @@ static void who_has_mail_may_not_sleep(void **state)
     mailbox_is_awake(mailbox);
 }
 
+static bool bell_rings(struct mailbox *mailbox)
+{
+    uint64_t count;
+
+    return read(mailbox->bell, &count, sizeof count) == sizeof count;
+}
+
+/* It wakes nobody, and it is not lost: it stands before the mail that wakes the owner, and keeps the owner from falling asleep. */
+static void mail_that_is_left_waits_for_the_next_wake(void **state)
+{
+    struct owner   *owner   = *state;
+    struct mailbox *mailbox = &owner->loop.mailbox;
+    struct note    *notes   = owner->senders[0].notes;
+    struct bundle   bundle  = { NULL, NULL };
+
+    assert_true(mailbox_may_sleep(mailbox));
+    bundle_add(&bundle, &notes[0].mail);
+    mailbox_leave(mailbox, &bundle);
+    assert_null(bundle.newest);
+    assert_false(bell_rings(mailbox));
+    bundle_add(&bundle, &notes[1].mail);
+    mailbox_put(mailbox, &bundle);
+    assert_true(bell_rings(mailbox));
+    struct mail *mail = mailbox_take(mailbox);
+    assert_ptr_equal(mail, &notes[0].mail);
+    assert_ptr_equal(mail->next, &notes[1].mail);
+    assert_null(mail->next->next);
+    bundle_add(&bundle, &notes[2].mail);
+    mailbox_leave(mailbox, &bundle);
+    assert_false(mailbox_may_sleep(mailbox));
+    assert_ptr_equal(mailbox_take(mailbox), &notes[2].mail);
+    mailbox_leave(mailbox, &bundle);
+    assert_true(mailbox_may_sleep(mailbox));
+    mailbox_is_awake(mailbox);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +206,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_owner_that_falls_asleep_is_always_woken, owner_open, owner_close),
         cmocka_unit_test_setup_teardown(an_empty_bundle_is_no_mail, owner_open, owner_close),
         cmocka_unit_test_setup_teardown(who_has_mail_may_not_sleep, owner_open, owner_close),
+        cmocka_unit_test_setup_teardown(mail_that_is_left_waits_for_the_next_wake, owner_open, owner_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

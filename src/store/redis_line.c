@@ -81,6 +81,18 @@ static struct redis_asked asked_pop(struct redis_line *line)
     return asked;
 }
 
+/* Those whose bytes end there, or, if the connection is lost, all. */
+static void said_end(struct redis_line *line, uint64_t written, bool is_written)
+{
+    while (!list_is_empty(&line->said)) {
+        struct redis_said *said = container_of(line->said.next, struct redis_said, link);
+        if (is_written && said->end > written)
+            return;
+        list_take(&said->link);
+        said->written(said, is_written);
+    }
+}
+
 /* What is sent while the answers of this connection are told meets a line that is away, and is answered with NULL too. */
 static void line_lose(struct redis_line *line, msec now)
 {
@@ -95,6 +107,7 @@ static void line_lose(struct redis_line *line, msec now)
     line->redis = NULL;
     line->sent  = 0;
     buf_fini(&line->out);
+    said_end(line, 0, false);
     for (size_t left = line->asked_count; left > 0; left--) {
         struct redis_asked asked = asked_pop(line);
         asked.answered(asked.ctx, NULL);
@@ -153,6 +166,45 @@ void redis_line_send(struct redis_line *line, const struct span *args, size_t co
         redis_line_put(line, args[i]);
 }
 
+static void line_put_command(struct redis_line *line, const struct span *args, size_t count)
+{
+    put_count(&line->out, '*', count);
+    for (size_t i = 0; i < count; i++)
+        redis_line_put(line, args[i]);
+}
+
+/* Of the next command. */
+static void line_put_skip(struct redis_line *line)
+{
+    line_put_command(line, (const struct span[]){ SPAN("CLIENT"), SPAN("REPLY"), SPAN("SKIP") }, 3);
+}
+
+void redis_line_say(struct redis_line *line, const struct span *args, size_t count, struct redis_said *said)
+{
+    if (line->state < REDIS_UP) {
+        said->written(said, false);
+        return;
+    }
+    line_put_skip(line);
+    line_put_command(line, args, count);
+    said->end = line->written + line->out.len;
+    list_push(&line->said, &said->link);
+}
+
+static void on_skipped(void *ctx, const redisReply *reply)
+{
+    if (reply != NULL && !span_eq(redis_text(reply), SPAN("told")))
+        redis_line_fail(ctx, reply->type == REDIS_REPLY_ERROR ? reply->str : "Redis does not let answers be skipped");
+}
+
+/* The first answer is that of the second of these. */
+void redis_line_ask_skip(struct redis_line *line)
+{
+    line_put_skip(line);
+    line_put_command(line, (const struct span[]){ SPAN("ECHO"), SPAN("skipped") }, 2);
+    redis_line_ask(line, on_skipped, line, SPAN("ECHO"), SPAN("told"));
+}
+
 static void line_write_out(struct redis_line *line)
 {
     if (buf_is_over(&line->out)) {
@@ -169,7 +221,9 @@ static void line_write_out(struct redis_line *line)
         }
         line->sent += (size_t)count;
         counter_add(&line->bytes_sent, (size_t)count);
+        said_end(line, line->written + line->sent, true);
     }
+    line->written += line->out.len;
     if (line->out.cap > CHUNK_BYTES)
         buf_fini(&line->out);
     buf_clear(&line->out);
@@ -304,8 +358,9 @@ static void line_connect(struct redis_line *line, msec now)
 {
     line->redis = line->url.path[0] != '\0' ? redisConnectUnixNonBlock(line->url.path)
                                             : redisConnectNonBlock(line->url.host, line->url.port);
-    line->state = REDIS_CONNECTING;
-    line->due   = now + line->connect_ms;
+    line->state   = REDIS_CONNECTING;
+    line->due     = now + line->connect_ms;
+    line->written = 0;
     buf_init(&line->out, REDIS_UNSENT_BYTES);
     if (line->redis == NULL)
         redis_line_fail(line, "no memory for a connection to Redis");
@@ -378,6 +433,7 @@ struct redis_line *redis_thread_line(struct redis_thread *thread, const struct r
 
     *line = (struct redis_line){ .events = events, .owner = thread->owner, .number = thread->line_count++, .url = *url,
                                  .connect_ms = connect_ms, .answer_ms = answer_ms };
+    list_init(&line->said);
     return line;
 }
 

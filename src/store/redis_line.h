@@ -18,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/counter.h"
+#include "base/list.h"
 #include "base/msec.h"
 #include "store/redis_url.h"
 
@@ -41,6 +42,14 @@ struct redis_line_events {
 
 enum redis_line_state { REDIS_AWAY, REDIS_CONNECTING, REDIS_GREETING, REDIS_UP };
 
+/* A command that Redis is to carry out without an answer. The caller's, until written() has it back: its bytes are with the kernel, or
+ * the connection was lost before that. */
+struct redis_said {
+    struct list link;
+    uint64_t    end;  /* the line's, of this connection */
+    void      (*written)(struct redis_said *said, bool is_written);
+};
+
 /* A command that was sent. */
 struct redis_asked {
     redis_answered *answered;
@@ -62,6 +71,8 @@ struct redis_line {
     size_t                          sent;          /* bytes of `out` that are sent */
     struct redis_asked             *asked;         /* a ring */
     size_t                          asked_first, asked_count, asked_cap;
+    struct list                     said;          /* what is not written yet */
+    uint64_t                        written;       /* bytes, on this connection, before those in `out` */
     bool                            is_failing;    /* to be lost when its caller has come out of it */
     char                            why[REDIS_WHY_BYTES];
     struct counter                  bytes_sent, bytes_received, answer_us_sum, answer_count, connect_count;
@@ -77,6 +88,12 @@ void redis_line_send(struct redis_line *line, const struct span *args, size_t co
 /* In pieces: a command of `count` arguments, each put by itself. */
 void redis_line_begin(struct redis_line *line, size_t count, redis_answered *answered, void *ctx);
 void redis_line_put(struct redis_line *line, struct span arg);
+
+/* Redis gives no answer (CLIENT REPLY SKIP), so neither side is woken for it. Not while greeting: whoever says things has asked there whether
+ * Redis lets answers be skipped (redis_line_ask_skip()). */
+void redis_line_say(struct redis_line *line, const struct span *args, size_t count, struct redis_said *said);
+/* For greet(): a Redis that does not let answers be skipped is of no use to this line. */
+void redis_line_ask_skip(struct redis_line *line);
 
 void redis_line_greeted(struct redis_line *line);
 /* The line is of no use: it is lost as soon as the caller's caller has come out of it. */

@@ -192,6 +192,7 @@ static void tell_left(struct engine *engine, struct followed *followed)
 /* What the application wanted to leave is left with the link, and so is what a link without a session followed by itself. */
 static void forget_followed(struct engine *engine)
 {
+    followed_gone_lost(&engine->table);
     for (struct list *link = engine->table.all.next, *next; link != &engine->table.all; link = next) {
         struct followed *followed = container_of(link, struct followed, link);
         next                      = link->next;

@@ -54,7 +54,7 @@ void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame)
         .channel = followed->name, .is_followed = true, .epoch = epoch, .head = head });
 }
 
-/* Unasked: the user has left the group. Its place means nothing to somebody who joins again. */
+/* Unasked: the user has left the group. Its place means nothing to somebody who joins again, but it says what was told. */
 void engine_on_unsubscribed(struct engine *engine, const struct bin_frame *frame)
 {
     struct followed *followed  = followed_find(&engine->table, bin_bytes(frame, BIN_CHANNEL));
@@ -68,7 +68,10 @@ void engine_on_unsubscribed(struct engine *engine, const struct bin_frame *frame
     if (is_answer && (followed->leaving > 0 || followed->state != FOLLOWED_LEAVING))
         return;  /* it is followed again already, or waits for a snapshot */
     tell(engine, &(struct lw_subscription){ .channel = followed->name });
-    followed_remove(&engine->table, followed);
+    if (!is_answer && engine->has_session && followed->is_own)
+        followed_go(&engine->table, followed);
+    else
+        followed_remove(&engine->table, followed);
 }
 
 static struct followed *find_by_ref(const struct engine *engine, uint64_t ref)

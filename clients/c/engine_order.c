@@ -15,6 +15,8 @@ static void order_mark(struct engine *engine, const struct order *order)
 {
     struct followed *followed = followed_find(&engine->table, order_text(order));
 
+    if (followed == NULL && order->kind == ORDER_ACK)
+        followed = followed_find_gone(&engine->table, order_text(order));
     if (followed == NULL || !engine->options.has_session)
         return;
     if (order->kind == ORDER_ACK)

@@ -197,6 +197,8 @@ bool engine_on_message(struct engine *engine, struct bin_frame *frame, msec now)
         if (!is_told)
             tell_frame(engine, frame, followed);
         acknowledge(engine, followed, seq);
+    } else if (verdict == FOLLOWED_DROP && engine->has_session && followed_was_acked(followed, seq)) {
+        followed_ack(&engine->table, followed, seq);
     }
     return check_verdict(engine, verdict, now);
 }

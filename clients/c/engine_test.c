@@ -960,6 +960,48 @@ static void test_what_a_link_follows_unasked_ends_with_it(void **state)
     stage_end(&stage);
 }
 
+#define LEAVES_LOBBY FRAME(BIN_UNSUBSCRIBE, T(BIN_CHANNEL, "group:lobby"))
+
+/* The last messages of a group come together with the word that it was left. They are acknowledged behind that, and if that was lost and
+ * they come again, they are not told twice. */
+static void test_what_was_told_of_a_group_that_was_left(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    SERVER(&stage, message_put(wire, "group:lobby", EPOCH, 7, "x"), message_put(wire, "group:lobby", EPOCH, 8, "y"), LEAVES_LOBBY);
+    expect_told(&stage, "message group:lobby 7 \"x\" bob\nmessage group:lobby 8 \"y\" bob\nnot followed group:lobby 0 -\n");
+    pass(&stage, ENGINE_ACK_MS);
+    expect_sent(&stage, "ack group:lobby epoch=225 seq=8\n");
+    for (uint64_t generation = 2; generation < 4; generation++) {
+        lose(&stage);
+        go_up_with_session(&stage, generation);
+        SERVER(&stage, message_put(wire, "group:lobby", EPOCH, 7, "x"), message_put(wire, "group:lobby", EPOCH, 8, "y"), LEAVES_LOBBY);
+        expect_told(&stage, "not followed group:lobby 0 -\n");
+        pass(&stage, ENGINE_ACK_MS);
+        expect_sent(&stage, "ack group:lobby epoch=225 seq=8\n");
+    }
+    SERVER(&stage, message_put(wire, "group:lobby", EPOCH, 12, "joined again"));
+    expect_told(&stage, "message group:lobby 12 \"joined again\" bob\n");
+    stage_end(&stage);
+}
+
+static void test_a_group_that_was_left_is_acknowledged_by_hand(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true, .ack_mode = LW_ACK_BY_HAND });
+    go_up_with_session(&stage, 1);
+    SERVER(&stage, message_put(wire, "group:lobby", EPOCH, 8, "x"), LEAVES_LOBBY);
+    mark(&stage, ORDER_ACK, "group:lobby", 0, 8);
+    pass(&stage, ENGINE_ACK_MS);
+    expect_sent(&stage, "ack group:lobby epoch=225 seq=8\n");
+    stage_end(&stage);
+}
+
 static void test_acknowledged_by_hand(void **state)
 {
     struct stage stage;
@@ -1682,6 +1724,8 @@ int main(void)
         cmocka_unit_test(test_a_session_that_began_anew),
         cmocka_unit_test(test_a_session_that_is_not_fenced_yet),
         cmocka_unit_test(test_what_a_link_follows_unasked_ends_with_it),
+        cmocka_unit_test(test_what_was_told_of_a_group_that_was_left),
+        cmocka_unit_test(test_a_group_that_was_left_is_acknowledged_by_hand),
         cmocka_unit_test(test_acknowledged_by_hand),
         cmocka_unit_test(test_membership),
         cmocka_unit_test(test_a_publish_is_sent_again_with_its_key),

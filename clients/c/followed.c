@@ -10,12 +10,23 @@ void followed_table_init(struct followed_table *table, struct hash_key key)
     map_init(&table->map);
     list_init(&table->all);
     list_init(&table->to_ack);
+    list_init(&table->gone);
+}
+
+static void gone_remove(struct followed_table *table, struct followed *gone)
+{
+    list_take(&gone->link);
+    list_take(&gone->to_ack);
+    table->gone_count--;
+    free(gone);
 }
 
 void followed_table_fini(struct followed_table *table)
 {
     while (!list_is_empty(&table->all))
         followed_remove(table, container_of(table->all.next, struct followed, link));
+    while (!list_is_empty(&table->gone))
+        gone_remove(table, container_of(table->gone.next, struct followed, link));
     map_fini(&table->map);
 }
 
@@ -33,6 +44,28 @@ struct followed *followed_find(const struct followed_table *table, struct span n
     return node == NULL ? NULL : container_of(node, struct followed, node);
 }
 
+struct followed *followed_find_gone(const struct followed_table *table, struct span name)
+{
+    for (struct list *link = table->gone.next; link != &table->gone; link = link->next) {
+        struct followed *gone = container_of(link, struct followed, link);
+        if (span_eq(followed_name(gone), name))
+            return gone;
+    }
+    return NULL;
+}
+
+static void take_floor(struct followed_table *table, struct followed *followed)
+{
+    struct followed *gone = followed_find_gone(table, followed_name(followed));
+
+    if (gone == NULL)
+        return;
+    followed->floor_epoch = gone->epoch;
+    followed->floor_seq   = gone->seq;
+    followed->floor_ack   = gone->ack_seq;
+    gone_remove(table, gone);
+}
+
 struct followed *followed_add(struct followed_table *table, struct span name)
 {
     struct followed *followed = calloc(1, sizeof *followed + name.len + 1);
@@ -43,6 +76,7 @@ struct followed *followed_add(struct followed_table *table, struct span name)
     map_add(&table->map, &followed->node, hash_bytes(&table->key, name));
     list_push(&table->all, &followed->link);
     table->count++;
+    take_floor(table, followed);
     return followed;
 }
 
@@ -53,6 +87,38 @@ void followed_remove(struct followed_table *table, struct followed *followed)
     list_take(&followed->to_ack);
     table->count--;
     free(followed);
+}
+
+void followed_go(struct followed_table *table, struct followed *followed)
+{
+    if (!followed->is_placed) {
+        followed->epoch   = followed->floor_epoch;
+        followed->seq     = followed->floor_seq;
+        followed->ack_seq = followed->floor_ack;
+    }
+    followed->read_seq = 0;
+    map_take(&table->map, &followed->node);
+    list_take(&followed->link);
+    list_push(&table->gone, &followed->link);
+    table->count--;
+    if (++table->gone_count > FOLLOWED_GONE_MAX)
+        gone_remove(table, container_of(table->gone.next, struct followed, link));
+}
+
+void followed_gone_lost(struct followed_table *table)
+{
+    for (struct list *link = table->gone.next; link != &table->gone; link = link->next)
+        list_take(&container_of(link, struct followed, link)->to_ack);
+}
+
+static bool is_below_floor(const struct followed *followed, uint64_t epoch, uint64_t seq)
+{
+    return !followed->is_placed && followed->floor_seq > 0 && epoch == followed->floor_epoch && seq <= followed->floor_seq;
+}
+
+bool followed_was_acked(const struct followed *followed, uint64_t seq)
+{
+    return !followed->is_placed && seq <= followed->floor_ack;
 }
 
 static void move_to(struct followed *followed, uint64_t epoch, uint64_t seq)
@@ -83,6 +149,11 @@ enum followed_verdict followed_message(struct followed *followed, uint64_t epoch
     bool is_same_log = followed->epoch == 0 || followed->epoch == epoch;
 
     *ret_has_skipped = false;
+    if (is_below_floor(followed, epoch, seq)) {
+        followed->epoch = epoch;
+        followed->seq   = seq;
+        return FOLLOWED_DROP;
+    }
     if (followed->is_placed) {
         if (is_same_log && seq <= followed->seq)
             return FOLLOWED_DROP;
@@ -105,6 +176,8 @@ static void gap_new_log(struct followed *followed, const struct lw_gap *gap)
 
 static enum followed_verdict gap_seqs(struct followed *followed, struct lw_gap *gap)
 {
+    if (is_below_floor(followed, gap->epoch, gap->to))
+        return FOLLOWED_DROP;
     if (followed->is_placed && gap->to <= followed->seq)
         return FOLLOWED_DROP;
     if (followed->is_placed && followed->is_dense && gap->from > followed->seq + 1)

@@ -39,6 +39,8 @@ struct followed {
     uint64_t            epoch, seq;    /* 0: epoch unknown */
     uint64_t            ack_seq;       /* the application has dealt with it up to here; 0: with nothing */
     uint64_t            read_seq;      /* a read mark that the server has not confirmed; 0: none */
+    uint64_t            floor_epoch, floor_seq, floor_ack;  /* of a group that was left: told and acknowledged up to there before;
+                                                             * while it isn't placed */
     bool                is_acked;      /* acknowledged on this link: in doubt when it breaks */
     bool                is_read_sent;  /* … and so the read mark */
     unsigned            leaving;       /* unsubscribes without an answer on this link: until then nothing is told */
@@ -61,8 +63,12 @@ struct followed_table {
     struct map      map;
     struct list     all;
     struct list     to_ack;
-    size_t          count;
+    struct list     gone;        /* groups of the session that were left, the newest last: in no other list but to_ack */
+    size_t          count, gone_count;
 };
+
+/* Groups that were left of which it is known what was told, for the case that the server brings it again. */
+enum { FOLLOWED_GONE_MAX = 128 };
 
 void followed_table_init(struct followed_table *table, struct hash_key key);
 void followed_table_fini(struct followed_table *table);
@@ -71,6 +77,10 @@ struct followed *followed_find(const struct followed_table *table, struct span n
 /* There is none of this name yet. */
 struct followed *followed_add(struct followed_table *table, struct span name);
 void             followed_remove(struct followed_table *table, struct followed *followed);
+/* The session has left the group. What is to be acknowledged of it still is, and what was told is not told again, if it comes again
+ * because that was lost. */
+void             followed_go(struct followed_table *table, struct followed *followed);
+struct followed *followed_find_gone(const struct followed_table *table, struct span name);
 
 enum followed_verdict {
     FOLLOWED_TELL,  /* it is next; the place has moved */
@@ -91,6 +101,11 @@ void followed_place(struct followed *followed, uint64_t epoch, uint64_t head);
 /* Where this link stands in the channel. */
 void followed_on_link(struct followed *followed, uint64_t epoch, uint64_t seq);
 
+/* FOLLOWED_DROP, because it was told before the group was left: it is to be acknowledged anew. */
+bool followed_was_acked(const struct followed *followed, uint64_t seq);
+
+/* The link is lost: what was left is acknowledged when it comes again. */
+void followed_gone_lost(struct followed_table *table);
 /* The link is lost: what was asked and answered on it counts no more. */
 void followed_link_lost(struct followed_table *table, struct followed *followed);
 

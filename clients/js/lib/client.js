@@ -22,6 +22,7 @@ import { WebSocketLink } from './websocket_link.js';
 const LINKS = { websocket: WebSocketLink, sse: SseLink, poll: PollLink };
 const ENCODINGS = ['binary', 'json'];   // of WebSockets, best first
 const QUEUE_MAX = 10000;           // entries that wait for the application; beyond it nothing more is read
+const GONE_MAX = 128;              // groups that were left of which it is known what came
 const ACK_MS = 250;                // acknowledgements of this time go together
 const QUICK_MS = 5000;             // an attempt that failed within this time may have met a server that was just starting
 /* How late an answer may be before a link counts as dead; after how long without a sign of life it is asked for one, or
@@ -74,6 +75,7 @@ export class Client extends Emitter {
     #isLoaded = null;
     #isUnfenced = false;        // the session is not this link's own yet: nothing can be acknowledged
     #acks = new Map();
+    #gone = new Map();          // groups that the session has left: their last subscription, which knows what came
     #ackTimer = 0;
     #comparing = new Comparing();
     #paces = { publish: new Pace(), follow: new Pace() };
@@ -338,6 +340,8 @@ export class Client extends Emitter {
         const { onMessage, onGap, onRecall, onPresence, onNotify, ack, state, mode } = this.#options;
         const subscription = this.#add(channel, onMessage ?? (() => {}), { ack, state, mode, onGap, onRecall, onPresence, onNotify });
         subscription.isImplicit = subscription.isPrepared = true;
+        subscription.before = this.#gone.get(channel) ?? null;
+        this.#gone.delete(channel);
         subscription.place = subscription.received = this.#store.placeOf(channel);
         return subscription;
     }
@@ -345,6 +349,8 @@ export class Client extends Emitter {
     /* Only of channels that the session has, and not those that this link follows beside it. */
     #acknowledge(subscription) {
         if (!subscription.isImplicit && !subscription.isOfSession && !subscription.options.keep) return;
+        const current = this.#subscriptions.get(subscription.channel);
+        if (current && current !== subscription && current.place) return;   // the group was joined again since
         this.#acks.set(subscription.channel, subscription.place);
         this.#ackTimer ||= setTimeout(() => this.#sendAcks(), ACK_MS);
     }
@@ -364,7 +370,7 @@ export class Client extends Emitter {
         try {
             const answer = await this.#fetchWithin(this.#times.patienceMs, `${this.url}/v1/ack${this.#query({ session: false })}`, {
                 method: 'POST', headers: { 'Content-Type': 'application/json', ...authorization(await this.#askToken()) }, keepalive: true,
-                body: JSON.stringify({ places: Object.fromEntries(places.map(([channel, { seq }]) => [channel, seq])) }),
+                body: JSON.stringify({ ...(this.device && { device: this.device }), places: Object.fromEntries(places.map(([channel, { seq }]) => [channel, seq])) }),
             });
             // 404: there is no session (yet). What is not acknowledged comes again, and is dropped.
             if (!answer.ok && answer.status !== 404) throw await failureOf(answer);
@@ -839,11 +845,19 @@ export class Client extends Emitter {
 
     /* Unasked: a session's group that was left, or what a fresh token does not allow any more. */
     #onUnsubscribed(channel) {
-        if (this.#subscriptions.get(channel)?.isImplicit) {
+        const subscription = this.#subscriptions.get(channel);
+        if (subscription?.isImplicit) {
             this.#subscriptions.delete(channel);
-            this.#acks.delete(channel);
+            this.#keepGone(channel, subscription.received ? subscription : subscription.before);
             this.#store.forget(channel);   // who joins again begins anew
         } else this.#refuseChannel(channel, new LongwireError(403, `${channel} may not be followed any more`));
+    }
+
+    /* What came may be acknowledged yet, and comes again if that is lost. */
+    #keepGone(channel, subscription) {
+        this.#gone.delete(channel);
+        if (subscription) this.#gone.set(channel, subscription);
+        if (this.#gone.size > GONE_MAX) this.#gone.delete(this.#gone.keys().next().value);
     }
 
     #refuseChannel(channel, error) {

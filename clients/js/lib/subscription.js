@@ -36,6 +36,7 @@ export class Subscription {
         this.place = null;
         this.received = null;
         this.head = null;
+        this.before = null;        // of a group that was left: the subscription of the time before
         this.isClosed = false;
         this.isPrepared = false;   // its place is known, so a link may follow it
         this.ready = new Promise((resolve, reject) => { this.settle = { resolve, reject }; });
@@ -82,6 +83,7 @@ export class Subscription {
     take(entry) {
         if (this.isClosed) return true;
         const at = this.received;
+        if (!at && this.#isOfBefore(entry)) return true;
         if (entry.type === 'gap') {
             const end = endOfGap(entry);
             if (at && at.epoch === entry.epoch && entry.why !== 'ahead' && end <= at.seq) return true;
@@ -95,6 +97,13 @@ export class Subscription {
         }
         this.#enqueue(entry);
         this.#run();
+        return true;
+    }
+
+    /* A group that was left is brought again if the acknowledgement of its last messages was lost. */
+    #isOfBefore(entry) {
+        if (entry.type === 'gap' || !this.before || !isBehind(entry, this.before.received)) return false;
+        if (this.before.place) this.#owner.moved(this.before);
         return true;
     }
 

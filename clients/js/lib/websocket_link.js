@@ -41,6 +41,7 @@ export class WebSocketLink {
     #isLive = false;
     #expected = new Set();       // channels that have not been answered
     #begun = new Set();          // channels that were answered, or of which something came
+    #gone = new Set();           // groups that the session has left: what they brought can still be acknowledged
     #questions = new Map();      // ref → what the answer is for
     #lastRef = 0;
     #inFlight = 0;
@@ -95,7 +96,7 @@ export class WebSocketLink {
 
     /* False: nothing of the channel came on this link yet, so the server would refuse it. */
     acknowledge(channel, place) {
-        if (!this.#begun.has(channel)) return false;
+        if (!this.#begun.has(channel) && !this.#gone.has(channel)) return false;
         this.#say({ type: 'ack', channel, seq: place.seq, ...(place.epoch && { epoch: place.epoch }) });
         return true;
     }
@@ -290,8 +291,12 @@ export class WebSocketLink {
 
     #onUnsubscribed(frame) {
         this.#begun.delete(frame.channel);
-        if (!this.#answered(frame)) this.#host.onUnsubscribed(frame);
-        else this.#forgetLeft(frame);
+        if (this.#answered(frame)) {
+            this.#forgetLeft(frame);
+            return;
+        }
+        if (frame.channel.startsWith('group:')) this.#gone.add(frame.channel);
+        this.#host.onUnsubscribed(frame);
     }
 
     #forgetLeft({ ref }) {

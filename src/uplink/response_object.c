@@ -253,17 +253,19 @@ bool response_is_of(struct span object, struct span request)
     return is_of;
 }
 
-/* As the data of messages is written: JSON as it stands, text as a string, else octets. */
+/* As the data of messages is written: JSON as it stands, text as a string, else octets. Readers take a string under a media
+ * type of JSON for a value of JSON, so what is said to be JSON and is not goes as octets, too. */
 static void put_response_body(struct buf *object, struct span media, struct span body)
 {
-    struct span json = json_skip_mark(body);
+    struct span json    = json_skip_mark(body);
+    bool        is_json = json_is_media(media);
 
     if (body.len == 0)
         return;
-    if (json_is_media(media) && json_is_valid(json, NULL)) {
+    if (is_json && json_is_valid(json, NULL)) {
         buf_put_lit(object, ",\"body\":");
         buf_put(object, json);
-    } else if (utf8_is_valid(body)) {
+    } else if (!is_json && utf8_is_valid(body)) {
         buf_put_lit(object, ",\"body\":");
         json_put_string(object, body);
     } else {

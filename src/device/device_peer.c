@@ -89,8 +89,7 @@ void device_peer_ask(struct session_open *open, struct span device, const struct
     devices->peers->ask(devices->peers_ctx, ask);
 }
 
-/* The user has joined the group since the rows were read, and the older link has a place in it. The groups are read once more:
- * nobody tells the newer link of the change, if its message was acknowledged, too. */
+/* The user has joined the group since the rows were read, and the older link has a place in it. */
 static struct standing_place *add_group_place(struct open_work *work, const struct peer_fence_place *told)
 {
     const struct devices  *devices = work->open->devices;
@@ -99,8 +98,7 @@ static struct standing_place *add_group_place(struct open_work *work, const stru
 
     if (channel_name_new(devices->namespaces, devices->hash_key, told->channel, &name) != CHANNEL_NAME_OK)
         return NULL;
-    place               = standing_place_add(work->standing, name);
-    work->has_new_group = true;
+    place = standing_place_add(work->standing, name);
     channel_name_unref(name);
     return place;
 }

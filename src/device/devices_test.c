@@ -963,6 +963,33 @@ static void who_asked_earlier_does_not_replace_who_asked_later(void **state)
     stage_free(stage);
 }
 
+/* The user joins a group, or leaves it and joins it again, while a newer link is being opened. What the older link acknowledges of it
+ * does not come again, though it has not acknowledged the message that says so. */
+static void a_group_that_was_joined_meanwhile_goes_on(void **state)
+{
+    (void)state;
+    for (int was_member = 0; was_member < 2; was_member++) {
+        struct stage *stage = stage_new();
+        if (was_member)
+            joins(stage, "one", 1, true, 1);
+        struct session_open *older = opens(stage, "phone", 10);
+        if (was_member)
+            joins(stage, "one", 1, false, 2);
+        stage->odd.is_slow = true;
+        struct session_open *newer = asks(stage, OPEN_NEWER, "phone", 11, 0, 0);
+        settle(stage);
+        assert_non_null(stage->odd.held);  /* the rows are read, and the generation is not raised yet */
+        joins(stage, "one", 2, true, 3);
+        says(stage, older, "group:one", 7, 2, ACK_BEGIN);
+        says(stage, older, "group:one", 7, 5, ACK_PLACE);
+        odd_lets_go(&stage->odd);
+        settle(stage);
+        assert_int_equal(newer->outcome, OPEN_DONE);
+        assert_string_equal(places_of(newer), "device:alice/phone@0 group:one@5 user:alice@0");
+        stage_free(stage);
+    }
+}
+
 /* --- a ledger that fails --- */
 
 static void a_refused_raise_is_no_session(void **state)
@@ -1442,6 +1469,7 @@ int main(void)
         cmocka_unit_test(policies_end_other_devices),
         cmocka_unit_test(a_refused_raise_is_no_session),
         cmocka_unit_test(who_asked_earlier_does_not_replace_who_asked_later),
+        cmocka_unit_test(a_group_that_was_joined_meanwhile_goes_on),
         cmocka_unit_test(an_unknown_raise_is_never_given_twice),
         cmocka_unit_test(what_is_read_behind_an_unknown_raise_is_not_sure),
         cmocka_unit_test(what_is_kept_and_not_stored_is_followed_by_the_next_link),

@@ -605,6 +605,23 @@ void open_gather(struct open_work *work)
  * While a session was opened its older link may have acknowledged messages of the user's log, and a new session may begin
  * behind some, that say more of groups than the rows did when they were read. Nobody tells the link of them any more. */
 
+/* Has the older link acknowledged something, since the rows were read, in a group that the user was no member of by then? Then it
+ * has joined, and the newer link is not to begin there anew. */
+static bool group_is_missed(const struct open_work *work)
+{
+    const struct standing *standing = work->standing;
+
+    for (uint32_t i = 0; i < standing->place_count; i++) {
+        const struct standing_place *place    = &standing->places[i];
+        const struct work_place     *gathered = work_places_find(&work->places, place->name);
+        if (!span_eq(span_str(place->name->space->name), SPAN("group")))
+            continue;
+        if (gathered == NULL || (gathered->is_over && (place->epoch != gathered->epoch || place->seq != gathered->seq)))
+            return true;
+    }
+    return false;
+}
+
 bool open_groups_are_old(const struct open_work *work)
 {
     const struct work_place     *user = NULL;
@@ -612,7 +629,7 @@ bool open_groups_are_old(const struct open_work *work)
 
     if (standing_is_groupless(work->open->devices, work->standing))
         return false;
-    if (work->has_new_group)
+    if (group_is_missed(work))
         return true;
     if (work->is_new && !work->is_behind)
         return true;

@@ -68,8 +68,7 @@ struct open_work {
     bool                 is_again;    /* the groups were read once more */
     bool                 is_behind;   /* the rows of groups are newer than the head where a new session begins in the user's log */
     bool                 is_untold;   /* another node may have stored places since they were read, and did not tell */
-    bool                 has_new_group; /* that node told a place in a group which was not known when the rows were read, … */
-    bool                 has_new_kept;  /* … or in a channel that the session keeps since */
+    bool                 has_new_kept;  /* that node told a place in a channel which the session keeps since the rows were read */
     bool                 is_parked;   /* waits until places of the session are written */
     uint32_t             writes_left, fences_left;
     struct fence_wait    wait;        /* for loops of this node */

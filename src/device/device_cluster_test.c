@@ -380,6 +380,28 @@ static void writes_row(struct cluster *cluster, const struct session_row *row, u
     buf_fini(&value);
 }
 
+static void writes_place(struct cluster *cluster, const char *channel, uint64_t epoch, uint64_t seq)
+{
+    struct buf           key, value;
+    struct ledger_change change;
+    struct ledger_write  write = { .changes = &change, .count = 1 };
+    struct ledger_batch  batch = { .change_count = 1, .wall = WALL, .done = swallow };
+
+    buf_init(&key, 512);
+    buf_init(&value, 512);
+    row_key_put(&key, SPAN("alice"), SPAN("phone"));
+    row_key_put_third(&key, span_str(channel));
+    place_row_put(&value, &(struct place_row){ epoch, WALL, false });
+    change = (struct ledger_change){ .op = LEDGER_PUT, .key = { ROW_PLACE, buf_span(&key) }, .value = buf_span(&value),
+                                     .generation = seq + 1 };
+    list_init(&batch.writes);
+    list_push(&batch.writes, &write.link);
+    cluster->durable->ledger->ops->write(cluster->durable->ledger, &batch);
+    assert_int_equal(write.outcome, LEDGER_DONE);
+    buf_fini(&key);
+    buf_fini(&value);
+}
+
 /* alice joins the group behind `after`, says the message 1 of her log. */
 static void joins(struct cluster *cluster, const char *group, uint64_t after)
 {
@@ -535,6 +557,56 @@ static void what_was_kept_a_moment_ago_is_followed(void **state)
     says(a, older, "topic:two", 8, ACK_KEEP);
     settle(cluster);
     assert_string_equal(places_of(newer), "device:alice/phone@0 topic:two@8* user:alice@0");
+    cluster_end(cluster);
+}
+
+/* A call on another node has stored a place of the session, in its generation. What the link says of the channel for the first time
+ * does not set it back. */
+static void a_place_that_a_call_stored_elsewhere_does_not_go_back(void **state)
+{
+    static const struct { const char *channel; uint64_t stored, said; enum session_ack_kind kind; const char *want; } rows[] = {
+        { "group:one", 6, 1, ACK_BEGIN, "group:one@6" },
+        { "group:one", 6, 3, ACK_PLACE, "group:one@6" },
+        { "group:one", 6, 8, ACK_PLACE, "group:one@8" },
+        { "topic:two", 6, 2, ACK_KEEP, "topic:two@6*" },
+        { "topic:two", 6, 9, ACK_KEEP, "topic:two@9*" },
+        { "group:one", 0, 3, ACK_PLACE, "group:one@3" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct cluster      *cluster = cluster_start();
+        struct node         *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+        struct session_open *open = opens(a, "phone", 10);
+        joins(cluster, "one", 1);
+        if (rows[i].stored > 0)
+            writes_place(cluster, rows[i].channel, EPOCH, rows[i].stored);
+        says(a, open, "user:alice", 4, ACK_PLACE);
+        says(a, open, rows[i].channel, rows[i].said, rows[i].kind);
+        settle(cluster);
+        assert_true(devices_is_idle(&a->devices));
+        node_restarts(a);
+        const char *places = places_of(opens(b, "phone", 20));
+        if (strstr(places, rows[i].want) == NULL || strstr(places, "user:alice@4") == NULL)
+            fail_msg("%zu: %s", i, places);
+        cluster_end(cluster);
+    }
+}
+
+/* The row is of another life of the log. */
+static void a_place_in_another_life_of_the_log_is_set(void **state)
+{
+    struct cluster      *cluster = cluster_start();
+    struct node         *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+    struct session_open *open = opens(a, "phone", 10);
+
+    (void)state;
+    joins(cluster, "one", 1);
+    writes_place(cluster, "group:one", EPOCH - 1, 60);
+    says(a, open, "group:one", 3, ACK_PLACE);
+    settle(cluster);
+    node_restarts(a);
+    assert_non_null(strstr(places_of(opens(b, "phone", 20)), "group:one@3"));
     cluster_end(cluster);
 }
 
@@ -981,6 +1053,8 @@ int main(void)
         cmocka_unit_test(what_was_acknowledged_there_a_moment_ago_counts),
         cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
         cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),
+        cmocka_unit_test(a_place_that_a_call_stored_elsewhere_does_not_go_back),
+        cmocka_unit_test(a_place_in_another_life_of_the_log_is_set),
         cmocka_unit_test(a_new_session_takes_two_trips_to_the_ledger),
         cmocka_unit_test(a_lost_question_is_found_by_comparing),
         cmocka_unit_test(after_a_hole_all_are_compared_at_once),

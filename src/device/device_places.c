@@ -23,9 +23,19 @@ bool standing_acknowledge(struct devices *devices, struct standing *standing, st
     return true;
 }
 
+/* A call may acknowledge for the session on another node, in the same generation. So a row that nobody has read here is set only if
+ * there is none; else it is looked at first (place_found()). */
+static struct standing_place *place_add_unread(struct standing *standing, struct channel_name *name)
+{
+    struct standing_place *place = standing_place_add(standing, name);
+
+    place->is_unread = true;
+    return place;
+}
+
 static void place_begin(struct devices *devices, struct standing *standing, const struct session_ack *ack)
 {
-    struct standing_place *place = standing_place_add(standing, ack->name);
+    struct standing_place *place = place_add_unread(standing, ack->name);
 
     place->epoch  = ack->epoch;
     place->seq    = ack->seq;
@@ -36,8 +46,10 @@ static void place_begin(struct devices *devices, struct standing *standing, cons
 static void place_keep(struct devices *devices, struct standing *standing, struct standing_place *place,
                        const struct session_ack *ack)
 {
+    if (place != NULL && place->is_kept && !place->is_gone && place->epoch != 0)
+        return;
     if (place == NULL)
-        place = standing_place_add(standing, ack->name);
+        place = place_add_unread(standing, ack->name);
     if (place->is_gone || place->epoch == 0) {
         place->epoch = ack->epoch;
         place->seq   = ack->seq;
@@ -46,6 +58,7 @@ static void place_keep(struct devices *devices, struct standing *standing, struc
     place->is_gone  = false;
     place->is_new   = true;
     place->is_dirty = true;
+    place->is_unread = true;
     standing_settle(devices, standing);
 }
 
@@ -76,7 +89,7 @@ static void take_ack(struct devices *devices, const struct session_ack *ack)
     switch (ack->kind) {
     case ACK_PLACE:
         if (place == NULL && span_eq(span_str(ack->name->space->name), SPAN("group")))
-            place = standing_place_add(standing, ack->name);  /* the user has joined it since */
+            place = place_add_unread(standing, ack->name);  /* the user has joined it since */
         if (place != NULL && !place->is_gone)
             standing_acknowledge(devices, standing, place, ack->epoch, ack->seq);
         break;
@@ -177,6 +190,8 @@ static void places_again(struct standing *standing, const struct places_write *w
         place->is_moved |= write->events != NULL && write->events[i].kind != 0;
         if (write->changes[i].op == LEDGER_PUT)
             place->is_new = true;
+        if (write->changes[i].is_conditional)
+            place->is_unread = true;
     }
     standing->is_seen_dirty |= write->has_seen;
 }
@@ -223,6 +238,28 @@ static void places_refused(struct devices *devices, struct standing *standing, s
     standing_forget(standing);
 }
 
+/* There is a row where nobody here knew of one: what it says counts, if it is further. */
+static void place_found(struct standing *standing, const struct places_write *write)
+{
+    const struct ledger_row   *row   = &write->device.write.now;
+    struct standing_place     *place = standing_place_find(standing, row_key_last(write->changes[write->device.write.stale_at].key.bytes));
+    struct place_row           found;
+
+    if (place == NULL)
+        return;
+    place->is_unread = false;
+    if (!place_row_get(row->value, &found) || found.epoch != place->epoch)
+        return;
+    if (row->generation > place->seq + 1)
+        place->seq = row->generation - 1;
+    place->is_new = place->is_kept != found.is_kept;
+}
+
+static bool is_refused_by_place(const struct places_write *write)
+{
+    return write->device.write.outcome == LEDGER_STALE && write->device.write.stale_at < write->count;
+}
+
 static void places_tell_events(struct devices *devices, const struct places_write *write)
 {
     for (size_t i = 0; write->events != NULL && i < write->count; i++)
@@ -241,6 +278,9 @@ static void places_written(struct device_write *device)
         counter_add(&devices->counters.places_stored, write->count);
         places_tell_events(devices, write);
         places_take_gone(standing);
+    } else if (is_refused_by_place(write)) {
+        places_again(standing, write);
+        place_found(standing, write);
     } else if (device->write.outcome == LEDGER_STALE && write->generation == standing->generation) {
         places_refused(devices, standing, write);
     } else {
@@ -285,7 +325,8 @@ static void write_put_place(struct places_write *write, struct standing_place *p
     };
     if (place->is_gone)
         change->value = SPAN("");
-    place->is_dirty = place->is_new = false;
+    change->is_conditional = place->is_unread && !has_one_writer && !place->is_gone;
+    place->is_dirty = place->is_new = place->is_unread = false;
 }
 
 /* The event of the place that was put last, in the same commit. Behind the changes of all places. */

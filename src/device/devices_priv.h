@@ -20,7 +20,8 @@
 struct standing_place {
     struct channel_name *name;           /* owns a reference */
     uint64_t             epoch;
-    uint64_t             seq      : 55;
+    uint64_t             seq      : 54;
+    uint64_t             is_unread : 1;  /* where other nodes write too: nobody knows here what the row holds, or whether there is one */
     uint64_t             is_moved : 1;   /* acknowledged since it was stored: the event is due with the next write */
     uint64_t             is_dirty : 1;   /* not stored yet */
     uint64_t             is_new   : 1;   /* the row must be set whatever it holds: its epoch or its marks changed */

@@ -56,6 +56,22 @@ static void control_characters_are_found_wherever_they_stand(void **state)
             fail_msg("row %zu", i);
 }
 
+/* Each byte at each place of texts that are longer and shorter than a word. */
+static void a_control_character_is_found_at_each_place(void **state)
+{
+    char text[20];
+
+    (void)state;
+    for (size_t len = 1; len <= sizeof text; len++)
+        for (size_t at = 0; at < len; at++)
+            for (unsigned c = 0; c < 256; c++) {
+                memset(text, 'a', sizeof text);
+                text[at] = (char)c;
+                if (span_has_control(span_of(text, len)) != (c < 0x20 || c == 0x7f))
+                    fail_msg("byte %u at %zu of %zu", c, at, len);
+            }
+}
+
 static void base64_gives_back_what_it_took(void **state)
 {
     (void)state;
@@ -194,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_says_the_same_for_every_cut),
         cmocka_unit_test(control_characters_are_found_wherever_they_stand),
+        cmocka_unit_test(a_control_character_is_found_at_each_place),
         cmocka_unit_test(base64_gives_back_what_it_took),
         cmocka_unit_test(base64_refuses_a_second_spelling),
         cmocka_unit_test(base64_takes_its_letters_alone),

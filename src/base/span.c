@@ -58,10 +58,32 @@ bool span_u64(struct span span, uint64_t *ret_value)
     return true;
 }
 
+static bool is_control_byte(unsigned char c)
+{
+    return c < 0x20 || c == 0x7f;
+}
+
+/* Is one of these eight bytes a control character? The top bit of a byte is what a borrow leaves there. */
+static bool word_has_control(uint64_t word)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = ones << 7;
+    uint64_t       del  = word ^ ones * 0x7f;
+
+    return ((((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops) != 0;
+}
+
 bool span_has_control(struct span span)
 {
-    for (size_t i = 0; i < span.len; i++)
-        if ((unsigned char)span.at[i] < 0x20 || span.at[i] == 0x7f)
+    uint64_t word;
+    size_t   i = 0;
+
+    for (; i + sizeof word <= span.len; i += sizeof word) {
+        memcpy(&word, span.at + i, sizeof word);
+        if (word_has_control(word))
+            return true;
+    }
+    for (; i < span.len; i++)
+        if (is_control_byte((unsigned char)span.at[i]))
             return true;
     return false;
 }

@@ -56,8 +56,11 @@ bool utf8_feed(struct utf8 *utf8, struct span piece)
 /* U+0080 to U+009F are C2 80 to C2 9F, and no other character has a C2 but as its first byte. */
 bool utf8_has_control(struct span text)
 {
-    for (size_t i = 0; i + 1 < text.len; i++)
-        if ((unsigned char)text.at[i] == 0xc2 && (unsigned char)text.at[i + 1] < 0xa0)
+    if (text.len == 0)
+        return false;
+    const char *end = text.at + text.len, *at = text.at;
+    while ((at = memchr(at, 0xc2, (size_t)(end - at))) != NULL && ++at < end)
+        if ((unsigned char)*at < 0xa0)
             return true;
     return span_has_control(text);
 }

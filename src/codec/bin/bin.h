@@ -243,7 +243,10 @@ const char *bin_guess_protocol(struct span bytes);
 void bin_put(struct buf *buf, enum bin_side side, const struct bin_frame *frame);
 
 /* How long a varint is. */
-size_t bin_varint_bytes(uint64_t value);
+static inline size_t bin_varint_bytes(uint64_t value)
+{
+    return (size_t)(70 - __builtin_clzll(value | 1)) / 7;
+}
 
 /* --- places: the value of BIN_RESUME is any number of these, one behind the other ---
  *

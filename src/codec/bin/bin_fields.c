@@ -2,11 +2,10 @@
 
 #define BIT(field) (UINT64_C(1) << (field))
 
-/* form + 1, so that 0 is "no such field". */
 #define ROW(form) (uint8_t)(BIN_FORM_##form + 1)
-enum { TEXT = BIN_FORM_BYTES + 1 + 0x10 };  /* bytes that must be UTF-8 */
+enum { TEXT = BIN_FORM_BYTES + 1 + BIN_TEXT };
 
-static const uint8_t forms[BIN_FIELD_COUNT] = {
+const uint8_t bin_forms[BIN_FIELD_COUNT] = {
     [BIN_REF] = ROW(NUMBER),        [BIN_CHANNEL] = TEXT,            [BIN_EPOCH] = ROW(FIXED),
     [BIN_SEQ] = ROW(NUMBER),        [BIN_ID] = ROW(NUMBER),          [BIN_TIME] = ROW(NUMBER),
     [BIN_MEDIA] = TEXT,             [BIN_FROM] = TEXT,               [BIN_EVENT] = TEXT,
@@ -29,16 +28,6 @@ static const uint8_t forms[BIN_FIELD_COUNT] = {
     [BIN_PATH] = TEXT,              [BIN_HEADERS] = ROW(BYTES),      [BIN_TIMEOUT_MS] = ROW(NUMBER),
     [BIN_UNFENCED] = ROW(FLAG),
 };
-
-int bin_field_form(uint64_t field)
-{
-    return field >= BIN_FIELD_COUNT ? -1 : (forms[field] & 0xf) - 1;
-}
-
-bool bin_field_is_text(enum bin_field field)
-{
-    return forms[field] == TEXT;
-}
 
 struct bin_type_row {
     bool     is_known;

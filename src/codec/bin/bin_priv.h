@@ -14,9 +14,26 @@ enum {
     BIN_FIXED_BYTES = 8,
 };
 
+/* A byte a field: its form + 1, so that 0 is "no such field", and BIN_TEXT if its bytes must be UTF-8. */
+enum { BIN_FORM_MASK = 0xf, BIN_TEXT = 0x10 };
+extern const uint8_t bin_forms[BIN_FIELD_COUNT];
+
 /* The form of a field; -1: there is no such field. */
-int  bin_field_form(uint64_t field);
-bool bin_field_is_text(enum bin_field field);
+static inline int bin_field_form(uint64_t field)
+{
+    return field >= BIN_FIELD_COUNT ? -1 : (bin_forms[field] & BIN_FORM_MASK) - 1;
+}
+
+/* The same of a field that is known to be there. */
+static inline enum bin_form bin_form_of(enum bin_field field)
+{
+    return (enum bin_form)((bin_forms[field] & BIN_FORM_MASK) - 1);
+}
+
+static inline bool bin_field_is_text(enum bin_field field)
+{
+    return (bin_forms[field] & BIN_TEXT) != 0;
+}
 
 /* The fields that frames of this type may have, a bit each; false: this side sends no such frame. */
 bool bin_type_fields(enum bin_side side, uint8_t type, uint64_t *ret_fields);

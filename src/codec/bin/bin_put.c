@@ -2,35 +2,33 @@
 #include "base/must.h"
 #include "codec/bin/bin_priv.h"
 
-size_t bin_varint_bytes(uint64_t value)
+/* Everything is written from `at` on, into room for the whole frame. Returns what is behind it. */
+
+static char *write_varint(char *at, uint64_t value)
 {
-    size_t len = 1;
-
-    while (value >= 0x80) {
-        value >>= 7;
-        len++;
-    }
-    return len;
-}
-
-static void put_bin_varint(struct buf *buf, uint64_t value)
-{
-    char   bytes[BIN_VARINT_BYTES_MAX];
-    size_t len = 0;
-
     for (; value >= 0x80; value >>= 7)
-        bytes[len++] = (char)(value | 0x80);
-    bytes[len++] = (char)value;
-    buf_put(buf, span_of(bytes, len));
+        *at++ = (char)(value | 0x80);
+    *at++ = (char)value;
+    return at;
 }
 
-static void put_fixed(struct buf *buf, uint64_t value)
+static char *write_fixed(char *at, uint64_t value)
 {
-    char bytes[BIN_FIXED_BYTES];
+    for (size_t i = 0; i < BIN_FIXED_BYTES; i++)
+        at[i] = (char)(value >> 8 * (BIN_FIXED_BYTES - 1 - i));
+    return at + BIN_FIXED_BYTES;
+}
 
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = (char)(value >> 8 * (sizeof bytes - 1 - i));
-    buf_put(buf, span_of(bytes, sizeof bytes));
+static char *write_span(char *at, struct span bytes)
+{
+    if (bytes.len > 0)
+        memcpy(at, bytes.at, bytes.len);
+    return at + bytes.len;
+}
+
+static char *write_text(char *at, struct span bytes)
+{
+    return write_span(write_varint(at, bytes.len), bytes);
 }
 
 /* --- fields, in the order of their numbers ------------------------------------------------------------------------ */
@@ -45,36 +43,39 @@ static enum bin_field next_field(uint64_t *fields)
 
 static uint64_t key_of(enum bin_field field, enum bin_side side)
 {
-    return (uint64_t)field << BIN_KEY_SHIFT | (side == BIN_CLIENT ? BIN_VITAL : 0) | (uint64_t)bin_field_form(field);
+    return (uint64_t)field << BIN_KEY_SHIFT | (side == BIN_CLIENT ? BIN_VITAL : 0) | (uint64_t)bin_form_of(field);
+}
+
+static size_t bin_text_bytes(struct span bytes)
+{
+    return bin_varint_bytes(bytes.len) + bytes.len;
 }
 
 static size_t value_bytes(const struct bin_frame *frame, enum bin_field field)
 {
     const struct bin_value *value = &frame->at[field];
 
-    switch ((enum bin_form)bin_field_form(field)) {
+    switch (bin_form_of(field)) {
     case BIN_FORM_FLAG: return 0;
     case BIN_FORM_NUMBER: return bin_varint_bytes(value->number);
-    case BIN_FORM_BYTES: return bin_varint_bytes(value->bytes.len) + value->bytes.len;
+    case BIN_FORM_BYTES: return bin_text_bytes(value->bytes);
     case BIN_FORM_FIXED: return BIN_FIXED_BYTES;
     }
     must(!"a field without a form");
     return 0;
 }
 
-static void put_value(struct buf *buf, const struct bin_frame *frame, enum bin_field field)
+static char *write_value(char *at, const struct bin_frame *frame, enum bin_field field)
 {
     const struct bin_value *value = &frame->at[field];
 
-    switch ((enum bin_form)bin_field_form(field)) {
+    switch (bin_form_of(field)) {
     case BIN_FORM_FLAG: break;
-    case BIN_FORM_NUMBER: put_bin_varint(buf, value->number); break;
-    case BIN_FORM_BYTES:
-        put_bin_varint(buf, value->bytes.len);
-        buf_put(buf, value->bytes);
-        break;
-    case BIN_FORM_FIXED: put_fixed(buf, value->number); break;
+    case BIN_FORM_NUMBER: return write_varint(at, value->number);
+    case BIN_FORM_BYTES: return write_text(at, value->bytes);
+    case BIN_FORM_FIXED: return write_fixed(at, value->number);
     }
+    return at;
 }
 
 static size_t fields_bytes(const struct bin_frame *frame, uint64_t fields, enum bin_side side)
@@ -88,13 +89,13 @@ static size_t fields_bytes(const struct bin_frame *frame, uint64_t fields, enum 
     return len;
 }
 
-static void put_frame_fields(struct buf *buf, const struct bin_frame *frame, uint64_t fields, enum bin_side side)
+static char *write_fields(char *at, const struct bin_frame *frame, uint64_t fields, enum bin_side side)
 {
     while (fields != 0) {
         enum bin_field field = next_field(&fields);
-        put_bin_varint(buf, key_of(field, side));
-        put_value(buf, frame, field);
+        at = write_value(write_varint(at, key_of(field, side)), frame, field);
     }
+    return at;
 }
 
 /* --- frames ----------------------------------------------------------------------------------------------------------- */
@@ -119,15 +120,16 @@ static size_t start_bytes(const struct bin_frame *frame, enum bin_side side, uin
     return len;
 }
 
-static void put_start(struct buf *buf, enum bin_side side, const struct bin_frame *frame)
+static char *write_start(char *at, enum bin_side side, const struct bin_frame *frame)
 {
     if (side == BIN_CLIENT && frame->type == BIN_CONNECT) {
-        char versions[VERSIONS_BYTES] = { 'L', 'W', (char)frame->version_min, (char)frame->version_max };
-        buf_put(buf, span_of(versions, sizeof versions));
-    } else if (frame->type == BIN_MESSAGE) {
-        for (size_t i = 0; i < DIFFERENCES; i++)
-            put_bin_varint(buf, frame->at[differences[i]].number);
+        const char versions[VERSIONS_BYTES] = { 'L', 'W', (char)frame->version_min, (char)frame->version_max };
+        return write_span(at, span_of(versions, sizeof versions));
     }
+    if (frame->type == BIN_MESSAGE)
+        for (size_t i = 0; i < DIFFERENCES; i++)
+            at = write_varint(at, frame->at[differences[i]].number);
+    return at;
 }
 
 void bin_put(struct buf *buf, enum bin_side side, const struct bin_frame *frame)
@@ -136,32 +138,39 @@ void bin_put(struct buf *buf, enum bin_side side, const struct bin_frame *frame)
     uint64_t fields, allowed;
     size_t   start = start_bytes(frame, side, &fields), fields_len = fields_bytes(frame, fields, side);
     bool     has_flag = is_message ? fields != 0 : frame->payload.len > 0;
+    size_t   len = 1 + start + (has_flag ? bin_varint_bytes(fields_len) : 0) + fields_len + frame->payload.len;
 
     must(bin_type_fields(side, (uint8_t)frame->type, &allowed) && (fields & ~allowed) == 0);
     must(frame->payload.len == 0 || bin_type_has_payload(side, (uint8_t)frame->type));
-    put_bin_varint(buf, 1 + start + (has_flag ? bin_varint_bytes(fields_len) : 0) + fields_len + frame->payload.len);
-    buf_putc(buf, (char)(frame->type | (frame->is_before ? BIN_BEFORE : 0) | (has_flag ? BIN_PAYLOAD : 0)));
-    put_start(buf, side, frame);
+    char *at = buf_extend(buf, bin_varint_bytes(len) + len);
+    if (at == NULL)
+        return;
+    at    = write_varint(at, len);
+    *at++ = (char)(frame->type | (frame->is_before ? BIN_BEFORE : 0) | (has_flag ? BIN_PAYLOAD : 0));
+    at    = write_start(at, side, frame);
     if (has_flag)
-        put_bin_varint(buf, fields_len);
-    put_frame_fields(buf, frame, fields, side);
-    buf_put(buf, frame->payload);
+        at = write_varint(at, fields_len);
+    at = write_span(write_fields(at, frame, fields, side), frame->payload);
+    must(at == buf->at + buf->len);
 }
 
 void bin_put_header(struct buf *buf, const struct bin_header *header)
 {
-    put_bin_varint(buf, header->name.len);
-    buf_put(buf, header->name);
-    put_bin_varint(buf, header->value.len);
-    buf_put(buf, header->value);
+    char *at = buf_extend(buf, bin_text_bytes(header->name) + bin_text_bytes(header->value));
+
+    if (at != NULL)
+        write_text(write_text(at, header->name), header->value);
 }
 
 void bin_put_place(struct buf *buf, const struct bin_place *place)
 {
-    put_bin_varint(buf, place->channel.len);
-    buf_put(buf, place->channel);
-    put_bin_varint(buf, place->seq);
-    buf_putc(buf, place->epoch == 0 ? 0 : BIN_FIXED_BYTES);
-    if (place->epoch != 0)
-        put_fixed(buf, place->epoch);
+    size_t epoch_bytes = place->epoch == 0 ? 0 : BIN_FIXED_BYTES;
+    char  *at          = buf_extend(buf, bin_text_bytes(place->channel) + bin_varint_bytes(place->seq) + 1 + epoch_bytes);
+
+    if (at == NULL)
+        return;
+    at    = write_varint(write_text(at, place->channel), place->seq);
+    *at++ = (char)epoch_bytes;
+    if (epoch_bytes > 0)
+        write_fixed(at, place->epoch);
 }

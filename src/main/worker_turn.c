@@ -192,9 +192,10 @@ static void worker_on_turn_end(void *ctx)
     worker_look_at_memory(worker);
     worker_shed_if_ordered(worker);
     /* What the turn has read goes to the writer before the long work of sending begins. */
-    writer_thread_send(writer, &worker->to_writer);
+    if (writer_thread_send(writer, &worker->to_writer, worker->loop.wall))
+        loop_read_mail(&worker->loop);
     worker_send_news(worker);
-    writer_thread_send(writer, &worker->to_writer);
+    (void)writer_thread_send(writer, &worker->to_writer, worker->loop.wall);
     tls_accept_turn_end(&worker->tls);
     if (worker->leave_by != 0)
         worker_leave_if_done(worker);

@@ -49,6 +49,7 @@ static void writer_on_turn_begin(void *ctx)
 {
     struct writer_thread *thread = ctx;
 
+    writer_lock_take(&thread->lock);
     thread->is_last_mail = atomic_load(&thread->is_stopping);
     backend_host_turn_begin(&thread->backends, thread->loop.now);
     uplink_host_turn_begin(&thread->uplink, thread->loop.now);
@@ -92,6 +93,14 @@ static void writer_stand_still_if_asked(struct writer_thread *thread)
         thread->loop.wake_at = gate_settle_by(gate);
 }
 
+static void writer_post_bundles(void *ctx)
+{
+    struct writer_thread *thread = ctx;
+
+    for (unsigned i = 0; i < thread->writer.loop_count; i++)
+        mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
+}
+
 static void writer_on_turn_end(void *ctx)
 {
     struct writer_thread *thread = ctx;
@@ -107,12 +116,12 @@ static void writer_on_turn_end(void *ctx)
     event_outbox_turn_end(&thread->events);
     writer_turn_end(&thread->writer, thread->loop.wall);
     backend_host_turn_end(&thread->backends);
-    for (unsigned i = 0; i < thread->writer.loop_count; i++)
-        mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
+    writer_post_bundles(thread);
     if (thread->is_last_mail && writer_thread_is_idle(thread) && backend_host_is_idle(&thread->backends) &&
         cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
     writer_stand_still_if_asked(thread);
+    writer_lock_give(&thread->lock);
 }
 
 static void be_lean_if_wanted(struct writer_thread *thread)
@@ -170,6 +179,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
         snprintf(why, why_size, "can't make the writer's loop: %s", rc_text(rc));
         return rc;
     }
+    writer_lock_init(&thread->lock, &thread->writer, &thread->loop.mailbox);
     loop_compare_clock(&thread->loop, stores_wall_seen(stores, &snapshot->settings));
     counter_set(&thread->adopted, snapshot->number);
     writer_init(&thread->writer, &writer_thread_port, thread, stores->durable, stores->memory, &limits, loop_count);
@@ -232,10 +242,16 @@ void writer_thread_close(struct writer_thread *thread)
     event_outbox_fini(&thread->events);
     memberships_fini(&thread->memberships);
     command_mail_free(mailbox_take(&thread->loop.mailbox));
+    writer_lock_fini(&thread->lock);
     loop_fini(&thread->loop);
 }
 
-void writer_thread_send(struct writer_thread *thread, struct bundle *bundle)
+bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, msec wall)
 {
+    if (bundle->newest == NULL)
+        return false;
+    if (writer_lock_publish(&thread->lock, bundle, wall, writer_post_bundles, thread))
+        return true;
     mailbox_put(&thread->loop.mailbox, bundle);
+    return false;
 }

@@ -22,6 +22,7 @@
 #include "main/snapshot.h"
 #include "main/stores.h"
 #include "main/uplink_host.h"
+#include "main/writer_lock.h"
 #include "node/head_ear.h"
 #include "node/writer.h"
 #include "reactor/loop.h"
@@ -43,6 +44,7 @@ struct writer_thread {
     struct cluster_host *cluster;          /* borrowed; set before it starts */
     struct hand_over_gate *gate;           /* … */
     struct loop     loop;
+    struct writer_lock lock;               /* whose turn it is */
     struct timer    tick;
     struct mailbox *mailboxes[LOOPS_MAX];  /* of the workers' loops; borrowed */
     struct bundle   bundles[LOOPS_MAX];    /* what this turn sends to each of them */
@@ -73,7 +75,8 @@ void writer_thread_stop(struct writer_thread *thread);
 /* The thread has ended and the durable store is closed: its threads send to this mailbox. A zeroed thread is fine. */
 void writer_thread_close(struct writer_thread *thread);
 
-/* Sends commands to the writer and empties the bundle. Any thread. */
-void writer_thread_send(struct writer_thread *thread, struct bundle *bundle);
+/* Sends commands to the writer and empties the bundle. A loop's thread. True: they were carried out, and what the loop gets of them is
+ * in its mailbox. */
+bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, msec wall);
 
 #endif

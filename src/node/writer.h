@@ -13,7 +13,7 @@
  * grouped by their channel's hash into lanes, each with one batch under way (docs/decisions/0018).
  *
  * To follow is to register, then to ask: a loop that follows is noted first and told the head after that. Every later
- * message will come to it, everything up to that head is in the log. One thread. */
+ * message will come to it, everything up to that head is in the log. One thread at a time. */
 #ifndef NODE_WRITER_H
 #define NODE_WRITER_H
 
@@ -160,6 +160,13 @@ void writer_routed(struct writer *writer, struct channel_name *channel);
 
 /* After the commands of one turn: gives what has gathered to the store and sends what is to be delivered. */
 void writer_turn_end(struct writer *writer, msec wall);
+
+/* Would the publish be made at once, and end, without a store that works on its own, and without anybody of this node who watches
+ * it? So are those of a node that is alone, into namespaces that keep no log on the disk. */
+bool writer_publishes_at_once(const struct writer *writer, const struct command *command);
+
+/* Makes such publishes, between two turns. Takes them: `commands`, oldest first. What is to be delivered is sent. */
+void writer_publish_at_once(struct writer *writer, struct mail *commands, msec wall);
 
 /* About ten times a second: a slice of the heartbeat, deadlines, and the stores' housekeeping.
  *

@@ -299,14 +299,45 @@ static void store_submit(struct writer *writer, struct writer_store *from, msec 
         part_submit(writer, &from->parts[i], wall);
 }
 
-void writer_submit(struct writer *writer, msec wall)
+static void writer_submit_quick(struct writer *writer, msec wall)
 {
-    store_submit(writer, &writer->durable, wall);
-    store_submit(writer, &writer->memory, wall);
     if (writer->quick->count == 0)
         return;
     writer->quick->appends.wall = wall;
     writer->memory.store->ops->append(writer->memory.store, &writer->quick->appends);
+}
+
+void writer_submit(struct writer *writer, msec wall)
+{
+    store_submit(writer, &writer->durable, wall);
+    store_submit(writer, &writer->memory, wall);
+    writer_submit_quick(writer, wall);
+}
+
+/* --- between two turns ---------------------------------------------------------------------------------------- */
+
+bool writer_publishes_at_once(const struct writer *writer, const struct command *command)
+{
+    if (command->kind != &publish_kind || writer->watch != NULL || writer->cluster != NULL)
+        return false;
+    const struct publish_command *publish = container_of(command, const struct publish_command, command);
+    const struct namespace       *space   = publish->append.message->channel->space;
+
+    return space->durability != DURABLE && writer->memory.lane_count == 0 && !publish->append.is_purge &&
+           publish->append.write == NULL && publish->settled == NULL && !space->is_servers && !namespace_forwards(space);
+}
+
+void writer_publish_at_once(struct writer *writer, struct mail *commands, msec wall)
+{
+    must(writer->quick->count == 0);
+    while (commands != NULL) {
+        struct mail *next = commands->next;
+        writer_take(writer, command_of(commands), wall);
+        commands = next;
+    }
+    writer_submit_quick(writer, wall);
+    writer_put_questions(writer);
+    writer_send_deliveries(writer);
 }
 
 /* --- their ends ----------------------------------------------------------------------------------------------- */

@@ -606,6 +606,92 @@ static void memory_answers_within_the_turn(void **state)
     stage_free(stage);
 }
 
+static struct publish_command *publish_to(struct channel_name *channel, unsigned loop)
+{
+    struct message         *message = message_new(channel, MESSAGE_PLAIN, "x", 1, SPAN(""), SPAN(""));
+    struct publish_command *command = publish_command_new(&message, SPAN(""), SPAN(""));
+
+    command->command.loop = loop;
+    return command;
+}
+
+static void memory_is_published_to_between_two_turns(void **state)
+{
+    (void)state;
+    struct stage  *stage  = stage_new(&plenty);
+    struct bundle  bundle = { NULL, NULL };
+
+    follows(stage, 0, stage->live, &follow_kind);
+    turn(stage);
+    got_is(stage, 0, "head 0");
+    for (unsigned i = 0; i < 2; i++)
+        bundle_add(&bundle, &publish_to(stage->live, 1)->command.mail);
+    writer_publish_at_once(&stage->writer, bundle_take(&bundle), WALL);
+    got_is(stage, 1, "published 1 published 2");
+    got_is(stage, 0, "deliver 1 2");
+    assert_true(writer_is_idle(&stage->writer));
+    stage_free(stage);
+}
+
+static const struct publish_watch nobodys_watch = { 0 };
+static const struct cluster_port  nobodys_cluster = { 0 };
+
+static void never_settled(struct publish_command *command, struct writer *writer)
+{
+    (void)command, (void)writer;
+    fail();
+}
+
+/* What needs a store with a thread, or somebody beside the writer, waits for the writer's turn. */
+static void only_what_needs_nobody_is_published_at_once(void **state)
+{
+    (void)state;
+    struct stage           *stage   = stage_new(&plenty), *hands = stage_of_hands(&plenty);
+    struct namespace        forwards = *stage->live->space, servers = *stage->live->space, none = *stage->live->space;
+    const struct namespace *space   = stage->live->space;
+    struct publish_command *live    = publish_to(stage->live, 0), *durable = publish_to(stage->name, 0);
+    struct ledger_write     write   = { 0 };
+    struct follow_command   follow  = { .command.kind = &follow_kind };
+
+    snprintf(forwards.forward, sizeof forwards.forward, "app/x");
+    servers.is_servers = true;
+    none.durability    = NONE;
+    assert_true(writer_publishes_at_once(&stage->writer, &live->command));
+    assert_false(writer_publishes_at_once(&hands->writer, &live->command));
+    assert_false(writer_publishes_at_once(&stage->writer, &durable->command));
+    assert_false(writer_publishes_at_once(&stage->writer, &follow.command));
+
+    const struct namespace *others[] = { &none, &forwards, &servers };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        stage->live->space = others[i];
+        assert_int_equal(writer_publishes_at_once(&stage->writer, &live->command), others[i] == &none);
+    }
+    stage->live->space = space;
+
+    live->append.is_purge = true;
+    assert_false(writer_publishes_at_once(&stage->writer, &live->command));
+    live->append.is_purge = false;
+    live->append.write    = &write;
+    assert_false(writer_publishes_at_once(&stage->writer, &live->command));
+    live->append.write = NULL;
+    live->settled      = never_settled;
+    assert_false(writer_publishes_at_once(&stage->writer, &live->command));
+    live->settled = NULL;
+
+    stage->writer.watch = &nobodys_watch;
+    assert_false(writer_publishes_at_once(&stage->writer, &live->command));
+    stage->writer.watch   = NULL;
+    stage->writer.cluster = &nobodys_cluster;
+    assert_false(writer_publishes_at_once(&stage->writer, &live->command));
+    stage->writer.cluster = NULL;
+    assert_true(writer_publishes_at_once(&stage->writer, &live->command));
+
+    command_free(&live->command);
+    command_free(&durable->command);
+    stage_free(hands);
+    stage_free(stage);
+}
+
 static void what_still_waits_at_the_end_is_freed(void **state)
 {
     (void)state;
@@ -2994,6 +3080,8 @@ int main(void)
         cmocka_unit_test(a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends),
         cmocka_unit_test(who_lets_go_last_frees_a_late_publish),
         cmocka_unit_test(nobody_waits_for_a_batch_beyond_its_deadline),
+        cmocka_unit_test(memory_is_published_to_between_two_turns),
+        cmocka_unit_test(only_what_needs_nobody_is_published_at_once),
         cmocka_unit_test(memory_that_is_elsewhere_is_answered_when_it_is_done),
         cmocka_unit_test(a_store_that_stands_does_not_hold_the_other),
         cmocka_unit_test(memory_that_takes_too_long_is_answered_and_delivered_later),

@@ -43,7 +43,7 @@ void loop_release(struct loop *loop)
     loop->is_held = false;  /* those that were not read meanwhile are in loop->again: the next turn does not wait */
 }
 
-static void loop_read_mail(struct loop *loop)
+void loop_read_mail(struct loop *loop)
 {
     struct mail *mail = mailbox_take(&loop->mailbox);
 

@@ -70,6 +70,9 @@ void    loop_fini(struct loop *loop);
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);  /* from within */
 
+/* Reads what is in the mailbox now, as each turn does before turn_end(). In turn_end(). */
+void loop_read_mail(struct loop *loop);
+
 /* Nothing is read any more, until loop_release(): what comes waits in the sockets, and nobody is told of it. Writes, mail
  * and timers go on. */
 void loop_hold(struct loop *loop);

@@ -62,6 +62,11 @@ struct mail *mailbox_take(struct mailbox *mailbox)
     return mail_oldest_first(atomic_exchange(&mailbox->newest, NULL));
 }
 
+bool mailbox_is_empty(const struct mailbox *mailbox)
+{
+    return atomic_load(&mailbox->newest) == NULL;
+}
+
 bool mailbox_may_sleep(struct mailbox *mailbox)
 {
     atomic_store(&mailbox->is_asleep, true);

@@ -28,6 +28,9 @@ void mailbox_leave(struct mailbox *mailbox, struct bundle *bundle);
 /* All mail, oldest first, or NULL. The owner's thread. */
 struct mail *mailbox_take(struct mailbox *mailbox);
 
+/* Nothing was put into it that was not taken. Any thread; another may put something at any time. */
+bool mailbox_is_empty(const struct mailbox *mailbox);
+
 /* Before the owner waits. True: it may wait; false: there is mail. After waiting the owner calls mailbox_is_awake(). */
 bool mailbox_may_sleep(struct mailbox *mailbox);
 void mailbox_is_awake(struct mailbox *mailbox);

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 import urllib.parse
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,27 @@ def test_receipt_names_place_and_time(server):
     assert before - 1000 <= receipt["time"] <= time.time() * 1000 + 1000
     second = publish(server, channel)
     assert (second["epoch"], second["seq"]) == (receipt["epoch"], 2) and second["id"] > receipt["id"]
+
+
+def rests_of(server, thread):
+    """How often this thread of the server has gone to sleep."""
+    for task in Path(f"/proc/{server.pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == thread:
+            return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M)[1])
+    raise AssertionError(f"no thread {thread}")
+
+
+def test_a_publish_into_memory_does_not_wake_the_writer(server):
+    """Decision 138. The writer's thread wakes for durable ones, and otherwise some ten times a second."""
+    memory, disk, count = fresh("live"), fresh("topic"), 300
+    before, began = rests_of(server, "lw-writer"), time.monotonic()
+    assert [publish(server, memory)["seq"] for _ in range(count)] == list(range(1, count + 1))
+    woken, ticks = rests_of(server, "lw-writer") - before, 10 * (time.monotonic() - began)
+    assert woken < ticks + count / 4
+    before = rests_of(server, "lw-writer")
+    for _ in range(count):
+        publish(server, disk)
+    assert rests_of(server, "lw-writer") - before >= count / 2
 
 
 def test_ids_rise_over_the_channels_of_a_kind(server):

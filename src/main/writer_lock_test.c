@@ -1,0 +1,222 @@
+/* Whose turn it is at the writer: what a loop may do in it, and when. Two loops; the test is all the threads. */
+#include "main/writer_lock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "store/mem.h"
+
+#include <cmocka.h>
+
+enum { LOOPS = 2, WALL = 1000 };
+
+static const struct hash_key key = { 1, 2 };
+
+struct stage {
+    struct namespaces    spaces;
+    struct channel_name *live, *kept;
+    struct store        *memory, *durable;
+    struct writer        writer;
+    struct mailbox       mailbox, mailboxes[LOOPS];  /* the writer's; the loops' */
+    struct bundle        said[LOOPS];                /* by the writer, to each loop */
+    struct bundle        bundle;                     /* of loop 0, to the writer */
+    struct writer_lock   lock;
+};
+
+static void on_send(void *ctx, unsigned loop, struct command *command)
+{
+    bundle_add(&((struct stage *)ctx)->said[loop], &command->mail);
+}
+
+static void on_post(void *ctx, struct command *command)
+{
+    struct bundle one = { NULL, NULL };
+
+    bundle_add(&one, &command->mail);
+    mailbox_put(&((struct stage *)ctx)->mailbox, &one);
+}
+
+static void post(void *ctx)
+{
+    struct stage *stage = ctx;
+
+    for (unsigned i = 0; i < LOOPS; i++)
+        mailbox_put(&stage->mailboxes[i], &stage->said[i]);
+}
+
+static struct stage *stage_new(void)
+{
+    static const struct writer_port   port   = { .send = on_send, .post = on_post };
+    static const struct writer_limits limits = {
+        .waiting_count_max = 100, .waiting_bytes_max = 1 << 20, .batch_count_max = 100, .batch_bytes_max = 1 << 20,
+        .tail_bytes_max = 1 << 20, .tail_messages_max = 100, .deadline_ticks = 5, .delivery_count_max = 100,
+        .delivery_bytes_max = 1 << 20,
+    };
+    const struct mem_store_options options = { .epoch_first = 1, .id_first = 1, .hash_key = key };
+    struct stage                  *stage   = calloc(1, sizeof *stage);
+
+    must(stage != NULL);
+    namespaces_init(&stage->spaces);
+    assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("live:a"), &stage->live), CHANNEL_NAME_OK);
+    assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("topic:a"), &stage->kept), CHANNEL_NAME_OK);
+    stage->memory  = mem_store_new(&options);
+    stage->durable = mem_store_new(&options);
+    writer_init(&stage->writer, &port, stage, stage->durable, stage->memory, &limits, LOOPS);
+    must(mailbox_init(&stage->mailbox) == RC_OK);
+    for (unsigned i = 0; i < LOOPS; i++)
+        must(mailbox_init(&stage->mailboxes[i]) == RC_OK);
+    writer_lock_init(&stage->lock, &stage->writer, &stage->mailbox);
+    return stage;
+}
+
+/* Frees it all; returns how many there were. */
+static unsigned commands_free(struct mail *mail)
+{
+    unsigned count = 0;
+
+    for (; mail != NULL; count++) {
+        struct mail *next = mail->next;
+        command_free(command_of(mail));
+        mail = next;
+    }
+    return count;
+}
+
+static void stage_free(struct stage *stage)
+{
+    commands_free(bundle_take(&stage->bundle));
+    commands_free(mailbox_take(&stage->mailbox));
+    mailbox_fini(&stage->mailbox);
+    writer_lock_fini(&stage->lock);
+    writer_fini(&stage->writer);
+    for (unsigned i = 0; i < LOOPS; i++) {
+        commands_free(bundle_take(&stage->said[i]));
+        commands_free(mailbox_take(&stage->mailboxes[i]));
+        mailbox_fini(&stage->mailboxes[i]);
+    }
+    stage->memory->ops->close(stage->memory);
+    stage->durable->ops->close(stage->durable);
+    channel_name_unref(stage->live);
+    channel_name_unref(stage->kept);
+    free(stage);
+}
+
+static void says_publish(struct stage *stage, struct channel_name *channel)
+{
+    struct message *message = message_new(channel, MESSAGE_PLAIN, "x", 1, SPAN(""), SPAN(""));
+
+    bundle_add(&stage->bundle, &publish_command_new(&message, SPAN(""), SPAN(""))->command.mail);
+}
+
+static struct mail *follow_of(struct channel_name *channel, unsigned loop)
+{
+    struct follow_command *follow = calloc(1, sizeof *follow);
+
+    must(follow != NULL);
+    follow->command = (struct command){ .kind = &follow_kind, .loop = loop };
+    follow->channel = channel_name_ref(channel);
+    return &follow->command.mail;
+}
+
+/* The writer's thread reads its mail until there is none. */
+static void writer_turns(struct stage *stage)
+{
+    for (struct mail *mail; (mail = mailbox_take(&stage->mailbox)) != NULL;) {
+        while (mail != NULL) {
+            struct mail *next = mail->next;
+            writer_take(&stage->writer, command_of(mail), WALL);
+            mail = next;
+        }
+        writer_turn_end(&stage->writer, WALL);
+        post(stage);
+    }
+}
+
+static bool loop_publishes(struct stage *stage)
+{
+    return writer_lock_publish(&stage->lock, &stage->bundle, WALL, post, stage);
+}
+
+static void loop_1_follows(struct stage *stage)
+{
+    struct bundle one = { NULL, NULL };
+
+    bundle_add(&one, follow_of(stage->live, 1));
+    mailbox_put(&stage->mailbox, &one);
+}
+
+static void a_loop_publishes_while_the_writer_rests(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    loop_1_follows(stage);
+    writer_turns(stage);
+    assert_int_equal(commands_free(mailbox_take(&stage->mailboxes[1])), 1);
+
+    says_publish(stage, stage->live);
+    says_publish(stage, stage->live);
+    assert_true(loop_publishes(stage));
+    assert_null(stage->bundle.newest);
+    assert_int_equal(commands_free(mailbox_take(&stage->mailboxes[0])), 2);  /* the answers */
+    assert_int_equal(commands_free(mailbox_take(&stage->mailboxes[1])), 1);  /* both messages */
+    stage_free(stage);
+}
+
+static void what_needs_the_writers_thread_goes_there(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    says_publish(stage, stage->live);
+    says_publish(stage, stage->kept);
+    assert_false(loop_publishes(stage));
+    assert_int_equal(commands_free(bundle_take(&stage->bundle)), 2);  /* as it was */
+
+    says_publish(stage, stage->live);
+    bundle_add(&stage->bundle, follow_of(stage->live, 0));
+    assert_false(loop_publishes(stage));
+    assert_int_equal(commands_free(bundle_take(&stage->bundle)), 2);
+    stage_free(stage);
+}
+
+/* A loop that follows and then publishes gets its message: what it said first is carried out first. */
+static void nothing_overtakes_what_was_said_before(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    loop_1_follows(stage);
+    says_publish(stage, stage->live);
+    assert_false(loop_publishes(stage));
+    writer_turns(stage);
+    assert_true(loop_publishes(stage));
+    assert_int_equal(commands_free(mailbox_take(&stage->mailboxes[1])), 2);  /* the head, then the message */
+    stage_free(stage);
+}
+
+static void a_loop_does_not_wait_for_the_writer(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    says_publish(stage, stage->live);
+    writer_lock_take(&stage->lock);
+    assert_false(loop_publishes(stage));
+    writer_lock_give(&stage->lock);
+    assert_true(loop_publishes(stage));
+    stage_free(stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_loop_publishes_while_the_writer_rests),
+        cmocka_unit_test(what_needs_the_writers_thread_goes_there),
+        cmocka_unit_test(nothing_overtakes_what_was_said_before),
+        cmocka_unit_test(a_loop_does_not_wait_for_the_writer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -117,6 +117,17 @@ def test_a_poison_message_goes_to_the_dead_and_comes_back(back_end):
         assert longwire(server, "dead", "list") == longwire(server, "dead", "retry", "--all") == ""
 
 
+def test_all_the_dead_are_sent_again_once_though_they_come_back_and_may_all_be_gone(back_end):
+    back_end.judge = lambda path, lines: 422
+    with Server(config=config(back_end, forward_tries=1)) as server:
+        publish(server, "up:a", *(f"poison {n}" for n in range(12)))
+        wait_until(lambda: len(longwire(server, "dead", "list").splitlines()) == 12)
+        assert len(longwire(server, "dead", "retry", "--all").splitlines()) == 12
+        wait_until(lambda: len(longwire(server, "dead", "list").splitlines()) == 12)
+        longwire(server, "purge", "sys:dead", "--yes")
+        assert longwire(server, "dead", "list") == longwire(server, "dead", "retry", "--all") == ""
+
+
 THINGS = [({"data": "text"}, {"media": "text/plain", "payload": "text"}),
           ({"data": {"n": 1}}, {"media": "application/json", "payload": '{"n":1}'}),
           ({"data_base64": "/wA="}, {"media": "application/octet-stream", "payload_hex": "ff00"})]

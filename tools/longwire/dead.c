@@ -4,13 +4,13 @@
 #include "longwire/http.h"
 #include "longwire/print.h"
 
-enum { DEAD_PAGE = 1000, DEAD_FIELDS = 5, DEAD_LETTER_FIELDS = 8 };
+enum { DEAD_PAGE = 1000, DEAD_FIELDS = 6, DEAD_LETTER_FIELDS = 8 };
 
 /* Of the message in sys:dead, and of the object that it holds. */
-enum { DEAD_TYPE, DEAD_SEQ, DEAD_TIME, DEAD_DATA, DEAD_RECALLED };
+enum { DEAD_TYPE, DEAD_SEQ, DEAD_TIME, DEAD_DATA, DEAD_RECALLED, DEAD_TO };
 enum { HELD_CHANNEL, HELD_SEQ, HELD_STATUS, HELD_BACKEND, HELD_FORWARDER, HELD_MEDIA, HELD_DATA, HELD_BASE64 };
 
-static const char *const dead_names[DEAD_FIELDS] = { "type", "seq", "time", "data", "recalled" };
+static const char *const dead_names[DEAD_FIELDS] = { "type", "seq", "time", "data", "recalled", "to" };
 static const char *const held_names[DEAD_LETTER_FIELDS] = {
     "channel", "seq", "status", "backend", "forwarder", "media", "data", "data_base64",
 };
@@ -19,7 +19,8 @@ struct dead_list {
     struct http    http;
     struct printer printer;
     struct buf     decoded, inner, text;
-    uint64_t       after;     /* the last seq of sys:dead that was read */
+    uint64_t       after;     /* the last seq of sys:dead that was read, or that a gap says is gone */
+    uint64_t       until;     /* its head when the reading began: what is sent again may come back behind it */
     uint64_t       read;      /* entries of the page */
     bool           is_retried; /* each is sent again, instead of being printed */
     int            exit;
@@ -84,10 +85,10 @@ static bool dead_on_element(void *arg, struct span element)
     if (!fields_read(element, dead, DEAD_FIELDS, &list->decoded))
         return false;
     list->read++;
-    if (!field_u64(&dead[DEAD_SEQ], &seq))
-        return true;
+    if (!field_u64(&dead[DEAD_SEQ], &seq) && !field_u64(&dead[DEAD_TO], &seq))
+        return false;
     list->after = seq;
-    if (!dead[DEAD_DATA].is_there || dead[DEAD_RECALLED].is_there || !fields_read(dead[DEAD_DATA].raw, held, DEAD_LETTER_FIELDS, &list->inner))
+    if (seq > list->until || !dead[DEAD_DATA].is_there || dead[DEAD_RECALLED].is_there || !fields_read(dead[DEAD_DATA].raw, held, DEAD_LETTER_FIELDS, &list->inner))
         return true;
     if (list->is_retried)
         return dead_retry_one(list, seq);
@@ -102,6 +103,16 @@ static bool dead_on_element(void *arg, struct span element)
 
 /* --- a page ------------------------------------------------------------------------------------------------------------- */
 
+/* The first page says where the reading ends. */
+static bool dead_elements(struct dead_list *list, struct span body)
+{
+    struct field head = { .name = "head" };
+
+    if (list->after == 0 && (!fields_read(body, &head, 1, &list->decoded) || !field_u64(&head, &list->until)))
+        return false;
+    return elements_each(body, "messages", dead_on_element, list);
+}
+
 /* True: there may be more behind it. */
 static bool dead_page(struct dead_list *list)
 {
@@ -115,7 +126,7 @@ static bool dead_page(struct dead_list *list)
     http_ask(&list->http, &request, &answer);
     if (answer.end != HTTP_DONE || !http_is_2xx(&answer)) {
         list->exit = http_complain(&list->http, &answer);
-    } else if (!elements_each(buf_span(&answer.body), "messages", dead_on_element, list)) {
+    } else if (!dead_elements(list, buf_span(&answer.body))) {
         if (list->exit == EXIT_FINE) {
             say("the answer can't be understood: is this a Longwire server?");
             list->exit = EXIT_REFUSED;
@@ -128,7 +139,7 @@ static bool dead_page(struct dead_list *list)
     buf_clear(&list->text);
     if (printer_flush(&list->printer) == PRINTED_FAILED)
         list->exit = EXIT_REFUSED;
-    return is_page && list->exit == EXIT_FINE && list->read > 0;
+    return is_page && list->exit == EXIT_FINE && list->read > 0 && list->after < list->until;
 }
 
 static void dead_all(struct dead_list *list)

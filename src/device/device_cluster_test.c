@@ -560,6 +560,26 @@ static void what_was_kept_a_moment_ago_is_followed(void **state)
     cluster_end(cluster);
 }
 
+static void what_was_dropped_a_moment_ago_is_not_followed(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    says(a, older, "topic:one", 3, ACK_KEEP);
+    says(a, older, "topic:two", 8, ACK_KEEP);
+    settle(cluster);
+    struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    node_take(b);  /* it has read the rows, and not raised the generation yet */
+    says(a, older, "topic:two", 0, ACK_DROP);
+    settle(cluster);
+    assert_string_equal(places_of(newer), "device:alice/phone@0 topic:one@3* user:alice@0");
+    node_restarts(b);
+    assert_string_equal(places_of(opens(a, "phone", 11)), "device:alice/phone@0 topic:one@3* user:alice@0");
+    cluster_end(cluster);
+}
+
 /* A call on another node has stored a place of the session, in its generation. What the link says of the channel for the first time
  * does not set it back. */
 static void a_place_that_a_call_stored_elsewhere_does_not_go_back(void **state)
@@ -1053,6 +1073,7 @@ int main(void)
         cmocka_unit_test(what_was_acknowledged_there_a_moment_ago_counts),
         cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
         cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),
+        cmocka_unit_test(what_was_dropped_a_moment_ago_is_not_followed),
         cmocka_unit_test(a_place_that_a_call_stored_elsewhere_does_not_go_back),
         cmocka_unit_test(a_place_in_another_life_of_the_log_is_set),
         cmocka_unit_test(a_new_session_takes_two_trips_to_the_ledger),

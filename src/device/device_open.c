@@ -180,10 +180,29 @@ static bool place_is_behind(const struct standing *standing, const struct work_p
     return !place->is_gone && (place->epoch != stored->epoch || place->seq < stored->seq);
 }
 
+/* What was kept when the rows were read, and has no row now, was dropped by the older link. */
+static bool standing_drop_unstored(struct open_work *work)
+{
+    struct standing *standing = work->standing;
+    bool             is_any   = false;
+
+    for (uint32_t i = 0; i < standing->place_count && !standing->is_writing; i++) {
+        struct standing_place *place = &standing->places[i];
+        if (!place->is_kept || place->is_dirty || work_places_find(&work->stored, place->name) != NULL)
+            continue;
+        place->is_gone = true;
+        is_any         = true;
+    }
+    standing_take_gone(standing);
+    return is_any;
+}
+
 bool standing_take_stored(struct open_work *work)
 {
-    bool was_behind = false;
+    bool was_behind;
 
+    work_places_sort(&work->stored);
+    was_behind = standing_drop_unstored(work);
     for (size_t i = 0; i < work->stored.count; i++) {
         was_behind |= place_is_behind(work->standing, &work->stored.at[i]);
         standing_take_place(work->standing, &work->stored.at[i]);

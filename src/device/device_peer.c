@@ -119,17 +119,41 @@ static void take_acknowledged(struct open_work *work, const struct peer_fence_pl
         standing_acknowledge(devices, standing, place, told->epoch, told->seq);
 }
 
+static bool answer_tells(struct span answer, struct span channel)
+{
+    struct peer_fence_place place;
+    bool                    is_begun = false;
+
+    while (peer_fence_place_next(&answer, &is_begun, &place))
+        if (span_eq(place.channel, channel))
+            return true;
+    return false;
+}
+
+/* Was something kept when the rows were read, and is not any more? Then its row is gone. */
+static bool has_dropped(const struct standing *standing, struct span answer)
+{
+    for (uint32_t i = 0; i < standing->place_count; i++) {
+        const struct standing_place *place = &standing->places[i];
+        if (place->is_kept && !place->is_gone && place->epoch != 0 && !answer_tells(answer, channel_name_span(place->name)))
+            return true;
+    }
+    return false;
+}
+
 void device_peer_answered(struct peer_fence_ask *ask, struct span answer)
 {
     struct peer_fence_place place;
+    struct span             rest     = answer;
     bool                    is_begun = false;
     size_t                  count    = 0;
 
     if (ask->open == NULL || !ask->is_own)
         return;
-    for (; peer_fence_place_next(&answer, &is_begun, &place); count++)
+    for (; peer_fence_place_next(&rest, &is_begun, &place); count++)
         take_acknowledged(ask->open->work, &place);
-    if (count > 0 && count < PEER_FENCE_PLACES_MAX && !ask->open->work->has_new_kept)
+    if (count > 0 && count < PEER_FENCE_PLACES_MAX && !ask->open->work->has_new_kept &&
+        !has_dropped(ask->open->work->standing, answer))
         ask->open->work->is_untold = false;
 }
 

@@ -197,7 +197,7 @@ static void places_again(struct standing *standing, const struct places_write *w
 }
 
 /* A place that is no longer kept ends when its row is deleted, unless it was kept anew meanwhile. */
-static void places_take_gone(struct standing *standing)
+void standing_take_gone(struct standing *standing)
 {
     uint32_t kept = 0;
 
@@ -277,7 +277,7 @@ static void places_written(struct device_write *device)
     if (device->write.outcome == LEDGER_DONE) {
         counter_add(&devices->counters.places_stored, write->count);
         places_tell_events(devices, write);
-        places_take_gone(standing);
+        standing_take_gone(standing);
     } else if (is_refused_by_place(write)) {
         places_again(standing, write);
         place_found(standing, write);

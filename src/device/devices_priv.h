@@ -184,6 +184,8 @@ void device_looks_fini(struct devices *devices);
 void device_acks_take(struct command *command, struct writer *writer);
 void device_close_take(struct command *command, struct writer *writer);
 void device_places_store(struct devices *devices);
+/* Places that are gone end, unless that is still to be stored. */
+void standing_take_gone(struct standing *standing);
 /* The named place counts, if it is ahead. True: something changed. */
 bool standing_acknowledge(struct devices *devices, struct standing *standing, struct standing_place *place,
                           uint64_t epoch, uint64_t seq);

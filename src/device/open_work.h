@@ -91,7 +91,7 @@ void open_end(struct session_open *open, enum open_outcome outcome);
 void open_answer(struct session_open *open);
 /* What was loaded counts in memory from now on. A place that moved meanwhile stays. */
 void standing_take(struct session_open *open);
-/* The places that were read once more count in memory, too. True: one of them had been read before it moved. */
+/* The places that were read once more count in memory, too. True: one of them had been read before it moved, or was dropped. */
 bool standing_take_stored(struct open_work *work);
 /* Groups in which the session has no stored place get one, with the next write: else nobody knew later what of the group it
  * was given. */

@@ -374,7 +374,7 @@ static bool session_follows(const struct standing_place *place, const struct wor
 
     if (place->is_gone && !is_group)
         return false;
-    return gathered != NULL ? !gathered->is_over : place->is_kept && !place->is_gone;
+    return gathered != NULL ? !gathered->is_over || gathered->is_replayed : place->is_kept && !place->is_gone;
 }
 
 static void answer_places(struct session_open *open)
@@ -390,7 +390,8 @@ static void answer_places(struct session_open *open)
         if (!session_follows(place, gathered))
             continue;
         open->places[open->place_count++] = (struct session_place){
-            channel_name_ref(place->name), place->epoch, place->seq, place->is_kept, gathered == NULL ? NULL : gathered->spans,
+            .name = channel_name_ref(place->name), .epoch = place->epoch, .seq = place->seq, .is_kept = place->is_kept,
+            .is_over = gathered != NULL && gathered->is_over, .spans = gathered == NULL ? NULL : gathered->spans,
         };
         if (gathered != NULL)
             gathered->spans = NULL;

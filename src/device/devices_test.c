@@ -990,6 +990,35 @@ static void a_group_that_was_joined_meanwhile_goes_on(void **state)
     }
 }
 
+/* Of the rows of groups there is a second page. What the first one does not know the user's log will say to the link, old news among
+ * it: so the link is told how far the session came in a group that was left since. */
+static void the_place_in_a_group_that_was_left_is_told_if_its_news_come_again(void **state)
+{
+    enum { GROUPS = 520 };
+    struct stage *stage = stage_new();
+    size_t        found = 0;
+    char          name[16];
+
+    (void)state;
+    for (unsigned i = 0; i < GROUPS; i++) {
+        snprintf(name, sizeof name, "g%03u", i);
+        joins(stage, name, 0, true, 1 + i);
+    }
+    joins(stage, "z", 2, true, GROUPS + 1);
+    struct session_open *older = opens(stage, "phone", 10);
+    says(stage, older, "group:z", 7, 9, ACK_PLACE);
+    joins(stage, "z", 9, false, GROUPS + 2);
+    struct session_open *newer = opens(stage, "phone", 11);
+    assert_true(newer->groups_seq < GROUPS);
+    for (size_t i = 0; i < newer->place_count; i++) {
+        bool is_left = strcmp(newer->places[i].name->text, "group:z") == 0;
+        assert_int_equal(newer->places[i].is_over, is_left);
+        found += is_left && newer->places[i].seq == 9;
+    }
+    assert_int_equal(found, 1);
+    stage_free(stage);
+}
+
 /* --- a ledger that fails --- */
 
 static void a_refused_raise_is_no_session(void **state)
@@ -1470,6 +1499,7 @@ int main(void)
         cmocka_unit_test(a_refused_raise_is_no_session),
         cmocka_unit_test(who_asked_earlier_does_not_replace_who_asked_later),
         cmocka_unit_test(a_group_that_was_joined_meanwhile_goes_on),
+        cmocka_unit_test(the_place_in_a_group_that_was_left_is_told_if_its_news_come_again),
         cmocka_unit_test(an_unknown_raise_is_never_given_twice),
         cmocka_unit_test(what_is_read_behind_an_unknown_raise_is_not_sure),
         cmocka_unit_test(what_is_kept_and_not_stored_is_followed_by_the_next_link),

@@ -324,6 +324,10 @@ void device_link_follow_all(struct link *link, const struct session_open *open, 
     for (size_t i = open->place_count; i-- > 0;) {
         struct session_place place  = open->places[i];
         const struct place  *instead = named_place(named, place.name);
+        if (place.is_over) {
+            group_follow_note_over(&link->device->groups, place.name, place.epoch, place.seq);
+            continue;
+        }
         if (place.is_kept && !may_still_follow(link, place.name))
             continue;
         if (instead != NULL) {

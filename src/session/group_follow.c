@@ -196,6 +196,13 @@ static void left_note(struct group_follow *follow, const struct group_bound *bou
     left->is_owed = sub->is_moved;
 }
 
+void group_follow_note_over(struct group_follow *follow, struct channel_name *name, uint64_t epoch, uint64_t seq)
+{
+    struct group_bound *left = bound_add(follow, NULL, &(struct group_spans){ 1, { { epoch, 0, seq, 0 } } });
+
+    left->left = channel_name_ref(name);
+}
+
 static struct group_bound *left_find(const struct group_follow *follow, struct span channel)
 {
     for (struct group_bound *bound = follow->bounds; bound != NULL; bound = bound->next)

@@ -43,6 +43,10 @@ void group_follow_settle(struct group_follow *follow, struct link *link);
  * what it says of members up to there is passed over, because the link may begin with something newer. */
 void group_follow_know(struct group_follow *follow, uint64_t epoch, uint64_t seq, uint64_t known);
 
+/* A group that the user had left before the link began, and what the session was given of it. If the user's log says later that
+ * the user joins it, which may be old news, the link goes on from there. */
+void group_follow_note_over(struct group_follow *follow, struct channel_name *name, uint64_t epoch, uint64_t seq);
+
 /* The place of a group that the link has left: up to where its client was given the group. False: the link has left none of this name,
  * or it was too long ago. The client acknowledges what it was given before it left, else that would come again with each link. */
 bool group_follow_find_left(const struct group_follow *follow, struct span channel, struct channel_name **ret_name, uint64_t *ret_epoch,

@@ -206,6 +206,24 @@ static void who_joins_begins_at_the_place_of_the_join(void **state)
     follower_free(follower);
 }
 
+/* What the log says is older than the link: the session was given more of the group, and the user has left it since. */
+static void old_news_of_a_join_begin_where_the_session_stands(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    follower->lobby->head = 4;
+    group_follow_note_over(&follower->link.device->groups, follower->lobby->name, EPOCH, 4);
+    say_membership(follower, true, 2);
+    expect_told(follower, "ann 1, ");
+    say_membership(follower, false, 4);
+    expect_told(follower, "ann 2, left, ");
+    publish(follower, 1);
+    expect_told(follower, "");
+    follower_free(follower);
+}
+
 static void the_log_of_another_user_says_nothing_of_her_groups(void **state)
 {
     struct stage     stage;
@@ -469,6 +487,7 @@ int main(void)
         cmocka_unit_test(the_log_of_the_user_comes_first),
         cmocka_unit_test(spans_of_a_device_that_was_away),
         cmocka_unit_test(a_span_that_is_over_ends_with_it),
+        cmocka_unit_test(old_news_of_a_join_begin_where_the_session_stands),
         cmocka_unit_test(who_comes_back_gets_what_is_theirs),
         cmocka_unit_test(what_is_heard_again_changes_nothing),
         cmocka_unit_test(a_fenced_link_is_given_nothing),

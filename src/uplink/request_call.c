@@ -251,6 +251,13 @@ static bool is_left_behind(const struct request_work *work)
            (work->call.outcome == BACKEND_CANCELLED || work->call.outcome == BACKEND_STOPPED);
 }
 
+/* The back end left the configuration while it worked. 503 would say that it was not asked. */
+static void answer_broken_off(struct request_work *work)
+{
+    counter_add(&work->requests->counters.unknown, 1);
+    request_answer_problem(work, 504, "the back end was taken out of the configuration meanwhile; what it did is not known", "unknown");
+}
+
 static void request_returned(struct backend_call *call)
 {
     struct request_work *work = call->owner;
@@ -263,6 +270,8 @@ static void request_returned(struct backend_call *call)
         request_call_took(work);
     else if (work->is_cancelled)
         request_answer_problem(work, 499, failures[BACKEND_CANCELLED].detail, NULL);
+    else if (call->outcome == BACKEND_STOPPED && call->is_sent)
+        answer_broken_off(work);
     else
         request_answer_problem(work, failures[call->outcome].status, failures[call->outcome].detail, NULL);
 }

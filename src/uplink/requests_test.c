@@ -314,6 +314,29 @@ static void an_answer_comes_in_the_log(void **state)
     assert_int_equal(node->requests.works.count, 0);
 }
 
+/* A reload took its back end away. */
+static void what_a_reload_broke_off_is_not_known_if_it_was_sent(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node  = add_node(stage, "a", 5);
+    char                     last[1024];
+
+    for (unsigned is_sent = 0; is_sent < 2; is_sent++) {
+        send_request(node, request_new(stage, is_sent ? "1" : "0", "x", false));
+        settle(stage);
+        struct backend_call *call = take_call(stage, 0);
+        call->outcome = BACKEND_STOPPED;
+        call->is_sent = is_sent == 1;
+        call->done(call);
+        settle(stage);
+        assert_int_equal(responses_in_log(stage, last, sizeof last), is_sent + 1);
+        assert_non_null(strstr(last, is_sent ? "\"status\":504," : "\"status\":503,"));
+        assert_true((strstr(last, "\"Longwire-Outcome\":\"unknown\"") != NULL) == (is_sent == 1));
+        assert_int_equal(counter_get(&node->requests.counters.unknown), is_sent);
+    }
+}
+
 /* Threat 60. */
 static void an_id_is_one_request(void **state)
 {
@@ -1075,7 +1098,7 @@ static int end_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_answer_comes_in_the_log),
+        cmocka_unit_test(an_answer_comes_in_the_log), cmocka_unit_test(what_a_reload_broke_off_is_not_known_if_it_was_sent),
         cmocka_unit_test(an_id_is_one_request),
         cmocka_unit_test(a_node_may_end_at_any_step),
         cmocka_unit_test(a_large_request_is_kept_in_pieces),
@@ -1094,7 +1117,7 @@ int main(void)
         cmocka_unit_test(a_cancel_may_be_late),
         cmocka_unit_test(bounds_are_kept),
         cmocka_unit_test(a_stop_forgets_the_requests_of_links),
-        alone(an_answer_comes_in_the_log),
+        alone(an_answer_comes_in_the_log), alone(what_a_reload_broke_off_is_not_known_if_it_was_sent),
         alone(a_node_may_end_at_any_step),
         alone(a_large_request_is_kept_in_pieces),
         alone(a_late_answer_is_none),

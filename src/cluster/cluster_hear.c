@@ -10,11 +10,13 @@ struct heard_name {
 /* NULL: it is no name, or of a namespace that this node does not have. */
 static struct channel_name *heard_name_get(struct cluster *cluster, struct heard_name *last, struct span text)
 {
-    struct channel_name *channel;
-
     if (last->channel != NULL && span_eq(channel_name_span(last->channel), text))
         return last->channel;
-    if (channel_name_new(cluster->setup.spaces, cluster->setup.hash_key, text, &channel) != CHANNEL_NAME_OK)
+    struct channel_name *channel = 
+        writer_known_name(cluster->writer, hash_bytes(cluster->setup.hash_key, text), text);
+    if (channel != NULL)
+        channel_name_ref(channel);
+    else if (channel_name_new(cluster->setup.spaces, cluster->setup.hash_key, text, &channel) != CHANNEL_NAME_OK)
         return NULL;
     channel_name_unref(last->channel);
     last->channel = channel;

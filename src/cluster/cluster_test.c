@@ -24,6 +24,7 @@ struct place {
     struct engine  *engine;
     struct cluster *cluster;
     char            heard[16384];  /* by its loop, as words */
+    unsigned        copied_names;  /* messages that came with a name of their own instead of that of the followers */
     char            usurped[400];
     bool            is_held;      /* its process stands */
     struct command *posted;
@@ -62,6 +63,16 @@ static void say(struct place *place, const char *format, uint64_t number)
     snprintf(place->heard + len, sizeof place->heard - len, format, (int)number);
 }
 
+static void hear_message_of(struct place *place, const struct message *message)
+{
+    bool is_shared = false;
+
+    for (size_t i = 0; i < sizeof place->hall->names / sizeof place->hall->names[0]; i++)
+        is_shared |= message->channel == place->hall->names[i];
+    place->copied_names += !is_shared;
+    say(place, "%d", message->seq);
+}
+
 static void hear_command(struct place *place, struct command *command)
 {
     if (command->kind == &publish_kind) {
@@ -71,7 +82,7 @@ static void hear_command(struct place *place, struct command *command)
     } else if (command->kind == &deliver_kind) {
         struct deliver_command *deliver = container_of(command, struct deliver_command, hint.command);
         for (uint32_t i = 0; i < deliver->hint.count; i++)
-            say(place, "%d", deliver->messages[i]->seq);
+            hear_message_of(place, deliver->messages[i]);
     } else if (command->kind == &canary_kind) {
         static const char *const ends[] = { "alone", "home", "away", "lost" };
         say(place, ends[container_of(command, struct canary, command)->end], 0);
@@ -311,6 +322,7 @@ static void what_one_node_publishes_all_others_hear(void **state)
     assert_int_equal(counter_get(&counters(hall, 0)->frames_sent), 2);
     assert_int_equal(counter_get(&counters(hall, 2)->messages_heard), 2);
     assert_int_equal(counter_get(&counters(hall, 2)->heads_heard), 0);
+    assert_int_equal(hall->places[2].copied_names, 0);
     hall_free(hall);
 }
 

@@ -64,6 +64,20 @@ struct tail_entry *tails_entry(const struct tails *tails, const struct channel_n
     return node == NULL ? NULL : tail_entry_of(node);
 }
 
+static bool tail_entry_has_text(const struct map_node *node, const void *key)
+{
+    return span_eq(channel_name_span(container_of(node, struct tail_entry, node)->name), *(const struct span *)key);
+}
+
+struct channel_name *tails_name(const struct tails *tails, uint64_t hash, struct span text)
+{
+    struct map_node *node = map_find(&tails->map, hash, tail_entry_has_text, &text);
+
+    if (node == NULL)
+        node = map_find(&tails->map, hash ^ HASH_FOLDED, tail_entry_has_text, &text);
+    return node == NULL ? NULL : tail_entry_of(node)->name;
+}
+
 uint64_t tails_followers(const struct tails *tails, const struct channel_name *name)
 {
     const struct tail_entry *entry = tails_entry(tails, name);

@@ -85,6 +85,8 @@ struct tail *tails_get(struct tails *tails, struct channel_name *name);  /* foun
 struct tail *tails_look(const struct tails *tails, const struct channel_name *name);
 /* In either form. NULL: there is none. */
 struct tail_entry *tails_entry(const struct tails *tails, const struct channel_name *name);
+/* The name that stands in the entry with this text, whose hash is given; borrowed. NULL: there is none. */
+struct channel_name *tails_name(const struct tails *tails, uint64_t hash, struct span text);
 /* The loops that follow the channel; a bit each. */
 uint64_t tails_followers(const struct tails *tails, const struct channel_name *name);
 

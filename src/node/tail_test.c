@@ -299,6 +299,27 @@ static void a_tail_that_knows_nothing_is_let_go(void **state)
     stage_free(stage);
 }
 
+/* Whoever reads a name from a wire finds the one that stands there, whether the tail is folded or not. */
+static void a_name_is_found_by_its_text(void **state)
+{
+    struct stage      *stage = stage_new(PLENTY, 100);
+    const struct span  text  = channel_name_span(stage->names[0]);
+    const uint64_t     hash  = hash_bytes(&key, text);
+
+    (void)state;
+    assert_null(tails_name(&stage->tails, hash, text));
+    struct tail *tail = tails_get(&stage->tails, stage->names[0]);
+    assert_ptr_equal(tails_name(&stage->tails, hash, text), stage->names[0]);
+    assert_null(tails_name(&stage->tails, hash, channel_name_span(stage->names[1])));
+    tail->entry.followers = 1;
+    tail->epoch           = EPOCH;
+    assert_true(tail_may_fold(tail));
+    tail_fold(&stage->tails, tail);
+    assert_ptr_equal(tails_name(&stage->tails, hash, text), stage->names[0]);
+    assert_null(tails_look(&stage->tails, stage->names[0]));
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +333,7 @@ int main(void)
         cmocka_unit_test(what_is_not_kept_moves_the_head_alone),
         cmocka_unit_test(a_recall_takes_the_payload_out_of_memory),
         cmocka_unit_test(a_tail_that_knows_nothing_is_let_go),
+        cmocka_unit_test(a_name_is_found_by_its_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,10 @@ void writer_take(struct writer *writer, struct command *command, msec wall);
 /* At the writer: publishes to the connection of `loop` that the channel names. Takes it; `settled` gets it. */
 void writer_publish_to_link(struct writer *writer, struct publish_command *publish, unsigned loop);
 
+/* The name with this text (`hash`: of it, by the key of the names) of a channel that loops follow, or whose end the writer holds; borrowed
+ * until the next command. NULL: there is none, which says nothing of the name. So what comes for followers shares their name. */
+struct channel_name *writer_known_name(const struct writer *writer, uint64_t hash, struct span text);
+
 /* A message that somebody else has appended to the durable store, numbered; it may come late, twice, or not at all.
  * Shares it. A head never steps back for it; from another life of the log it is a reason to ask, not to be believed.
  * Between writer_take() and writer_turn_end(). */

@@ -146,6 +146,11 @@ void writer_spread(struct writer *writer, struct message *message)
     tail_let_go(&writer->tails, tail);
 }
 
+struct channel_name *writer_known_name(const struct writer *writer, uint64_t hash, struct span text)
+{
+    return tails_name(&writer->tails, hash, text);
+}
+
 void writer_hear(struct writer *writer, struct message *message)
 {
     const struct tail *tail = tails_look(&writer->tails, message->channel);

@@ -51,6 +51,13 @@ static inline bool buf_reserve(struct buf *buf, size_t more)
     return (more <= buf->cap - buf->len && !buf->is_over) || buf_grow(buf, more);
 }
 
+void buf_make_room(struct buf *buf, size_t count)
+{
+    const size_t left = buf->max - buf->len;
+
+    buf_reserve(buf, count < left ? count : left);
+}
+
 char *buf_extend(struct buf *buf, size_t count)
 {
     if (!buf_reserve(buf, count))

@@ -24,6 +24,9 @@ void buf_putc(struct buf *buf, char byte);
 void buf_put_u64(struct buf *buf, uint64_t value);
 void buf_putf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Room for so many more bytes at once, where the writer knows how many come: growing by steps copies what is there. Too many: the maximum. */
+void buf_make_room(struct buf *buf, size_t count);
+
 /* `count` writable bytes at the end; they belong to the buffer from now on. NULL, and the buffer is over, if they do
  * not fit. */
 char *buf_extend(struct buf *buf, size_t count);

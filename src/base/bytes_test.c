@@ -160,6 +160,27 @@ static void a_buf_stops_at_its_maximum_and_says_so(void **state)
     buf_fini(&buf);
 }
 
+/* It does not grow again before that, and not beyond its maximum. */
+static void a_buf_makes_room_at_once(void **state)
+{
+    (void)state;
+    struct buf buf;
+
+    buf_init(&buf, 5000);
+    buf_make_room(&buf, 3000);
+    assert_true(buf.cap >= 3000);
+    assert_int_equal(buf.len, 0);
+    const char *at = buf.at;
+    for (int i = 0; i < 3000; i++)
+        buf_putc(&buf, 'x');
+    assert_ptr_equal(buf.at, at);
+    buf_make_room(&buf, 10000);
+    assert_int_equal(buf.cap, 5000);
+    assert_int_equal(buf.len, 3000);
+    assert_false(buf_is_over(&buf));
+    buf_fini(&buf);
+}
+
 /* As printf writes them, at each power of ten and beside it. */
 static void numbers_are_written_in_decimal(void **state)
 {
@@ -215,6 +236,7 @@ int main(void)
         cmocka_unit_test(base64_refuses_a_second_spelling),
         cmocka_unit_test(base64_takes_its_letters_alone),
         cmocka_unit_test(a_buf_stops_at_its_maximum_and_says_so),
+        cmocka_unit_test(a_buf_makes_room_at_once),
         cmocka_unit_test(numbers_are_written_in_decimal),
         cmocka_unit_test(numbers_are_read_strictly),
         cmocka_unit_test(siphash_tells_messages_apart),

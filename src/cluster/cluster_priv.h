@@ -36,6 +36,7 @@ struct cluster_far {
     struct list           link;  /* in cluster.far */
     struct node_id        id;
     struct cluster_frame *open;  /* being filled this turn; NULL: none */
+    size_t                frame_bytes;  /* of the last frame: the next one is likely to be as long */
     uint64_t              mark;  /* the last name of a look-up that it was found for */
 };
 

@@ -104,7 +104,7 @@ static void cluster_frame_done(struct cluster *cluster, struct cluster_call *cal
     cluster_frame_free(frame);
 }
 
-static struct cluster_frame *cluster_frame_new(struct cluster *cluster, const struct node_id *to)
+static struct cluster_frame *cluster_frame_new(struct cluster *cluster, const struct node_id *to, size_t bytes)
 {
     struct cluster_frame   *frame = calloc(1, sizeof *frame);
     const struct node_id   *self  = &cluster->setup.self.id;
@@ -117,6 +117,7 @@ static struct cluster_frame *cluster_frame_new(struct cluster *cluster, const st
     frame->number = header.number;
     frame->call = (struct cluster_call){ .call = { .kind = ENGINE_SEND, .to = *to }, .done = cluster_frame_done };
     buf_init(&frame->bytes, cluster->engine->frame_bytes_max);
+    buf_make_room(&frame->bytes, bytes);
     bus_header_put(&frame->bytes, &header);
     return frame;
 }
@@ -129,22 +130,32 @@ static void far_send(struct cluster *cluster, struct cluster_far *far)
         return;
     far->open = NULL;
     must(!buf_is_over(&frame->bytes));
+    far->frame_bytes       = frame->bytes.len;
     frame->call.call.frame = buf_span(&frame->bytes);
     counter_add(&cluster->counters.frames_sent, 1);
     cluster_submit(cluster, &frame->call);
 }
 
-/* An encoded item into the frame of this turn. */
-static bool far_put(struct cluster *cluster, struct cluster_far *far, struct span item)
+/* The frame of this turn, where an item of so many bytes has room. NULL: no frame has. */
+static struct buf *far_frame(struct cluster *cluster, struct cluster_far *far, size_t bytes)
 {
-    if (CLUSTER_HEADER_BYTES_MAX + item.len > cluster->engine->frame_bytes_max)
-        return false;
-    if (far->open != NULL && far->open->bytes.len + item.len > cluster->engine->frame_bytes_max)
+    if (CLUSTER_HEADER_BYTES_MAX + bytes > cluster->engine->frame_bytes_max)
+        return NULL;
+    if (far->open != NULL && far->open->bytes.len + bytes > cluster->engine->frame_bytes_max)
         far_send(cluster, far);
     if (far->open == NULL)
-        far->open = cluster_frame_new(cluster, &far->id);
-    buf_put(&far->open->bytes, item);
-    return true;
+        far->open = cluster_frame_new(cluster, &far->id, far->frame_bytes);
+    return &far->open->bytes;
+}
+
+/* An encoded item. */
+static bool far_put(struct cluster *cluster, struct cluster_far *far, struct span item)
+{
+    struct buf *frame = far_frame(cluster, far, item.len);
+
+    if (frame != NULL)
+        buf_put(frame, item);
+    return frame != NULL;
 }
 
 bool cluster_put_item(struct cluster *cluster, const struct node_id *to, const struct bus_item *item)
@@ -375,31 +386,40 @@ void cluster_gather_purge(struct cluster *cluster, struct channel_name *channel,
 
 /* --- what the look-up found ------------------------------------------------------------------------------------ */
 
-/* The item of this message: whole, or its head alone. */
-static void encode_message(struct cluster *cluster, const struct message *message)
+/* The item is no longer than that. */
+static size_t sought_item_bytes(const struct sought_message *sought, bool is_whole)
 {
-    const size_t bytes = message_size(message) + message->channel->len + CLUSTER_ITEM_MORE_BYTES;
-
-    if (!cluster->engine->prefers_heads && CLUSTER_HEADER_BYTES_MAX + bytes <= cluster->engine->frame_bytes_max) {
-        bus_message_put(&cluster->item, message);
-        return;
-    }
-    bus_item_put(&cluster->item, &(const struct bus_item){ .kind    = BUS_HEAD,
-                                                           .channel = channel_name_span(message->channel),
-                                                           .epoch   = message->epoch,
-                                                           .seq     = message->seq });
+    return (is_whole ? message_size(sought->message) : 0) + sought->channel->len + CLUSTER_ITEM_MORE_BYTES;
 }
 
-static void encode_sought(struct cluster *cluster, const struct sought_message *sought)
+/* Does the message travel, or its head alone? */
+static bool sought_is_whole(const struct cluster *cluster, const struct sought_message *sought)
 {
-    buf_clear(&cluster->item);
-    if (sought->message != NULL)
-        encode_message(cluster, sought->message);
+    return sought->message != NULL && !cluster->engine->prefers_heads &&
+           CLUSTER_HEADER_BYTES_MAX + sought_item_bytes(sought, true) <= cluster->engine->frame_bytes_max;
+}
+
+static void encode_head(struct buf *frame, const struct sought_message *sought)
+{
+    const struct message *message = sought->message;
+
+    bus_item_put(frame, &(const struct bus_item){ .kind    = message == NULL ? BUS_PURGE : BUS_HEAD,
+                                                  .channel = channel_name_span(sought->channel),
+                                                  .epoch   = message == NULL ? sought->epoch : message->epoch,
+                                                  .seq     = message == NULL ? sought->head : message->seq });
+}
+
+/* At the end of the frame; borrowed until it changes. */
+static struct span encode_sought(struct buf *frame, const struct sought_message *sought, bool is_whole)
+{
+    const size_t at = frame->len;
+
+    if (is_whole)
+        bus_message_put(frame, sought->message);
     else
-        bus_item_put(&cluster->item, &(const struct bus_item){ .kind    = BUS_PURGE,
-                                                               .channel = channel_name_span(sought->channel),
-                                                               .epoch   = sought->epoch,
-                                                               .seq     = sought->head });
+        encode_head(frame, sought);
+    must(!buf_is_over(frame));
+    return span_skip(buf_span(frame), at);
 }
 
 /* Of the nodes that were found for a name, those that get its messages, each once. Returns how many. */
@@ -423,17 +443,19 @@ static size_t found_far(struct cluster *cluster, const struct engine_call *call,
     return count;
 }
 
+/* Written into the first node's frame, and copied from there into those of the others. */
 static void cluster_spread(struct cluster *cluster, const struct sought_message *sought, struct cluster_far **far,
                            size_t count)
 {
     if (count == 0)
         return;
-    encode_sought(cluster, sought);
-    struct counter *counter = cluster->item.at[0] == BUS_MESSAGE ? &cluster->counters.messages_sent
-                                                                 : &cluster->counters.heads_sent;
-    for (size_t i = 0; i < count; i++)
-        must(far_put(cluster, far[i], buf_span(&cluster->item)));
-    counter_add(counter, count);
+    const bool  is_whole = sought_is_whole(cluster, sought);
+    struct buf *first    = far_frame(cluster, far[0], sought_item_bytes(sought, is_whole));
+    must(first != NULL);
+    const struct span item = encode_sought(first, sought, is_whole);
+    for (size_t i = 1; i < count; i++)
+        must(far_put(cluster, far[i], item));
+    counter_add(is_whole ? &cluster->counters.messages_sent : &cluster->counters.heads_sent, count);
 }
 
 /* The engine may not know yet who follows it. */

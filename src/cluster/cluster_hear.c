@@ -12,7 +12,7 @@ static struct channel_name *heard_name_get(struct cluster *cluster, struct heard
 {
     if (last->channel != NULL && span_eq(channel_name_span(last->channel), text))
         return last->channel;
-    struct channel_name *channel = 
+    struct channel_name *channel =
         writer_known_name(cluster->writer, hash_bytes(cluster->setup.hash_key, text), text);
     if (channel != NULL)
         channel_name_ref(channel);

@@ -232,18 +232,19 @@ static void leave_start(struct redis_engine *engine, struct engine_task *task)
                    span_str(incarnation), span_str(engine->self.name));
 }
 
-/* STARTED INCARNATION ROUND RECORD. False: it isn't one that we wrote. */
+/* STARTED INCARNATION ROUND RECORD. False: it isn't one that we wrote. A lease in its last millisecond has 0 left, and runs: who is not
+ * listed does not hold his name any more. */
 static bool lease_parse(struct span name, struct span value, long long left_ms, struct engine_lease *ret, uint32_t *ret_round)
 {
     uint64_t round = 0;
 
-    if (name.len == 0 || name.len > NODE_RECORD_NAME_MAX || value.len < RECORD_AT || left_ms <= 0 ||
+    if (name.len == 0 || name.len > NODE_RECORD_NAME_MAX || value.len < RECORD_AT || left_ms < 0 ||
         !hex_parse(span_of(value.at + ORDER_BYTES - HEX_DIGITS, HEX_DIGITS), &ret->id.incarnation) ||
         !hex_parse(span_of(value.at + ORDER_BYTES + 1, ROUND_DIGITS), &round))
         return false;
     memset(ret->id.name, 0, sizeof ret->id.name);
     memcpy(ret->id.name, name.at, name.len);
-    ret->left_ms = left_ms;
+    ret->left_ms = left_ms == 0 ? 1 : left_ms;
     buf_init(&ret->record, RECORD_BYTES);
     buf_put(&ret->record, span_skip(value, RECORD_AT));
     *ret_round = (uint32_t)round;

@@ -237,7 +237,7 @@ static const struct { unsigned status; const char *detail; } failures[BACKEND_OU
     [BACKEND_UNREACHABLE] = { 502, "no address of the back end can be reached" },
     [BACKEND_GARBAGE]     = { 502, "the back end's answer is no HTTP, or ended before it was whole" },
     [BACKEND_TOO_LARGE]   = { 502, "the back end's answer is longer than a response may be (payload_bytes_max of the namespace of "
-                                   "its channel)" },
+                                   "its channel; its head: 64 KiB)" },
     [BACKEND_CIRCUIT]     = { 503, "the back end has failed too often lately; it is tried again soon" },
     [BACKEND_FULL]        = { 503, "too many requests wait for the back end" },
     [BACKEND_CANCELLED]   = { 499, "the client has cancelled the request" },

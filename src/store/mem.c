@@ -31,6 +31,7 @@ struct mem_channel {
     uint64_t             epoch;
     uint64_t             head;
     uint64_t             bytes;  /* payload bytes in the ring */
+    msec                 oldest; /* time of the first message in the ring, which is long out of the processor's caches; else nothing */
     struct message_ring *ring;   /* seqs head - count + 1 … head */
 };
 
@@ -105,7 +106,9 @@ static void channel_drop_oldest(struct mem *mem, struct mem_channel *channel)
     channel->bytes -= message->payload_len;
     mem->ring_bytes -= message_size(message) + sizeof(struct message *);
     message_unref(message);
-    if (channel->ring == NULL)
+    if (channel->ring != NULL)
+        channel->oldest = message_ring_at(channel->ring, 0)->time;
+    else
         channel_relink(mem, channel);
 }
 
@@ -117,7 +120,7 @@ static bool channel_keeps_too_much(const struct mem_channel *channel, msec wall)
         return false;
     return (space->keep_count != 0 && message_ring_count(channel->ring) > space->keep_count) ||
            (space->keep_bytes != 0 && channel->bytes > space->keep_bytes) ||
-           retention_is_over(space, message_ring_at(channel->ring, 0)->time, wall);
+           retention_is_over(space, channel->oldest, wall);
 }
 
 static void channel_trim(struct mem *mem, struct mem_channel *channel, msec wall)
@@ -207,6 +210,8 @@ static void mem_channel_keep(struct mem *mem, struct mem_channel *channel, struc
 {
     struct message *kept = message_ref(message);
 
+    if (channel->ring == NULL)
+        channel->oldest = message->time;
     channel->bytes += message->payload_len;
     mem->ring_bytes += message_size(message) + sizeof(struct message *);
     message_ring_push(&channel->ring, &kept);

@@ -194,12 +194,9 @@ struct verdict may_publish_at_all(const struct identity *identity, const struct 
                              false };
 }
 
-struct verdict may_name(const struct identity *identity, enum action action, struct namespaces *spaces,
-                        const struct hash_key *key, struct span text, struct channel_name **ret)
+static struct verdict verdict_of(const struct identity *identity, enum action action, enum channel_name_fault fault)
 {
     must(action < ACTION_COUNT);
-    enum channel_name_fault fault = channel_name_new(spaces, key, text, ret);
-
     switch (fault) {
     case CHANNEL_NAME_OK: return (struct verdict){ 0 };
     case CHANNEL_NAME_UNKNOWN:
@@ -208,4 +205,16 @@ struct verdict may_name(const struct identity *identity, enum action action, str
     case CHANNEL_NAME_MALFORMED: break;
     }
     return (struct verdict){ 400, channel_name_fault_text(fault), false };
+}
+
+struct verdict may_name(const struct identity *identity, enum action action, struct namespaces *spaces,
+                        const struct hash_key *key, struct span text, struct channel_name **ret)
+{
+    return verdict_of(identity, action, channel_name_new(spaces, key, text, ret));
+}
+
+struct verdict may_name_known(const struct identity *identity, enum action action, struct channel_names *names,
+                              struct namespaces *spaces, const struct hash_key *key, struct span text, struct channel_name **ret)
+{
+    return verdict_of(identity, action, channel_names_get(names, spaces, key, text, ret));
 }

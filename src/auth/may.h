@@ -8,7 +8,7 @@
 #define AUTH_MAY_H
 
 #include "auth/identity.h"
-#include "message/channel_name.h"
+#include "message/channel_names.h"
 
 /* What can be done; each call, frame and subscription is one of these. */
 enum action {
@@ -60,5 +60,8 @@ struct verdict may_publish_at_all(const struct identity *identity, const struct 
  * were somebody else's. */
 struct verdict may_name(const struct identity *identity, enum action action, struct namespaces *spaces,
                         const struct hash_key *key, struct span text, struct channel_name **ret);
+/* The same, of a caller whose channels are the same ones again and again. */
+struct verdict may_name_known(const struct identity *identity, enum action action, struct channel_names *names,
+                              struct namespaces *spaces, const struct hash_key *key, struct span text, struct channel_name **ret);
 
 #endif

@@ -5,22 +5,32 @@
 #include "base/must.h"
 #include "node/command_priv.h"
 
-struct publish_command *publish_command_new(struct message **take_message, struct span key, struct span publisher)
+/* The room begins behind the struct, whose size is a multiple of every alignment; the texts stand behind it. */
+struct publish_command *publish_command_new_with(struct message **take_message, struct span key, struct span publisher,
+                                                 size_t room_bytes, void **ret_room)
 {
-    struct publish_command *command = calloc(1, sizeof *command + key.len + publisher.len);
+    struct publish_command *command = malloc(sizeof *command + room_bytes + key.len + publisher.len);
 
     must(command != NULL);
+    char *room = (char *)command + sizeof *command, *texts = room + room_bytes;
+    *command   = (struct publish_command){ .command.kind = &publish_kind };
     ref_init(&command->ref);
-    command->command.kind      = &publish_kind;
     command->append.message   = *take_message;
-    command->append.key       = span_of(command->words, key.len);
-    command->append.publisher = span_of(command->words + key.len, publisher.len);
+    command->append.key       = span_of(texts, key.len);
+    command->append.publisher = span_of(texts + key.len, publisher.len);
     if (key.len > 0)
-        memcpy(command->words, key.at, key.len);
+        memcpy(texts, key.at, key.len);
     if (publisher.len > 0)
-        memcpy(command->words + key.len, publisher.at, publisher.len);
+        memcpy(texts + key.len, publisher.at, publisher.len);
     *take_message = NULL;
+    *ret_room     = room;
     return command;
+}
+
+struct publish_command *publish_command_new(struct message **take_message, struct span key, struct span publisher)
+{
+    void *room;
+    return publish_command_new_with(take_message, key, publisher, 0, &room);
 }
 
 struct publish_command *purge_command_new(struct channel_name *channel)

@@ -92,7 +92,7 @@ struct publish_command {
     bool                 is_late;   /* its deadline passed while the store had it: it was answered, and the store still
                                      * holds `append`. Then `ref` counts the owners, and the last one frees it */
     struct ref           ref;
-    char                 words[];   /* what append.key and append.publisher point at */
+    /* Behind it: room for its owner, and what append.key and append.publisher point at. */
 };
 
 /* Who may answer a READ. */
@@ -232,6 +232,9 @@ struct listing_command {
 
 /* A command with memory for the texts of its append, which are copied there. Takes *take_message. */
 struct publish_command *publish_command_new(struct message **take_message, struct span key, struct span publisher);
+/* The same with room for its owner, which lives as long as the command: *ret_room has `room_bytes`, aligned as malloc's. */
+struct publish_command *publish_command_new_with(struct message **take_message, struct span key, struct span publisher,
+                                                 size_t room_bytes, void **ret_room);
 /* Empties the channel. Shares the name. */
 struct publish_command *purge_command_new(struct channel_name *channel);
 /* Shares the name. */

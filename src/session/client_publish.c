@@ -6,7 +6,7 @@
 #include "publish/publish_check.h"
 #include "session/client.h"
 
-/* Lives until the writer has answered, even if its client is gone by then. */
+/* Stands in the room of its command: lives until the writer has answered, even if its client is gone by then. */
 struct publish_under_way {
     struct list             in_work;
     struct client          *client;  /* NULL: gone */
@@ -42,26 +42,25 @@ static void on_published(struct publish_command *command)
         client_drop_work_if_done(client);
     }
     command_free(&command->command);
-    free(publish);
 }
 
 void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref,
                          bool needs_member)
 {
     struct session_worker    *worker  = client->link.worker;
-    struct publish_under_way *publish = calloc(1, sizeof *publish + ref.len);
+    void                     *room;
+    struct publish_command   *command = publish_command_new_with(&message, key, identity_from(client_identity(client)),
+                                                                 sizeof(struct publish_under_way) + ref.len, &room);
+    struct publish_under_way *publish = room;
 
-    must(publish != NULL);
-    publish->client  = client;
-    publish->ref_len = ref.len;
+    *publish = (struct publish_under_way){ .client = client, .ref_len = ref.len };
     if (ref.len > 0)
         memcpy(publish->ref, ref.at, ref.len);
     list_push(&client_get_work(client)->publishes, &publish->in_work);
     client->work->publish_count++;
 
-    struct publish_command *command = publish_command_new(&message, key, identity_from(client_identity(client)));
-    command->owner                  = publish;
-    command->answered               = on_published;
+    command->owner    = publish;
+    command->answered = on_published;
     if (needs_member)
         publish_only_for_member(worker->memberships, worker->namespaces, worker->hash_key,
                                 identity_user(client_identity(client)), command);

@@ -191,8 +191,8 @@ static struct verdict check_publish(struct client *client, const struct client_p
 {
     struct session_worker *worker = client->link.worker;
     struct channel_name   *name;
-    struct verdict         verdict = may_name(client_identity(client), ACTION_PUBLISH, worker->namespaces,
-                                                     worker->hash_key, publish->channel, &name);
+    struct verdict         verdict = may_name_known(client_identity(client), ACTION_PUBLISH, &worker->names,
+                                                   worker->namespaces, worker->hash_key, publish->channel, &name);
 
     if (verdict.status != 0)
         return verdict;

@@ -17,6 +17,7 @@ void session_worker_init(struct session_worker *worker)
     reader_shared_init(&worker->readers, &worker->shard->hub);
     worker->readers.hold = notify_hold;
     worker->held         = NULL;
+    worker->names        = (struct channel_names){ NULL };
     worker->held_count = worker->held_max = 0;
     pool_init(&worker->ws_sessions, ws_session_bytes());
     pool_init(&worker->native_sessions, native_session_bytes());
@@ -60,6 +61,7 @@ void session_worker_fini(struct session_worker *worker)
     ws_inflater_fini(&worker->inflater);
     dialect_scratch_fini(&worker->dialect_scratch);
     networks_fini(&worker->networks);
+    channel_names_fini(&worker->names);
     free(worker->places);
     free(worker->held);
     reader_shared_fini(&worker->readers);

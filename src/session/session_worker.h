@@ -8,6 +8,7 @@
 #include "codec/ticket/ticket.h"
 #include "device/device_command.h"
 #include "http/http.h"
+#include "message/channel_names.h"
 #include "node/shard.h"
 #include "session/admission.h"
 #include "session/cut_frame.h"
@@ -51,6 +52,7 @@ struct session_worker {
     struct memberships        *memberships;
     struct namespaces         *namespaces;
     const struct hash_key     *hash_key;
+    struct channel_names       names;      /* that clients publish to */
     const struct request_routes *routes;   /* to back ends, by the configuration; borrowed. NULL: none */
     struct session_limits      limits;
     struct usage_limits        *usage;            /* of this loop; borrowed. NULL: there are none */

@@ -1,0 +1,83 @@
+/* Names that were asked for lately: shared, bounded, and never one that is none. */
+#include "message/channel_names.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static struct namespaces     spaces;
+static const struct hash_key key = { 1, 2 };
+
+static struct channel_name *get(struct channel_names *names, const char *text)
+{
+    struct channel_name *name = NULL;
+
+    assert_int_equal(channel_names_get(names, &spaces, &key, span_str(text), &name), CHANNEL_NAME_OK);
+    assert_true(span_eq(channel_name_span(name), span_str(text)));
+    return name;
+}
+
+static void a_name_is_made_once(void **state)
+{
+    struct channel_names names = { 0 };
+    struct channel_name *first = get(&names, "live:a"), *other = get(&names, "live:b"), *again = get(&names, "live:a");
+
+    (void)state;
+    assert_ptr_equal(first, again);
+    assert_ptr_not_equal(first, other);
+    channel_names_fini(&names);
+    assert_true(span_eq(channel_name_span(first), SPAN("live:a")));  /* who has it keeps it */
+    channel_name_unref(first);
+    channel_name_unref(again);
+    channel_name_unref(other);
+}
+
+/* Twice as many as there are places: each is what was asked for, whoever had its place. */
+static void names_give_way_to_others(void **state)
+{
+    struct channel_names names = { 0 };
+    char                 text[32];
+
+    (void)state;
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned i = 0; i < 2 * CHANNEL_NAMES_MAX; i++) {
+            snprintf(text, sizeof text, "topic:%u", i);
+            channel_name_unref(get(&names, text));
+        }
+    channel_names_fini(&names);
+}
+
+static void what_is_no_name_is_refused_each_time(void **state)
+{
+    static const struct {
+        struct span             text;
+        enum channel_name_fault want;
+    } rows[] = {
+        { SPAN("live"), CHANNEL_NAME_MALFORMED },       { SPAN(""), CHANNEL_NAME_MALFORMED },
+        { SPAN("live:\x01"), CHANNEL_NAME_MALFORMED }, { SPAN("nothing:a"), CHANNEL_NAME_UNKNOWN },
+    };
+    struct channel_names names = { 0 };
+
+    (void)state;
+    for (unsigned round = 0; round < 2; round++)
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            struct channel_name *name = NULL;
+            assert_int_equal(channel_names_get(&names, &spaces, &key, rows[i].text, &name), rows[i].want);
+            assert_null(name);
+        }
+    channel_names_fini(&names);
+    channel_names_fini(&names);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_name_is_made_once),
+        cmocka_unit_test(names_give_way_to_others),
+        cmocka_unit_test(what_is_no_name_is_refused_each_time),
+    };
+    namespaces_init(&spaces);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -48,7 +48,9 @@ static bool status_contains(const char *status, const char *word)
 
 static enum rc rc_of(const char *status)
 {
-    if (status_contains(status, "Corruption") || status_contains(status, "does not exist"))
+    /* A database that was made has all its families: one that lacks some has lost the end of its manifest. */
+    if (status_contains(status, "Corruption") || status_contains(status, "does not exist") ||
+        status_contains(status, "Column family not found"))
         return RC_CORRUPT;
     if (status_contains(status, "Result incomplete"))
         return RC_BUSY;
@@ -151,7 +153,7 @@ static rocksdb_options_t *family_options(struct rocks_db *db, const struct rocks
 static void database_options(rocksdb_options_t *o, const struct rocks_db_options *options)
 {
     rocksdb_options_set_create_if_missing(o, !options->must_exist);
-    rocksdb_options_set_create_missing_column_families(o, !options->must_exist || options->may_repair);
+    rocksdb_options_set_create_missing_column_families(o, !options->must_exist || options->is_rebuilt);
     rocksdb_options_set_paranoid_checks(o, !options->is_trusting);
     rocksdb_options_set_max_background_jobs(o, BACKGROUND_JOBS);
     rocksdb_options_set_max_open_files(o, OPEN_FILES_MAX);

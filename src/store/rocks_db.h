@@ -36,6 +36,7 @@ struct rocks_db_options {
     struct damage_notes                *notes;  /* borrowed: takes what later reads find damaged; NULL: nobody asks */
     bool                                is_trusting;  /* tables that can't be read are found only by whoever reads them */
     bool                                may_repair;   /* the operator accepts what it costs */
+    bool                                is_rebuilt;   /* by rocks_db_rebuild(), so families that had no table may be missing: create them */
 };
 
 struct rocks_db {

@@ -295,7 +295,7 @@ static enum rc table_mend(struct salvage *salvage, struct rocks *rocks, const st
 
 /* --- all of it ---------------------------------------------------------------------------------------------------- */
 
-static enum rc manifest_mend(struct salvage *salvage, struct rocks *rocks, const struct rocks_db_options *options,
+static enum rc manifest_mend(struct salvage *salvage, struct rocks *rocks, struct rocks_db_options *options,
                              char *ret_why, size_t why_size)
 {
     char manifest[NAME_BYTES], found[FOUND_BYTES];
@@ -313,6 +313,7 @@ static enum rc manifest_mend(struct salvage *salvage, struct rocks *rocks, const
         rc = rocks_db_rebuild(options, ret_why, why_size);
     if (rc != RC_OK)
         return rc;
+    options->is_rebuilt       = true;
     salvage->has_lost_commits = true;
     buf_putf(&salvage->told, "the database was made anew from its tables (%s); what RocksDB left out is in %s/lost. ", found,
              rocks->db_path);

@@ -113,16 +113,20 @@ bool call_parameter(const struct call *call, struct span name, struct span *ret_
 
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret)
 {
-    struct buf  scratch;
+    struct buf  scratch, detail;
     struct span encoded, value;
 
     buf_init(&scratch, 64);
     *ret_is_there = call_parameter(call, name, &encoded);
     bool is_fine  = !*ret_is_there || (url_decode(encoded, URL_QUERY, &scratch, &value) && span_u64(value, ret));
     buf_fini(&scratch);
-    if (!is_fine)
-        call_refuse(call, 400, "a number in the query is not a whole number");
-    return is_fine;
+    if (is_fine)
+        return true;
+    buf_init(&detail, 256);
+    buf_putf(&detail, "%.*s= is not a whole number%c", SPAN_ARG(name), '\0');
+    call_refuse(call, 400, detail.at);
+    buf_fini(&detail);
+    return false;
 }
 
 bool call_time(const struct call *call, struct span name, msec *ret)

@@ -512,6 +512,12 @@ def test_where_nothing_is(server, method, path, status):
         assert answer.field("Allow")
 
 
+@pytest.mark.parametrize("query, name", [("limit=x", "limit"), ("after=-1", "after"), ("limit=5&before=1.5", "before")])
+def test_a_number_that_is_none_is_named(server, query, name):
+    problem = request(server, "GET", f"/v1/channels/topic:a/messages?{query}").want_problem(400)
+    assert problem["detail"] == f"{name}= is not a whole number"
+
+
 def test_405_names_what_is_allowed(server):
     allow = request(server, "PUT", "/v1/channels/topic:a/messages").want(405).field("Allow")
     assert {word.strip() for word in allow.split(",")} == {"GET", "HEAD", "POST"}

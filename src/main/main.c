@@ -14,6 +14,7 @@
 #include "main/confine.h"
 #include "main/hand_over.h"
 #include "main/hide_secrets.h"
+#include "main/last_words.h"
 #include "main/limits.h"
 #include "main/memory_control.h"
 #include "main/reload.h"
@@ -66,6 +67,7 @@ static void raise_descriptor_limit(void)
 /* Threads inherit this mask: signals come to main alone. */
 static void block_signals(sigset_t *ret_ours)
 {
+    last_words_prepare();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);  /* so that a write above RLIMIT_FSIZE fails, and the process lives on (threat 11) */
     sigemptyset(ret_ours);

@@ -13,6 +13,7 @@ import pathlib
 import random
 import re
 import resource
+import signal
 import socket
 import struct
 
@@ -194,7 +195,7 @@ PLAIN = next((folder / "longwired" for folder in (BUILD, BUILD.parent) if (folde
 SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
 SAMPLE = int(os.environ.get("LW_MEMORY_SAMPLE", "12"))
 ALLOCATIONS = 2000  # of some rounds of work
-LAST_WORDS = r"longwire: out of memory: .*\(src/.*:\d+\)|std::bad_alloc|Fatal glibc error: .*: out of memory"
+LAST_WORDS = r"longwire: out of memory: .*\(src/.*:\d+\)|std::bad_alloc|Fatal glibc error: .*: out of memory|longwire: ended by signal 11 "
 
 
 class PlainServer(Server):
@@ -257,6 +258,19 @@ def test_no_memory_is_the_end_and_loses_nothing(tmp_path):
         with PlainServer(data=tmp_path / "data") as server, contextlib.closing(Api(server.url)) as api:
             audit_history(api, "topic:m", answered)
     assert ended > 0
+
+
+@pytest.mark.skipif(PLAIN is None, reason="needs a build without sanitizers")
+def test_a_fault_has_last_words():
+    """Threat 19: RocksDB and LZ4 don't look whether they got memory; the operator finds a line that says so all the same."""
+    with contextlib.ExitStack() as stack:
+        server = PlainServer()
+        stack.callback(server.kill)
+        server.start()
+        server.may_end()
+        os.kill(server.pid, signal.SIGSEGV)
+        assert server.process.wait() == -signal.SIGSEGV
+        assert re.search(r"longwire: ended by signal 11 at address 0x[0-9a-f]+: .*memory", server.log()), server.log()
 
 
 # A sanitizer keeps freed memory for a while; here it must not.

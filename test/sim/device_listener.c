@@ -28,7 +28,8 @@ struct listener {
     struct client_link  link;
     enum listener_state state;
     unsigned            user, group, no;
-    bool                has_asked;  /* to follow the group */
+    bool                has_asked;  /* to follow the group … */
+    msec                asked_at;   /* … then */
     msec                at;         /* away until then, or there */
 };
 
@@ -106,6 +107,7 @@ static void listener_ask(struct listener *listener)
     if (listener->has_asked || !truth_is_member(listener->all->all->truth, listener->user, listener->group))
         return;
     listener->has_asked = true;
+    listener->asked_at  = world_of(listener)->now;
     buf_init(&text, 1024);
     buf_putf(&text, "{\"type\":\"subscribe\",\"channel\":\"%s\"}", group_text(listener));
     ws_say(&listener->link, 1, buf_span(&text));
@@ -114,13 +116,14 @@ static void listener_ask(struct listener *listener)
 
 /* --- what it hears --- */
 
-/* Does its node know the others, and would it have found out what nobody told it before it knew them? */
+/* Does its node know the others, and would it have found out what nobody told it before it knew them? And who leaves while it is looked up
+ * whether it is a member may be told nothing, either. */
 static bool node_is_grown(const struct listener *listener)
 {
     const struct device_world *all = listener->all->all;
     const struct roam_seat    *seat = &all->roam->seats[listener->link.loop / all->wire.world.loops_a_node];
 
-    return all->wire.world.now >= seat->born_at + CONFIRM_MS;
+    return all->wire.world.now >= seat->born_at + CONFIRM_MS && all->wire.world.now >= listener->asked_at + CONFIRM_MS;
 }
 
 /* A member may read all, also what was published before it joined. */

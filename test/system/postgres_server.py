@@ -10,6 +10,7 @@
 It runs as another user if the tests run as root, on a free port of loopback, in a folder of its own that goes away with
 it. It writes without fsync, so it survives its own end, not the machine's.
 """
+import contextlib
 import glob
 import os
 import pathlib
@@ -141,7 +142,8 @@ class Postgres:
             return
         self.is_paused = False
         for pid in self.processes():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):   # a child may end as soon as the first of them goes on
+                os.kill(pid, signal.SIGCONT)
 
     def psql(self, sql, database="postgres"):
         """What the last statement gives, one row a line, columns separated by |."""

@@ -564,6 +564,21 @@ static void writer_outdate_slowly(struct writer *writer, struct writer_store *fr
     }
 }
 
+/* The store has one writer no more (a log in memory that held nothing was let go, and may begin again): what was folded before is compared
+ * like the rest from now on. */
+static void writer_unfold_all(struct writer *writer, const struct writer_store *from)
+{
+    if (from->store->has_one_writer || writer->tails.folded_counts[from == &writer->durable] == 0)
+        return;
+    for (size_t i = 0; i < writer->tails.map.slot_count; i++) {
+        for (struct map_node *node = writer->tails.map.slots[i], *next; node != NULL; node = next) {
+            next = node->next;
+            if (writer_store_of(writer, container_of(node, struct tail_entry, node)->name) == from)
+                tails_unfold(&writer->tails, node);
+        }
+    }
+}
+
 /* Another slice is due. */
 static void writer_tick_store_heads(struct writer *writer, struct writer_store *from)
 {
@@ -571,6 +586,7 @@ static void writer_tick_store_heads(struct writer *writer, struct writer_store *
     bool     is_slow = from->is_shared && !(writer->compare_ticks > HEARTBEAT_TICKS && writer_is_in_doubt(writer, from));
     uint32_t ticks   = is_slow ? writer->compare_ticks : HEARTBEAT_TICKS;
 
+    writer_unfold_all(writer, from);
     writer_ask_owed(writer, from);
     if (from->is_shared && !is_slow)
         writer_outdate_slowly(writer, from);

@@ -2964,6 +2964,24 @@ static void what_a_broken_store_wrote_to_a_folded_tail_is_found(void **state)
     stage_free(stage);
 }
 
+/* A memory store lets a log go, which may begin again with seq 1: then all heads are compared. */
+static void what_was_folded_is_compared_where_logs_may_begin_again(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_folded();
+
+    stage->hand.store.has_one_writer = false;
+    ticks(stage, HEARTBEAT_TICKS);
+    assert_false(is_folded(stage));
+    hand_tells(&stage->hand, RC_OK, 5);
+    ticks(stage, HEARTBEAT_TICKS);
+    assert_false(is_folded(stage));
+    hand_tells(&stage->hand, RC_OK, 6);
+    ticks(stage, 3);
+    got_is(stage, 0, "moved 6");
+    stage_free(stage);
+}
+
 static void a_purge_reaches_who_follows_a_folded_tail(void **state)
 {
     (void)state;
@@ -3106,6 +3124,7 @@ int main(void)
         cmocka_unit_test(what_a_folded_tail_forgot_the_store_is_asked),
         cmocka_unit_test(a_lost_hint_of_a_folded_tail_is_found),
         cmocka_unit_test(what_a_broken_store_wrote_to_a_folded_tail_is_found),
+        cmocka_unit_test(what_was_folded_is_compared_where_logs_may_begin_again),
         cmocka_unit_test(a_purge_reaches_who_follows_a_folded_tail),
         cmocka_unit_test(a_name_is_shared_and_counted_though_its_tail_is_folded),
         cmocka_unit_test(where_others_append_nothing_is_folded),

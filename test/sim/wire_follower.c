@@ -317,6 +317,12 @@ void followers_free(struct followers *followers)
 
 /* --- at the end --- */
 
+/* A log in memory that held nothing was let go: it has another epoch from then on, and the next heartbeat tells so. The end may come first. */
+static bool log_has_just_begun(const struct world *world, unsigned channel, const struct log_now *log, uint64_t epoch)
+{
+    return !channel_is_durable(world->channels[channel]) && log->head == 0 && epoch < log->epoch;
+}
+
 /* Who has no place in a channel has begun behind all that was ever said there. */
 static bool follower_has_all(const struct follower *follower, unsigned channel, const struct log_now *log)
 {
@@ -325,6 +331,8 @@ static bool follower_has_all(const struct follower *follower, unsigned channel, 
     if (!place->is_known)
         return follower->beginning == BEGIN_NOW ||
                model_first_kept(follower->wire->world.model, channel, log, log->first) > log->head;
+    if (place->is_epoch_known && log_has_just_begun(&follower->wire->world, channel, log, place->epoch))
+        return true;
     return place->seq == log->head && (!place->is_epoch_known || place->epoch == log->epoch);
 }
 

@@ -11,6 +11,7 @@ logs is kept in a file; every error raised here carries its end.
 A healthy server must run until the test ends it with stop(), kill() or terminate(), or says may_end(). If its process
 ends earlier, the main thread raises ServerError at once, whatever it waits for at that moment (conftest.py).
 """
+import collections
 import contextlib
 import os
 import pathlib
@@ -88,11 +89,26 @@ def is_free(port):
         return True
 
 
+taken_ports = collections.deque(maxlen=200)   # the newest that this process has chosen, as sockets that say so
+
+
+def take_port(port):
+    """Tells the other test processes of this machine not to choose it. False: one of them has chosen it."""
+    said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        said.bind(f"\0longwire-test-port-{port}")
+    except OSError:
+        said.close()
+        return False
+    taken_ports.append(said)
+    return True
+
+
 def free_port():
     """A port on which nothing listens, below those that the kernel gives to outgoing connections: one of these could take
-    it between now and the moment when its server starts."""
+    it between now and the moment when its server starts. So could another test, also while the server is down for a while."""
     for port in random.sample(range(10000, 30000), 1000):
-        if is_free(port):
+        if take_port(port) and is_free(port):
             return port
     raise OSError("no port from 10000 to 30000 is free")
 

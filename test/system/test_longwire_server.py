@@ -13,7 +13,7 @@ import pytest
 
 import longwire_server
 from longwire_client import Publisher, Reader
-from longwire_server import Server, ServerError, is_built
+from longwire_server import Server, ServerError, free_port, is_built
 from waiting import wait_until
 
 HEALTHY = """#!{python}
@@ -168,3 +168,10 @@ def test_a_test_that_hangs_fails_and_the_next_one_runs(tmp_path):
     assert "2 failed, 1 passed" in done.stdout, done.stdout
     assert done.stdout.count("TooLongError: the test takes longer than 1 s") >= 2
     assert (tmp_path / "running").read_text() == "test_hang.py::test_hangs_at_its_end\n"
+
+
+def test_a_port_is_chosen_by_one_test_alone():
+    """Also by another process, while nothing listens there."""
+    port = free_port()
+    look = f"import longwire_server; assert not longwire_server.take_port({port}); assert longwire_server.take_port({port} + 30000)"
+    subprocess.run([sys.executable, "-c", look], env={**os.environ, "PYTHONPATH": os.path.dirname(__file__)}, check=True)

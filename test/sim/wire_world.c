@@ -17,7 +17,7 @@ enum {
     HEAL_MS      = 15000,
     CALM_STEP_MS = 15,
     HUSH_MS      = 150,
-    LEAVE_MS     = LINGER_MS_MAX + 550,  /* … and a few heartbeats of the hub */
+    LEAVE_MS     = LINGER_MS_MAX + 1050,  /* … and a few heartbeats of the hub */
     ONE_MORE_MS  = 300,
     KEEP_MS_MIN  = 100,
     KEEP_MS_MAX  = 900,

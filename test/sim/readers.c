@@ -292,6 +292,12 @@ static bool mail_is_sound(const struct world *world)
            !faults->stuck && world->node_count == 1 && !purger_is_active(world->purger);
 }
 
+/* Retention on a slow disk: a message was let go before its writer knew that it was written. */
+static bool reader_lost_its_next(const struct reader *reader)
+{
+    return world_log(reader->world, reader->channel).first > reader->seq + 1;
+}
+
 /* The socket takes so much, then it's full for a while: what was read is let go. */
 static void reader_draw(struct reader *reader)
 {
@@ -318,7 +324,7 @@ static void reader_draw(struct reader *reader)
                 reader->is_lying = false;
             return;
         case LOOK_UNREAD:
-            promise(reader->world, !reader->is_live || !mail_is_sound(reader->world),
+            promise(reader->world, !reader->is_live || !mail_is_sound(reader->world) || reader_lost_its_next(reader),
                     "who is up to date is given what comes, and need not ask: reader %u of %s has %" PRIu64, reader->no,
                     channel_text(reader), reader->seq);
             subscription_read(&reader->sub, reader_hub(reader));

@@ -518,19 +518,25 @@ static void test_a_thread_is_stopped_without_a_server(void **state)
 
 static void test_a_server_that_is_not_there(void **state)
 {
+    static const struct { const char *servers, *words; } rows[] = {
+        { "tcp://127.0.0.1:1", "Connection refused" },
+        { "no.such.name.invalid", "" },  /* as the resolver says it */
+        { "tcp://127.0.0.1:1, no.such.name.invalid", "" },
+    };
     struct app app;
 
     (void)state;
-    app_init(&app);
-    app_new(&app, (struct lw_options){ .servers = "tcp://127.0.0.1:1, no.such.name.invalid" });
-    app_run_until(&app, has_reason);
-    assert_string_equal(app.reason, "Connection refused");
-    app.reason[0] = '\0';
-    app_run_until(&app, has_reason);
-    assert_true(app.reason[0] != '\0');
-    assert_int_equal(lw_close(app.lw), LW_OK);
-    app_run_until(&app, has_ended);
-    app_fini(&app);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        app_init(&app);
+        app_new(&app, (struct lw_options){ .servers = rows[i].servers });
+        app_run_until(&app, has_reason);
+        assert_non_null(strstr(app.reason, rows[i].words));
+        app.reason[0] = '\0';
+        app_run_until(&app, has_reason);
+        assert_int_equal(lw_close(app.lw), LW_OK);
+        app_run_until(&app, has_ended);
+        app_fini(&app);
+    }
 }
 
 static void test_maxima_are_told(void **state)

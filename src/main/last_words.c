@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -18,11 +19,7 @@ void last_words_prepare(void)
 /* What a signal handler may do, and no more: no memory is asked for, no lock is taken. */
 static void say_chars(const char *text)
 {
-    size_t len = 0;
-
-    while (text[len] != '\0')
-        len++;
-    (void)!write(STDERR_FILENO, text, len);
+    (void)!write(STDERR_FILENO, text, strlen(text));
 }
 
 static void say_digits(uintptr_t number, unsigned base)

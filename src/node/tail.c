@@ -207,6 +207,29 @@ bool tail_is_asked(const struct tail *tail)
     return tail->head_state != HEAD_UNKNOWN && tail->head_state != HEAD_KNOWN;
 }
 
+static bool tail_says_less(const struct tail *tail, uint64_t epoch, uint64_t head)
+{
+    if (tail->epoch == 0)
+        return head > 0 && tail_is_asked(tail);
+    return tail->epoch != epoch || tail->head < head;
+}
+
+static bool folded_says_less(const struct tail_folded *folded, uint64_t folded_epoch, uint64_t epoch, uint64_t head)
+{
+    return folded->head != HEAD_FORGOTTEN && (folded_epoch != epoch || folded->head < head);
+}
+
+bool tails_say_less(const struct tails *tails, const struct channel_name *name, uint64_t epoch, uint64_t head)
+{
+    const struct tail *tail = tails_look(tails, name);
+    struct map_node   *node = tail == NULL ? tails_find_folded(tails, name) : NULL;
+
+    if (tail != NULL)
+        return tail_says_less(tail, epoch, head);
+    return node != NULL && folded_says_less(container_of(tail_entry_of(node), struct tail_folded, entry),
+                                            tails->folded_epochs[folded_kind(name)], epoch, head);
+}
+
 void tail_let_go(struct tails *tails, struct tail *tail)
 {
     if (tail->entry.followers != 0 || tail->ring != NULL || tail->owed != NULL || tail_is_asked(tail))

@@ -90,6 +90,10 @@ struct channel_name *tails_name(const struct tails *tails, uint64_t hash, struct
 /* The loops that follow the channel; a bit each. */
 uint64_t tails_followers(const struct tails *tails, const struct channel_name *name);
 
+/* Somebody has read that this log ends at `head`, in this life of it. Does the tail, in either form, say less, or will it perhaps,
+ * because the store was asked before that? A tail that knows nothing says nothing. */
+bool tails_say_less(const struct tails *tails, const struct channel_name *name, uint64_t epoch, uint64_t head);
+
 /* For walks over tails.map: the tail; NULL: it is folded. */
 struct tail *tail_at(struct map_node *node);
 /* … and is made again if it is. It stays in its slot. */

@@ -215,9 +215,12 @@ bool writer_is_idle(const struct writer *writer);
  * reference, and returns one. */
 struct channel_name *writer_share_name(const struct writer *writer, struct channel_name *take_name);
 
-/* Somebody beside the writer has asked a store where logs end. An answer that is beyond what the writer knows shows that
- * appends were written whose completion has not come yet: loops are told nothing of these logs until the store was asked
- * anew. Else a reader that begins at this head would be told that it is ahead of its log. */
+/* Somebody beside the writer has read where a log ends. A head beyond what the writer knows shows that appends were written whose
+ * completion has not come yet; one of a log of which it knows nothing yet may be newer than an answer that is under way. Loops are
+ * told nothing of such a log until the store was asked anew. Else a reader that begins at this head would be told that it is ahead
+ * of its log. Epoch 0: nothing was read. */
+void writer_note_head(struct writer *writer, const struct channel_name *name, uint64_t epoch, uint64_t head);
+/* The same of all that were answered. */
 void writer_note_heads(struct writer *writer, const struct store_heads *heads);
 
 #endif

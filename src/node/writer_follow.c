@@ -117,14 +117,25 @@ void writer_outdate(struct writer *writer, struct tail *tail)
     writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
 }
 
+void writer_note_head(struct writer *writer, const struct channel_name *name, uint64_t epoch, uint64_t head)
+{
+    struct tail *tail;
+
+    if (epoch == 0 || !tails_say_less(&writer->tails, name, epoch, head))
+        return;
+    tail = tails_find(&writer->tails, name);
+    /* A question that is under way is put again by itself. */
+    if (tail_is_asked(tail))
+        tail_move(writer, tail, HEAD_OUTDATE);
+    else
+        writer_outdate(writer, tail);
+}
+
 void writer_note_heads(struct writer *writer, const struct store_heads *heads)
 {
-    for (size_t i = 0; i < heads->count; i++) {
-        const struct store_head *head = &heads->heads[i];
-        struct tail             *tail = tails_find(&writer->tails, heads->names[i]);
-        if (tail != NULL && head->rc == RC_OK && head->epoch == tail->epoch && head->head > tail->head)
-            writer_outdate(writer, tail);
-    }
+    for (size_t i = 0; i < heads->count; i++)
+        if (heads->heads[i].rc == RC_OK)
+            writer_note_head(writer, heads->names[i], heads->heads[i].epoch, heads->heads[i].head);
 }
 
 void writer_outdate_all(struct writer *writer, const struct writer_store *from)

@@ -109,6 +109,14 @@ static void listing_count(struct writer *writer, struct listing_command *command
     listing_go_on(writer, command);
 }
 
+/* Who reads the page may follow one of them from there. */
+static void listing_note_heads(struct writer *writer, const struct store_listing *listing)
+{
+    for (size_t i = 0; i < listing->count; i++)
+        if (name_is_durable(listing->channels[i].name))
+            writer_note_head(writer, listing->channels[i].name, listing->channels[i].epoch, listing->channels[i].head);
+}
+
 static void listing_finish(struct writer *writer, struct listing_command *command)
 {
     struct store_listing *merged = &command->listing;
@@ -116,8 +124,10 @@ static void listing_finish(struct writer *writer, struct listing_command *comman
     must(writer->read_count > 0);
     writer->read_count--;
     merged->rc = command->durable.rc != RC_OK ? command->durable.rc : command->memory.rc;
-    if (merged->rc == RC_OK)
+    if (merged->rc == RC_OK) {
+        listing_note_heads(writer, &command->durable);
         listing_merge(merged, &command->durable, &command->memory);
+    }
     listing_count(writer, command);
 }
 

@@ -72,13 +72,13 @@ static void writer_end_page(struct writer *writer, struct tail *tail, const stru
 static void writer_read_came(struct writer *writer, struct read_command *asked)
 {
     const struct store_read *read = &asked->read;
-    struct tail             *tail = tails_find(&writer->tails, read->channel);
 
     must(writer->read_count > 0);
     writer->read_count--;
-    if (tail != NULL && read->rc == RC_OK && read->epoch == tail->epoch && read->head > tail->head)
-        writer_outdate(writer, tail);
+    if (read->rc == RC_OK)
+        writer_note_head(writer, read->channel, read->epoch, read->head);
     if (asked->is_shared) {
+        struct tail *tail = tails_find(&writer->tails, read->channel);
         must(tail != NULL && tail->owed != NULL && tail->owed->is_read);
         writer_end_page(writer, tail, read);
         tail_let_go(&writer->tails, tail);

@@ -2721,6 +2721,7 @@ static void hand_lists(struct stage *stage, const char *names)
         }
         assert_int_equal(channel_name_new(&stage->spaces, &key, word, &name), CHANNEL_NAME_OK);
         struct listed_channel *listed = store_listing_add(listing, &name);
+        listed->epoch                 = EPOCH;
         listed->head                  = 7;
     }
     listing->rc = RC_OK;
@@ -3029,6 +3030,93 @@ static void where_others_append_nothing_is_folded(void **state)
     stage_free(stage);
 }
 
+/* --- what others are shown ---------------------------------------------------------------------------------------- */
+
+static void is_shown_a_head(struct stage *stage)
+{
+    writer_note_heads(&stage->writer, &(struct store_heads){
+        .names = &stage->name, .heads = &(struct store_head){ RC_OK, EPOCH, 1, 7 }, .count = 1,
+    });
+}
+
+static void is_shown_a_page(struct stage *stage)
+{
+    reads_from(stage, 2, READ_STORE);
+    hand_answers(&stage->hand, RC_OK, 7);
+    turn(stage);
+    commands_free(&stage->sent[0]);
+}
+
+static void is_shown_a_listing(struct stage *stage)
+{
+    struct listing_command *command = listing_command_new(SPAN(""), SPAN(""), 5);
+
+    writer_take(&stage->writer, &command->command, WALL);
+    hand_lists(stage, "topic:a");
+    turn(stage);
+    commands_free(&stage->sent[0]);
+}
+
+static void (*const showings[])(struct stage *) = { is_shown_a_head, is_shown_a_page, is_shown_a_listing };
+
+enum { SHOWINGS = sizeof showings / sizeof showings[0] };
+
+/* The first question after the head was answered with 5, but the answer is under way. */
+static void an_answer_that_is_older_than_what_others_are_shown_is_not_told(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SHOWINGS; i++) {
+        struct stage *stage = stage_new(&plenty);
+        follows(stage, 0, stage->name, &follow_kind);
+        struct list *question = list_pop(&stage->hand.questions);
+        showings[i](stage);
+        list_push(&stage->hand.questions, question);
+        hand_tells(&stage->hand, RC_OK, 5);
+        turn(stage);
+        got_is(stage, 0, "");
+        hand_tells(&stage->hand, RC_OK, 7);
+        turn(stage);
+        got_is(stage, 0, "head 7");
+        stage_free(stage);
+    }
+}
+
+/* Who was shown 7 and follows from there must not be told that the log ends at 5. */
+static void a_known_head_that_is_older_than_what_others_are_shown_is_asked_for(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * SHOWINGS; i++) {
+        struct stage *stage = i < SHOWINGS ? stage_followed() : stage_folded();
+        showings[i % SHOWINGS](stage);
+        follows(stage, 1, stage->name, &follow_kind);
+        got_is(stage, 1, "");
+        hand_tells(&stage->hand, RC_OK, 7);
+        turn(stage);
+        got_is(stage, 1, "head 7");
+        stage_free(stage);
+    }
+}
+
+static void what_is_shown_and_known_is_not_asked_for(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SHOWINGS; i++) {
+        struct stage *stage = stage_new(&plenty);
+        follows(stage, 0, stage->name, &follow_kind);
+        hand_tells(&stage->hand, RC_OK, 7);
+        turn(stage);
+        got_is(stage, 0, "head 7");
+        stage->writer.limits.fold_ticks = 1;
+        ticks(stage, 1);
+        assert_true(is_folded(stage));
+        showings[i](stage);
+        assert_true(is_folded(stage));
+        follows(stage, 1, stage->name, &follow_kind);
+        got_is(stage, 1, "head 7");
+        stage_free(stage);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -3128,6 +3216,9 @@ int main(void)
         cmocka_unit_test(a_purge_reaches_who_follows_a_folded_tail),
         cmocka_unit_test(a_name_is_shared_and_counted_though_its_tail_is_folded),
         cmocka_unit_test(where_others_append_nothing_is_folded),
+        cmocka_unit_test(an_answer_that_is_older_than_what_others_are_shown_is_not_told),
+        cmocka_unit_test(a_known_head_that_is_older_than_what_others_are_shown_is_asked_for),
+        cmocka_unit_test(what_is_shown_and_known_is_not_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

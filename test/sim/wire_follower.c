@@ -349,12 +349,18 @@ static bool follower_lacks(const struct follower *follower, unsigned *ret_channe
     return false;
 }
 
+/* Who is away, or hangs on a dead link, will come again, and be told what it has missed. */
+static bool follower_will_come(const struct follower *follower)
+{
+    return follower->state == IS_AWAY || sim_link_wire(follower->link.link)->is_dead;
+}
+
 bool followers_have_all(struct followers *followers)
 {
     unsigned channel;
 
     for (unsigned i = 0; i < followers->count; i++)
-        if (followers->at[i].state == IS_AWAY || follower_lacks(&followers->at[i], &channel))
+        if (follower_will_come(&followers->at[i]) || follower_lacks(&followers->at[i], &channel))
             return false;
     return true;
 }

@@ -50,7 +50,7 @@ struct outgoing {
 
 struct dialect {
     const char *peer;
-    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp", "session", "session-all", "beat"; of a publisher "single", "acked", "batch", "request", "h2" */
+    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp", "session", "session-all", "beat"; of a publisher "single", "acked", "batch", "request", "request-link", "h2" */
     bool        is_ready_at_once;
 
     /* The first words on a new connection. */

@@ -33,7 +33,7 @@ int scenario_durable(const struct options *options)
     if (options->in_flight < options->publishers)
         die("--in-flight must be at least --publishers");
     scenario_prefix(options, "topic:", prefix);
-    bool                  is_named  = strcmp(options->transport, "request") == 0 || strcmp(options->transport, "h2") == 0;
+    bool                  is_named  = strncmp(options->transport, "request", 7) == 0 || strcmp(options->transport, "h2") == 0;
     const char           *transport = is_named ? options->transport : options->batch > 1 ? "batch" : "acked";
     struct target         target    = { .host = options->server, .prefix = prefix };
     struct publisher_plan plan      = { options, &target, transport, (uint32_t)options->channels };

@@ -1,5 +1,6 @@
 /* Requests to a back end, each answered before it counts: by frames over a WebSocket (Longwire), and over HTTP/1.1 through a
- * proxy (nginx). */
+ * proxy (nginx). "request-link": the link names no device, so that nothing of a request outlives it, as with a proxy. */
+#include <string.h>
 #include <unistd.h>
 
 #include "bench/dialect.h"
@@ -17,10 +18,11 @@ static void link_greet(struct client *client)
 
 static void link_say_who(struct client *client)
 {
-    struct buf text;
+    struct buf  text;
+    const char *device = strcmp(client->dialect->transport, "request-link") == 0 ? "" : "\"device\":\"d\",";
 
     buf_init(&text, 256);
-    buf_putf(&text, "{\"type\":\"connect\",\"user\":\"bench-%u\",\"device\":\"d\",\"ref\":\"c\"}", client->id);
+    buf_putf(&text, "{\"type\":\"connect\",\"user\":\"bench-%u\",%s\"ref\":\"c\"}", client->id, device);
     ws_put_text(&client->out, buf_span(&text));
     buf_fini(&text);
 }
@@ -131,5 +133,7 @@ static size_t proxy_hear(struct client *client, struct span bytes, struct note *
 const struct dialect request_dialects[] = {
     { "longwire", "request", false, link_greet, link_hear, link_publish },
     { "nchan", "request", true, proxy_greet, proxy_hear, proxy_publish },
+    { "longwire", "request-link", false, link_greet, link_hear, link_publish },
+    { "nchan", "request-link", true, proxy_greet, proxy_hear, proxy_publish },
     { 0 },
 };

@@ -6,6 +6,8 @@
  *
  *     loop A ──▶ writer ──▶ loop B: follows conn:KEY ──▶ writer: FOLLOW, then the append
  *
+ * What the writer itself says to a connection whose loop follows that channel already needs no visit.
+ *
  * In a cluster a publish to a connection of another node is made there (shard_port.forward).
  */
 #include "base/must.h"
@@ -53,10 +55,12 @@ static const struct command_kind conn_publish_kind = {
 
 void writer_publish_to_link(struct writer *writer, struct publish_command *publish, unsigned loop)
 {
+    const uint64_t followers = tails_followers(&writer->tails, publish->append.message->channel);
+
     publish->via_loop     = (uint8_t)loop;
-    publish->command.kind = &conn_publish_kind;
+    publish->command.kind = loop < writer->loop_count && (followers >> loop & 1) != 0 ? &publish_kind : &conn_publish_kind;
     publish->command.loop = loop;
-    conn_publish_at_writer(&publish->command, writer);
+    publish->command.kind->at_writer(&publish->command, writer);
 }
 
 bool conn_channel_key(const struct channel_name *channel, uint64_t *ret_key)

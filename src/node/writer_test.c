@@ -633,6 +633,28 @@ static void memory_is_published_to_between_two_turns(void **state)
     stage_free(stage);
 }
 
+/* What the writer says to a connection visits the loop of that connection, so that it follows; one that follows gets it at once. */
+static void a_connection_that_follows_is_told_without_a_visit(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    writer_publish_to_link(&stage->writer, publish_to(stage->live, 1), 1);
+    assert_int_equal(stage->sent[1].count, 1);
+    assert_string_equal(stage->sent[1].at[0]->kind->name, "publish to a connection");
+    commands_free(&stage->sent[1]);
+    follows(stage, 0, stage->live, &follow_kind);
+    turn(stage);
+    got_is(stage, 0, "head 0");
+    writer_publish_to_link(&stage->writer, publish_to(stage->live, 1), 1);
+    assert_int_equal(stage->sent[1].count, 1);
+    commands_free(&stage->sent[1]);
+    writer_publish_to_link(&stage->writer, publish_to(stage->live, 0), 0);
+    turn(stage);
+    got_is(stage, 0, "published 1 deliver 1");
+    stage_free(stage);
+}
+
 static const struct publish_watch nobodys_watch = { 0 };
 static const struct cluster_port  nobodys_cluster = { 0 };
 
@@ -3187,6 +3209,7 @@ int main(void)
         cmocka_unit_test(who_lets_go_last_frees_a_late_publish),
         cmocka_unit_test(nobody_waits_for_a_batch_beyond_its_deadline),
         cmocka_unit_test(memory_is_published_to_between_two_turns),
+        cmocka_unit_test(a_connection_that_follows_is_told_without_a_visit),
         cmocka_unit_test(only_what_needs_nobody_is_published_at_once),
         cmocka_unit_test(memory_that_is_elsewhere_is_answered_when_it_is_done),
         cmocka_unit_test(a_store_that_stands_does_not_hold_the_other),

@@ -147,6 +147,17 @@ static bool open_was_overtaken(const struct open_work *work)
            work->standing->generation != work->read_generation;
 }
 
+/* Where no other node writes, a generation between the link's and this one was given to nobody: nobody knew what became of its raise. */
+static uint8_t link_back_of(const struct open_work *work)
+{
+    const struct standing *standing = work->standing;
+    uint64_t               back     = work->row_generation - standing->generation + standing->link_back;
+
+    if (standing->home == NULL)
+        return 0;
+    return open_was_overtaken(work) || work->row_generation < standing->generation || back > LINK_LOST ? LINK_LOST : (uint8_t)back;
+}
+
 /* What was loaded counts from now on. A place that moved meanwhile stays. */
 void standing_take(struct session_open *open)
 {
@@ -162,6 +173,7 @@ void standing_take(struct session_open *open)
         standing_take_place(standing, &work->places.at[i]);
     if (standing->generation != work->row_generation)
         standing->is_seen_dirty = false;
+    standing->link_back  = link_back_of(work);
     standing->generation = work->row_generation;
     standing->since      = work->row.since;
     standing->seen       = work->row.seen;
@@ -426,6 +438,7 @@ void open_answer(struct session_open *open)
     standing->key        = open->key;
     standing->asked_at   = open->asked_at;
     standing->transport  = open->transport;
+    standing->link_back  = 0;
     standing->is_between = standing->is_parted = false;
     standing->handle_count++;
     counter_add(&devices->counters.linked, 1);

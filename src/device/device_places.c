@@ -74,7 +74,10 @@ static void place_drop(struct devices *devices, struct standing *standing, struc
 /* The loop of the older link tells what was acknowledged on it before it is told to let the link go. */
 static bool ack_is_current(const struct standing *standing, uint64_t generation)
 {
-    return generation == standing->generation || (standing->is_fencing && generation + 1 == standing->generation);
+    bool has_link = standing->home != NULL || standing->is_fencing;
+
+    return generation == standing->generation ||
+           (has_link && standing->link_back < LINK_LOST && generation + standing->link_back == standing->generation);
 }
 
 static void take_ack(struct devices *devices, const struct session_ack *ack)

@@ -58,8 +58,12 @@ struct standing {
     uint8_t                user_len, device_len;
     uint32_t               compared;      /* the round in which it was compared with the ledger (device_compare.c) */
     char                  *device_class;  /* NULL: none */
+    uint8_t                link_back;     /* generation - that of its link, or of the link that is being told to go; LINK_LOST at most */
     char                   names[];       /* user, device */
 };
+
+/* The session has been raised so often since its link was opened that what is said there counts for nothing any more. */
+enum { LINK_LOST = UINT8_MAX };
 
 static inline uint64_t standing_from(const struct standing *standing)
 {

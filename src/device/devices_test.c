@@ -1019,6 +1019,18 @@ static void the_place_in_a_group_that_was_left_is_told_if_its_news_come_again(vo
     stage_free(stage);
 }
 
+static struct session_open *acks_by_api(struct stage *stage, const char *channel, uint64_t seq, uint64_t generation)
+{
+    struct session_open *open = asks(stage, OPEN_ACK, "phone", 0, generation, 0);
+
+    open->named          = calloc(1, sizeof open->named[0]);
+    open->named_count    = 1;
+    open->named[0].name  = name_of(stage, channel);
+    open->named[0].seq   = seq;
+    settle(stage);
+    return open;
+}
+
 /* --- a ledger that fails --- */
 
 static void a_refused_raise_is_no_session(void **state)
@@ -1058,6 +1070,55 @@ static void an_unknown_raise_is_never_given_twice(void **state)
     struct session_open *open = opens(stage, "phone", 12);
     assert_int_equal(open->outcome, OPEN_DONE);
     assert_int_equal(open->generation, 3);
+    stage_free(stage);
+}
+
+/* Nor does it cost what is acknowledged on the older link until that is told to go. */
+static void an_unknown_raise_costs_no_acks(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    publishes(stage, "user:alice", 9);
+    struct session_open *older = opens(stage, "phone", 10);
+    stage->odd.refuse_with    = LEDGER_BROKEN;
+    stage->odd.is_broken_done = true;
+    assert_int_equal(opens(stage, "phone", 11)->outcome, OPEN_AWAY);
+    stage->odd.refuse_with = LEDGER_WAITING;
+    stage->odd.is_slow     = true;
+    asks(stage, OPEN_NEWER, "phone", 13, 0, 0);
+    settle(stage);
+    odd_lets_go(&stage->odd);
+    while (stage->sent[0].newest == NULL) {
+        take_all(&stage->posted, NULL);
+        devices_turn_end(&stage->devices);
+    }
+    acks(stage, older, "user:alice", 11);  /* the loop has it before it is told to let the link go */
+    assert_string_equal(places_of(stage->answers[2]), "device:alice/phone@0 user:alice@11");
+    assert_int_equal(stage->answers[2]->generation, 3);
+    acks(stage, older, "user:alice", 12);
+    assert_int_equal(counter_get(&stage->devices.counters.stale_acks), 1);
+    stage_free(stage);
+}
+
+/* A call reads the row behind such a raise, and the link goes on. */
+static void a_call_behind_an_unknown_raise_costs_no_acks(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    publishes(stage, "user:alice", 9);
+    struct session_open *open = opens(stage, "phone", 10);
+    publishes(stage, "user:alice", 9);
+    stage->odd.refuse_with    = LEDGER_BROKEN;
+    stage->odd.is_broken_done = true;
+    assert_int_equal(opens(stage, "phone", 11)->outcome, OPEN_AWAY);
+    stage->odd.refuse_with = LEDGER_WAITING;
+    assert_int_equal(acks_by_api(stage, "user:alice", 10, 0)->outcome, OPEN_DONE);
+    acks(stage, open, "user:alice", 12);
+    ticks(stage, 10);
+    forgets_all(stage);
+    assert_string_equal(places_of(opens(stage, "phone", 12)), "device:alice/phone@0 user:alice@12");
     stage_free(stage);
 }
 
@@ -1235,18 +1296,6 @@ static void too_many_openings_wait(void **state)
 }
 
 /* --- without a link --- */
-
-static struct session_open *acks_by_api(struct stage *stage, const char *channel, uint64_t seq, uint64_t generation)
-{
-    struct session_open *open = asks(stage, OPEN_ACK, "phone", 0, generation, 0);
-
-    open->named          = calloc(1, sizeof open->named[0]);
-    open->named_count    = 1;
-    open->named[0].name  = name_of(stage, channel);
-    open->named[0].seq   = seq;
-    settle(stage);
-    return open;
-}
 
 static void an_ack_without_a_link(void **state)
 {
@@ -1501,6 +1550,8 @@ int main(void)
         cmocka_unit_test(a_group_that_was_joined_meanwhile_goes_on),
         cmocka_unit_test(the_place_in_a_group_that_was_left_is_told_if_its_news_come_again),
         cmocka_unit_test(an_unknown_raise_is_never_given_twice),
+        cmocka_unit_test(an_unknown_raise_costs_no_acks),
+        cmocka_unit_test(a_call_behind_an_unknown_raise_costs_no_acks),
         cmocka_unit_test(what_is_read_behind_an_unknown_raise_is_not_sure),
         cmocka_unit_test(what_is_kept_and_not_stored_is_followed_by_the_next_link),
         cmocka_unit_test(another_node_has_raised),

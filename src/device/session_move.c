@@ -12,7 +12,7 @@
 static bool standing_may_move(const struct standing *standing)
 {
     return standing->home != NULL && standing->is_loaded && !standing->is_unsettled && standing->op == NULL && !standing->is_writing &&
-           !standing->is_fencing;
+           !standing->is_fencing && standing->link_back == 0;
 }
 
 static void standing_show(const struct standing *standing, const struct session_visitor *visitor, void *ctx)

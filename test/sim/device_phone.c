@@ -157,6 +157,11 @@ static bool may_be_revoked(const struct phone *phone, const struct phone_token *
 
 /* --- coming and going --- */
 
+static uint32_t node_bit(const struct phone_link *link)
+{
+    return UINT32_C(1) << link->link.loop / world_of(link->phone)->loops_a_node;
+}
+
 void phone_link_go(struct phone_link *link, const char *why)
 {
     struct phone *phone = link->phone;
@@ -166,7 +171,10 @@ void phone_link_go(struct phone_link *link, const char *why)
         return;
     tell(world, "u%u/%s leaves link %u: %s", phone->user, phone->name, link->came_no, why);
     client_link_close(&link->link);
-    phone->has_left_early |= link->state == LINK_OPENING && all_of(phone)->roam != NULL;
+    if (link->state == LINK_OPENING && all_of(phone)->roam != NULL) {
+        phone->has_left_early = true;
+        phone->racing_nodes |= node_bit(link);
+    }
     link->state = LINK_AWAY;
     if (is_current(link))
         phone->at = world->now + (msec)draw(world, OF_READERS, AWAY_MS_MAX);
@@ -265,6 +273,22 @@ static void phone_note_stale(struct phone *phone)
         for (unsigned j = 0; j < PHONE_LINKS; j++)
             if (phone->links[j].at_place[i].sure > stored)
                 phone->links[j].at_place[i].sure = stored;
+    }
+}
+
+/* Two newer links were opened at once, on this node and another one, and both raised the session. If this node had the older link, it may
+ * have dropped what was acknowledged there and not stored. */
+static void phone_note_race(struct phone_link *link, uint64_t generation)
+{
+    struct phone *phone   = link->phone;
+    bool          is_race = generation > phone->generation + 1 && (phone->racing_nodes & ~node_bit(link)) != 0;
+
+    phone->racing_nodes = 0;
+    for (unsigned i = 0; is_race && i < world_of(phone)->channel_count; i++) {
+        uint64_t stored        = link->at_place[i].stored;
+        link->at_place[i].sure = stored;
+        if (phone->has[i].sure > stored)
+            phone->has[i].sure = stored;
     }
 }
 
@@ -441,6 +465,7 @@ void phone_take_connected(struct phone_link *link, const struct phone_connected 
     }
     truth_scan(all_of(phone)->truth);
     check_connected(link, connected);
+    phone_note_race(link, connected->generation);
     phone->generation = link->generation = connected->generation;
     phone->has_session = true;
     link->connection   = connected->connection;

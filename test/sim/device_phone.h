@@ -88,6 +88,7 @@ struct phone {
     unsigned            came_count;
     msec                stale_at;           /* a node could not store what was acknowledged on an older link */
     bool                has_left_early;     /* a link ended before it was told anything: another node may still open it */
+    uint32_t            racing_nodes;       /* … a bit each, since the phone was told of a session last */
 };
 
 struct phones {

@@ -146,6 +146,56 @@ def test_published_on_one_node_seen_on_another_and_kept(made):
     made.end(signal.SIGTERM)
 
 
+def test_what_it_says_to_try_works_as_it_stands(made):
+    """Each command is taken from its output and given to a shell."""
+    made.start().ready()
+    block = made.text.split("Try this in other terminals:")[1].split("Here: ")[0].replace("\\\n", "")
+    follow, *others = [line.strip() for line in block.splitlines() if line.strip()]
+    with subprocess.Popen(["bash", "-c", f"exec {follow}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as reader:
+        try:
+            wait_until(lambda: json.loads(Api(made.urls[0]).get("/v1/channels/topic:hello").body or b"{}").get("subscribers") == 1)
+            told = {line.split("#")[1].strip(): subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True,
+                                                               timeout=SECONDS).stdout for line in others}
+            said = b""
+            while said.count(b"\n\n") < 3:   # `retry:`, and two messages
+                assert select.select([reader.stdout], [], [], SECONDS)[0], (said, told)
+                said += reader.stdout.read(65536)
+        finally:
+            reader.kill()
+    assert said.index(b'"data":"hello"') < said.index(b'"data":"from SQL"')
+    assert told["asks node2 for all nodes"].count(" up ") == 3
+    made.end()
+
+
+def test_a_first_start_that_was_broken_off_is_begun_again(home):
+    """Ctrl-C while initdb makes the database: the next start makes it anew."""
+    made = Made(home / "cluster", "--alone")
+    try:
+        folder = made.data / "postgres"
+        made.start()
+        wait_until(lambda: list(folder.glob("*/PG_VERSION")), lambda: made.text)
+        made.end()
+        assert not (folder / "password").exists()
+        made.start().ready()
+        made.end()
+    finally:
+        made.close()
+
+
+def test_lines_that_come_together_are_all_obeyed_and_all_of_an_engine_is_paused(made):
+    made.start().ready()
+    made.say("pause redis\ncontinue redis\npause postgres")
+    made.read_until("pause postgres: done")
+    assert "continue redis: done" in made.text
+
+    def states(pid):
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()[0] for each in [pid, *children]}
+    postgres = made.pids()["postgres"]
+    wait_until(lambda: states(postgres) == {"T"}, lambda: states(postgres))
+    made.end()
+
+
 def test_its_death_ends_all(made):
     """Also a SIGKILL leaves nothing running, and the next start recovers."""
     made.start().ready()

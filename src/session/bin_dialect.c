@@ -352,8 +352,11 @@ static void say_bin_subscribed(struct bin_frame *frame, const struct client_even
 /* `places`: where they are put. */
 static void say_bin_pong(struct bin_frame *frame, const struct client_event *event, struct buf *places)
 {
+    /* No places are no field. The digest 0 tells that they were looked at, also who asked without a digest. */
+    const bool has_none = event->pong.has_places && event->pong.place_count == 0;
+
     bin_init(frame, BIN_PONG);
-    if (event->pong.has_digest)
+    if (event->pong.has_digest || has_none)
         bin_set_number(frame, BIN_DIGEST, event->pong.digest);
     for (size_t i = 0; i < event->pong.place_count; i++) {
         const struct place *place = &event->pong.places[i];

@@ -337,6 +337,14 @@ static void membership_note_row(struct membership_command *mine, const struct le
     mine->seq       = row->generation;
 }
 
+/* Nothing is to be changed. Who has left perhaps did so by a request of which nobody knew what became of it, and nobody was told then. */
+static void membership_confirm(struct membership_command *mine)
+{
+    if (mine->request == MEMBERSHIP_LEAVE && mine->generation != 0)
+        membership_left_tell(mine->writer, mine->user, mine->group);
+    membership_end(mine, MEMBERSHIP_DONE);
+}
+
 static void membership_take_row(struct membership_command *mine)
 {
     struct ledger_read *read = &mine->read;
@@ -349,7 +357,7 @@ static void membership_take_row(struct membership_command *mine)
     if (rc != RC_OK)
         membership_end(mine, rc == RC_FULL ? MEMBERSHIP_BUSY : MEMBERSHIP_AWAY);
     else if (mine->request == MEMBERSHIP_ASK || mine->is_member == (mine->request == MEMBERSHIP_JOIN))
-        membership_end(mine, MEMBERSHIP_DONE);
+        membership_confirm(mine);
     else if (mine->request == MEMBERSHIP_JOIN)
         membership_look_counts(mine);
     else

@@ -23,7 +23,7 @@ struct groups_bench {
     struct bundle              posted, sent;
     struct membership_command *answer;      /* the last one */
     struct membership_list    *list;
-    unsigned                   answer_count;
+    unsigned                   answer_count, left_count;
 };
 
 static const struct hash_key key = { 1, 2 };
@@ -93,11 +93,17 @@ static void bench_listed(struct membership_list *list)
     bench_now->list = list;
 }
 
+static void bench_left(void *ctx, struct channel_name *user, struct channel_name *group)
+{
+    (void)ctx, (void)user, (void)group;
+    bench_now->left_count++;
+}
+
 /* Turns of the writer until nothing moves any more. */
 static void bench_run(struct groups_bench *bench)
 {
-    static const struct shard_port no_port = { 0 };
-    struct shard                   shard   = { .away_count = 1000, .port = &no_port };
+    static const struct shard_port port  = { .left = bench_left };
+    struct shard                   shard = { .away_count = 1000, .port = &port };
 
     for (unsigned turn = 0; turn < 200; turn++) {
         struct mail *mail = bundle_take(&bench->posted);
@@ -234,6 +240,25 @@ static void a_change_is_made_once(void **state)
     bench_close(&bench);
 }
 
+/* Nobody was told of a leave of which nobody knew whether it was written. Who asks for it once more is answered when all were. */
+static void a_leave_that_was_made_already_is_told_again(void **state)
+{
+    struct groups_bench bench;
+
+    (void)state;
+    bench_open(&bench);
+    bench_expect(&bench, MEMBERSHIP_LEAVE, "user:ann", "group:a", MEMBERSHIP_DONE, false, 0);
+    bench_expect(&bench, MEMBERSHIP_JOIN, "user:ann", "group:a", MEMBERSHIP_DONE, true, 1);
+    assert_int_equal(bench.left_count, 0);  /* who never was a member has left nothing */
+    bench_expect(&bench, MEMBERSHIP_LEAVE, "user:ann", "group:a", MEMBERSHIP_DONE, false, 2);
+    assert_int_equal(bench.left_count, 1);
+    bench_expect(&bench, MEMBERSHIP_LEAVE, "user:ann", "group:a", MEMBERSHIP_DONE, false, 2);
+    assert_int_equal(bench.left_count, 2);
+    bench_expect(&bench, MEMBERSHIP_ASK, "user:ann", "group:a", MEMBERSHIP_DONE, false, 2);
+    assert_int_equal(bench.left_count, 2);
+    bench_close(&bench);
+}
+
 static void lists_are_in_the_order_of_names(void **state)
 {
     struct groups_bench bench;
@@ -346,6 +371,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_change_is_made_once),
+        cmocka_unit_test(a_leave_that_was_made_already_is_told_again),
         cmocka_unit_test(lists_are_in_the_order_of_names),
         cmocka_unit_test(changes_race),
         cmocka_unit_test(groups_and_users_have_maxima),

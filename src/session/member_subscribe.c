@@ -31,6 +31,7 @@ struct member_question {
     bool                 is_watched;
     enum delivery_mode   mode;
     const char          *not_member;
+    struct leave_mark    leaves;  /* when it was looked up */
     size_t               ref_len;
     char                 ref[];
 };
@@ -67,11 +68,25 @@ static void client_member_told(struct client *client, const struct membership_co
     client_drop_work_if_done(client);
 }
 
+static void client_look_up(struct client *client, struct member_question *question);
+
+/* Says yes, and may be older than a leave that this loop was told of? */
+static bool answer_is_old(const struct session_worker *worker, const struct membership_command *answer, struct leave_mark mark)
+{
+    return answer->outcome == MEMBERSHIP_DONE && answer->is_member && leave_mark_is_old(&worker->leaves, mark);
+}
+
 static void client_member_asked(struct membership_command *answer)
 {
     struct member_question *question = answer->owner;
+    bool                    is_there = question->client != NULL && !question->client->link.is_over;
 
-    if (question->client != NULL && !question->client->link.is_over)
+    if (is_there && answer_is_old(question->client->link.worker, answer, question->leaves)) {
+        client_look_up(question->client, question);
+        command_free(&answer->command);
+        return;
+    }
+    if (is_there)
         client_member_told(question->client, answer, question);
     list_take(&question->in_work);
     channel_name_unref(question->name);
@@ -79,11 +94,21 @@ static void client_member_asked(struct membership_command *answer)
     command_free(&answer->command);
 }
 
+static void client_look_up(struct client *client, struct member_question *question)
+{
+    struct session_worker     *worker  = client->link.worker;
+    struct membership_command *command = question_new(worker, client_identity(client), question->name);
+
+    question->leaves  = leave_mark_of(&worker->leaves, command->user, command->group);
+    command->owner    = question;
+    command->answered = client_member_asked;
+    shard_ask_membership(worker->shard, command);
+}
+
 /* It counts like a publish under way: who asks for too much is not read from. */
 void client_ask_member(struct client *client, const struct subscribe_request *request, const char *not_member,
                        struct span ref)
 {
-    struct session_worker  *worker   = client->link.worker;
     struct member_question *question = calloc(1, sizeof *question + ref.len);
 
     must(question != NULL);
@@ -98,10 +123,7 @@ void client_ask_member(struct client *client, const struct subscribe_request *re
         memcpy(question->ref, ref.at, ref.len);
     list_push(&client_get_work(client)->questions, &question->in_work);
     client->work->publish_count++;
-    struct membership_command *command = question_new(worker, client_identity(client), request->name);
-    command->owner                     = question;
-    command->answered                  = client_member_asked;
-    shard_ask_membership(worker->shard, command);
+    client_look_up(client, question);
 }
 
 void client_forget_questions(struct client *client)
@@ -124,6 +146,7 @@ struct member_requests {
     size_t                    waiting;
     unsigned                  status;    /* of the refusal; 0: none yet */
     bool                      is_gone;
+    struct leave_mark         leaves[];  /* when each was looked up */
 };
 
 static void member_requests_gone(void *owner)
@@ -148,6 +171,30 @@ static void member_requests_end(struct member_requests *mine)
     free(mine);
 }
 
+static void member_requests_asked(struct membership_command *answer);
+
+static void member_requests_look_up(struct member_requests *mine, size_t at)
+{
+    struct session_worker     *worker  = mine->worker;
+    struct membership_command *command = question_new(worker, mine->exchange->caller.identity, mine->requests.at[at].name);
+
+    mine->leaves[at]  = leave_mark_of(&worker->leaves, command->user, command->group);
+    mine->waiting++;
+    command->owner    = mine;
+    command->answered = member_requests_asked;
+    shard_ask_membership(worker->shard, command);
+}
+
+/* All have been answered. One may be older than a leave that this loop was told of, perhaps while the others were looked up. */
+static void member_requests_answered(struct member_requests *mine)
+{
+    for (size_t i = 0; !mine->is_gone && mine->status == 0 && i < mine->requests.count; i++)
+        if (mine->requests.at[i].needs_member && leave_mark_is_old(&mine->worker->leaves, mine->leaves[i]))
+            member_requests_look_up(mine, i);
+    if (mine->waiting == 0)
+        member_requests_end(mine);
+}
+
 static void member_requests_asked(struct membership_command *answer)
 {
     struct member_requests *mine = answer->owner;
@@ -158,7 +205,7 @@ static void member_requests_asked(struct membership_command *answer)
         mine->status = 403;
     command_free(&answer->command);
     if (--mine->waiting == 0)
-        member_requests_end(mine);
+        member_requests_answered(mine);
 }
 
 void subscribe_ask_members(struct session_worker *worker, struct http_exchange *exchange,
@@ -166,7 +213,7 @@ void subscribe_ask_members(struct session_worker *worker, struct http_exchange *
                            void (*go)(struct session_worker *worker, struct http_exchange *exchange,
                                       const struct media_row *row, struct subscribe_requests *requests))
 {
-    struct member_requests *mine = calloc(1, sizeof *mine);
+    struct member_requests *mine = calloc(1, sizeof *mine + requests->count * sizeof mine->leaves[0]);
 
     must(mine != NULL);
     *mine = (struct member_requests){ .worker = worker, .exchange = exchange, .requests = *requests, .row = row,
@@ -175,15 +222,8 @@ void subscribe_ask_members(struct session_worker *worker, struct http_exchange *
     exchange->owner = mine;
     exchange->gone  = member_requests_gone;
     for (size_t i = 0; i < mine->requests.count; i++)
-        mine->waiting += mine->requests.at[i].needs_member;
-    for (size_t i = 0; i < mine->requests.count; i++) {
-        if (!mine->requests.at[i].needs_member)
-            continue;
-        struct membership_command *command = question_new(worker, exchange->caller.identity, mine->requests.at[i].name);
-        command->owner                     = mine;
-        command->answered                  = member_requests_asked;
-        shard_ask_membership(worker->shard, command);
-    }
+        if (mine->requests.at[i].needs_member)
+            member_requests_look_up(mine, i);
 }
 
 /* --- who leaves the group --------------------------------------------------------------------------------------------- */
@@ -220,6 +260,7 @@ void session_worker_left(struct session_worker *worker, struct channel_name *use
     const struct leaver      leaver = { worker, channel_own_name(user) };
     char                     text[NAMESPACE_NAME_BYTES_MAX + 1 + CHANNEL_NAME_BYTES_MAX + 1];
 
+    leave_counts_note(&worker->leaves, user, group);
     for (size_t i = 0; i < spaces->count; i++) {
         struct channel_name *name;
         int len = snprintf(text, sizeof text, "%s:%.*s", spaces->at[i].name, SPAN_ARG(channel_own_name(group)));

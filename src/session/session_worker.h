@@ -17,6 +17,7 @@
 #include "session/frame_batch.h"
 #include "session/joining.h"
 #include "session/link_index.h"
+#include "session/leave_counts.h"
 #include "session/member_check.h"
 #include "session/networks.h"
 #include "session/presence_follow.h"
@@ -63,7 +64,8 @@ struct session_worker {
     struct list                acking;           /* pending_acks that are to be told */
     struct link              **held;             /* that hold back a notify: notify.h; gone ones are NULL */
     uint32_t                   held_count, held_max;
-    struct member_check        member_check;     /* of a cluster */
+    struct member_check        member_check;
+    struct leave_counts        leaves;
     struct list                unfenced;         /* links that were let in by tickets while the database is away */
     struct list                marks;            /* channels that clients mark as read: client_mark.c */
     struct list                ticket_waits;     /* links whose ticket is being tried, the oldest first: client_connect.c */

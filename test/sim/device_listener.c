@@ -28,8 +28,7 @@ struct listener {
     struct client_link  link;
     enum listener_state state;
     unsigned            user, group, no;
-    bool                has_asked;  /* to follow the group … */
-    msec                asked_at;   /* … then */
+    bool                has_asked;  /* to follow the group */
     msec                at;         /* away until then, or there */
 };
 
@@ -107,7 +106,6 @@ static void listener_ask(struct listener *listener)
     if (listener->has_asked || !truth_is_member(listener->all->all->truth, listener->user, listener->group))
         return;
     listener->has_asked = true;
-    listener->asked_at  = world_of(listener)->now;
     buf_init(&text, 1024);
     buf_putf(&text, "{\"type\":\"subscribe\",\"channel\":\"%s\"}", group_text(listener));
     ws_say(&listener->link, 1, buf_span(&text));
@@ -116,14 +114,13 @@ static void listener_ask(struct listener *listener)
 
 /* --- what it hears --- */
 
-/* Does its node know the others, and would it have found out what nobody told it before it knew them? And who leaves while it is looked up
- * whether it is a member may be told nothing, either. */
+/* Does its node know the others, and would it have found out what nobody told it before it knew them? */
 static bool node_is_grown(const struct listener *listener)
 {
     const struct device_world *all = listener->all->all;
-    const struct roam_seat    *seat = &all->roam->seats[listener->link.loop / all->wire.world.loops_a_node];
 
-    return all->wire.world.now >= seat->born_at + CONFIRM_MS && all->wire.world.now >= listener->asked_at + CONFIRM_MS;
+    return all->roam == NULL ||
+           all->wire.world.now >= all->roam->seats[listener->link.loop / all->wire.world.loops_a_node].born_at + CONFIRM_MS;
 }
 
 /* A member may read all, also what was published before it joined. */
@@ -244,7 +241,7 @@ struct listeners *listeners_new(struct device_world *all)
     listeners->all    = all;
     listeners->chance = (struct rng){ all->wire.world.seed ^ LISTENER_SALT };
     object_reader_init(&listeners->objects, &all->wire.world);
-    if (all->roam != NULL && rng_below(&listeners->chance, WORLDS_ONE_IN) == 0)
+    if (rng_below(&listeners->chance, WORLDS_ONE_IN) == 0)
         listeners->count = 1 + (unsigned)rng_below(&listeners->chance, LISTENERS_MAX);
     for (unsigned i = 0; i < listeners->count; i++) {
         listeners->at[i] = (struct listener){

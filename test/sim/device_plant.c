@@ -22,6 +22,7 @@ const char *device_plant_text(unsigned plant)
         [DEVICE_PLANT_SAME_GENERATION] = "same-generation",
         [DEVICE_PLANT_LOST_ROWS] = "lost-rows",
         [DEVICE_PLANT_OLD_GROUPS] = "old-groups",
+        [DEVICE_PLANT_OLD_ANSWERS] = "old-answers",
     };
     return texts[plant];
 }
@@ -30,6 +31,12 @@ unsigned device_plant_seeds_max(unsigned plant)
 {
     (void)plant;
     return 100;
+}
+
+/* It takes a leave while a link without a session asks. */
+unsigned device_plant_seed_first(unsigned plant)
+{
+    return plant == DEVICE_PLANT_OLD_ANSWERS ? 600 : 1;
 }
 
 static enum device_plant plant_of(struct wire_world *wire)
@@ -202,6 +209,7 @@ void device_plant_init(struct device_world *all)
     all->wire.plant_send       = plant_send;
     all->wire.plant_loop       = plant_loop;
     all->wire.plant_start      = plant_start;
+    all->wire.forgets_left     = all->plant == DEVICE_PLANT_OLD_ANSWERS;
     all->wire.loses_left       = all->plant == ROAM_PLANT_LOST_LEFT;
     all->wire.world.plant_rows = plant_rows;
 }

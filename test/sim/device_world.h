@@ -37,6 +37,7 @@ enum device_plant {
     DEVICE_PLANT_SAME_GENERATION, /* the generation of a link is not stored */
     DEVICE_PLANT_LOST_ROWS,       /* rows are answered, and now and then are not written */
     DEVICE_PLANT_OLD_GROUPS,      /* who opens a session is not told that a membership has changed */
+    DEVICE_PLANT_OLD_ANSWERS,     /* a look-up counts though its user has left the group since */
     DEVICE_PLANT_COUNT,
     /* Of nodes in a cluster: roam_sim. */
     ROAM_PLANT_LOST_FENCE = DEVICE_PLANT_COUNT,  /* older links on other nodes are neither asked for nor compared */
@@ -49,6 +50,7 @@ enum device_plant {
 
 const char *device_plant_text(unsigned plant);
 unsigned    device_plant_seeds_max(unsigned plant);
+unsigned    device_plant_seed_first(unsigned plant);
 
 enum channel_role { ROLE_CONTROL, ROLE_USER, ROLE_GROUP, ROLE_TOPIC, ROLE_PHONE };
 

@@ -40,8 +40,6 @@ static void wire_ready(void *ctx, struct subscription *sub)
         session_worker_ready(&loop->sessions, sub);
 }
 
-static const struct shard_port wire_shard_port = { .send = wire_send, .ready = wire_ready };
-
 /* --- what other nodes ask (worker_ports.c) --- */
 
 static void wire_peer_call(void *ctx, struct peer_call *call)
@@ -64,7 +62,11 @@ static void wire_left(void *ctx, struct channel_name *user, struct channel_name 
     struct wire_loop *loop = ctx;
 
     session_worker_left(&loop->sessions, user, group);
+    if (loop->node->wire->forgets_left)
+        loop->sessions.leaves = (struct leave_counts){ 0 };
 }
+
+static const struct shard_port wire_shard_port = { .send = wire_send, .ready = wire_ready, .left = wire_left };
 
 static const struct shard_port wire_cluster_shard_port = {
     .send = wire_send, .ready = wire_ready, .left = wire_left, .peer_call = wire_peer_call,

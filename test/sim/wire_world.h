@@ -56,6 +56,7 @@ struct wire_world {
     void              (*join)(struct wire_devices *devices);
     void              (*part)(struct wire_devices *devices);
     void              (*plant_loop)(struct wire_world *wire, struct session_worker *sessions);
+    bool                forgets_left; /* a planted bug: who was looked up before a leave, and answered after it, is followed on */
     bool                loses_left;   /* a planted bug: what other nodes say of leaves is not heard */
     enum wire_plant     plant;
     struct wire_faults  faults;

@@ -87,6 +87,12 @@ static void grants_put(struct grant *grants, char **at, const struct identity_fa
     }
 }
 
+/* Who says a later time means one that never comes. */
+static msec time_within(msec at)
+{
+    return at < IDENTITY_TIME_MAX ? at : IDENTITY_TIME_MAX;
+}
+
 struct identity *identity_new(const struct identity_facts *facts)
 {
     must((facts->rights & ~(unsigned)KEY_RIGHTS_ALL) == 0 && facts->grant_count <= GRANTS_MAX &&
@@ -102,11 +108,11 @@ struct identity *identity_new(const struct identity_facts *facts)
     *identity = (struct identity){
         .refs        = 1,
         .is_open     = facts->is_open,
-        .rights      = (uint8_t)facts->rights,
+        .rights      = facts->rights & KEY_RIGHTS_ALL,
         .grant_count = (uint8_t)facts->grant_count,
         .follow_count = (uint8_t)facts->follow_count,
-        .issued_at   = facts->issued_at,
-        .expires_at  = facts->expires_at,
+        .issued_at   = time_within(facts->issued_at),
+        .expires_at  = time_within(facts->expires_at),
         .authority   = authority_ref(facts->authority),
     };
     identity->from_len   = (uint16_t)from_put(&at, facts);

@@ -30,22 +30,25 @@ struct authority {
 
 struct identity {
     uint32_t          refs;
-    bool              is_revoked;   /* for good; ask identity_is_revoked() */
-    bool              is_open;      /* neither keys nor issuers: what it says about itself is believed */
-    uint8_t           rights;       /* of its key; all of them if is_open */
-    uint8_t           grant_count;
-    uint8_t           follow_count; /* the first so many grants name channels that the link follows by itself */
-    uint8_t           device_len;
-    uint16_t          from_len, jti_len;
-    msec              issued_at;    /* wall; 0: not said */
-    msec              expires_at;   /* wall; 0: never */
+    uint16_t          from_len;
+    uint16_t          jti_len;
+    msec              issued_at : 48;  /* wall; 0: not said */
+    uint64_t          device_len : 8;
+    uint64_t          rights : 6;      /* of its key; all of them if is_open */
+    uint64_t          is_revoked : 1;  /* for good; ask identity_is_revoked() */
+    uint64_t          is_open : 1;     /* neither keys nor issuers: what it says about itself is believed */
+    msec              expires_at : 48; /* wall; 0: never */
+    uint64_t          grant_count : 8;
+    uint64_t          follow_count : 8; /* the first so many grants name channels that the link follows by itself */
     struct authority *authority;    /* owns a reference; NULL: none of its own */
     /* The grants, then without anything between: from, device, jti, what the grants match. Idle links pay for it: the texts
      * are found by their lengths, not by pointers. */
     _Alignas(struct grant) char text[];
 };
 
-_Static_assert(sizeof(struct identity) == 40, "every idle link of a user pays for one");
+_Static_assert(sizeof(struct identity) == 32, "every idle link of a user pays for one");
+
+#define IDENTITY_TIME_MAX ((msec)((UINT64_C(1) << 47) - 1))  /* in the year 6429 */
 
 /* What an identity is made of; all is copied. */
 struct identity_facts {
@@ -53,7 +56,7 @@ struct identity_facts {
     unsigned            rights;
     bool                is_open;
     struct span         user, device, jti;  /* empty: none */
-    msec                issued_at, expires_at;
+    msec                issued_at, expires_at;  /* up to IDENTITY_TIME_MAX; what is later counts as that */
     const struct grant *grants;
     size_t              grant_count;        /* at most GRANTS_MAX */
     size_t              follow_count;       /* of them, the first: single channels */

@@ -15,7 +15,7 @@ enum { COMPARE_ROWS_MAX = 200, COMPARE_BYTES_MAX = 256 * 1024, TICK_MS = 100,
 struct device_compare {
     struct device_read read;
     struct devices    *devices;
-    uint32_t           round;
+    uint32_t           round : 24;  /* as standing.compared */
     uint32_t           credit;      /* thousandths of sessions that may be compared now */
     bool               is_urgent;   /* goes on without a pause until the round ends … */
     bool               is_again;    /* … and then once more, because somebody asked meanwhile */
@@ -88,11 +88,13 @@ static void compare_add(struct device_compare *compare, const struct standing *s
 {
     size_t at   = compare->count++;
     char  *text = compare->key_bytes[at];
-    size_t len  = (size_t)standing->user_len + 1 + standing->device_len;
 
-    memcpy(text, standing->names, standing->user_len);
-    text[standing->user_len] = '\0';
-    memcpy(text + standing->user_len + 1, standing->names + standing->user_len, standing->device_len);
+    const struct span user = standing_user(standing), device = standing_device(standing);
+    const size_t      len  = user.len + 1 + device.len;
+
+    memcpy(text, user.at, user.len);
+    text[user.len] = '\0';
+    memcpy(text + user.len + 1, device.at, device.len);
     compare->keys[at] = (struct ledger_key){ ROW_SESSION, span_of(text, len) };
     compare->at[at]   = (struct compared){ .key = compare->keys[at], .generation = standing->generation };
 }

@@ -69,7 +69,7 @@ static void device_listing_add(struct device_listing *listing, const struct sess
         return;
     listed->is_online = standing_is_online(devices, standing, wall);
     listed->key       = standing->key;
-    listed->transport = standing->transport;
+    listed->transport = standing_transport(listing->devices, standing);
     if (standing->home != NULL)
         listed->seen = wall;
     else if (standing->seen > listed->seen)
@@ -125,8 +125,7 @@ static void device_listing_add_online(struct standing *standing, void *ctx)
     struct session_row     row     = { .since = standing->since, .seen = standing->seen };
 
     if (standing->generation != 0 && standing_is_online(listing->devices, standing, listing->devices->writer->wall))
-        device_listing_add(listing, &row, standing->generation,
-                           span_of(standing->names + standing->user_len, standing->device_len));
+        device_listing_add(listing, &row, standing->generation, standing_device(standing));
 }
 
 void device_listing_take(struct command *command, struct writer *writer)

@@ -217,7 +217,7 @@ void device_facts_remember(const struct devices *devices, struct device_facts *f
     if (standing == NULL)
         return;
     facts->is_online = standing_is_online(devices, standing, devices->writer->wall);
-    facts->transport = standing->transport;
+    facts->transport = standing_transport(devices, standing);
     facts->key       = standing->home == NULL ? 0 : standing->key;
     if (standing->seen > facts->seen)
         facts->seen = standing->seen;

@@ -437,8 +437,8 @@ void open_answer(struct session_open *open)
     standing->home       = open->home;
     standing->key        = open->key;
     standing->asked_at   = open->asked_at;
-    standing->transport  = open->transport;
     standing->link_back  = 0;
+    standing_set_transport(devices, standing, open->transport);
     standing->is_between = standing->is_parted = false;
     standing->handle_count++;
     counter_add(&devices->counters.linked, 1);

@@ -183,8 +183,7 @@ struct peer_fence_wait {
     struct list             in_devices;
     struct devices         *devices;
     struct peer_fence_call *call;
-    size_t                  user_len, device_len;
-    char                    names[];  /* user, device: the session may be forgotten meanwhile */
+    struct channel_name    *channel;  /* the session's: it may be forgotten meanwhile. Owns a reference */
 };
 
 static void call_end(struct peer_fence_call *call)
@@ -206,12 +205,20 @@ static void fence_put_places(struct buf *answer, const struct standing *standing
     }
 }
 
+/* device:USER/DEVICE */
+static struct standing *standing_of_channel(const struct devices *devices, const struct channel_name *channel)
+{
+    struct span device = span_skip(channel_name_span(channel), sizeof "device:" - 1), user;
+
+    must(span_cut(&device, '/', &user));
+    return standing_find(devices, user, device);
+}
+
 static void wait_over(struct fence_wait *fenced)
 {
     struct peer_fence_wait *wait     = container_of(fenced, struct peer_fence_wait, wait);
     struct devices         *devices  = wait->devices;
-    struct standing        *standing = standing_find(devices, span_of(wait->names, wait->user_len),
-                                                     span_of(wait->names + wait->user_len, wait->device_len));
+    struct standing        *standing = standing_of_channel(devices, wait->channel);
 
     if (standing != NULL && standing->home == NULL)
         fence_put_places(&wait->call->answer, standing);
@@ -222,6 +229,7 @@ static void wait_over(struct fence_wait *fenced)
         standing_settle(devices, standing);
     }
     call_end(wait->call);
+    channel_name_unref(wait->channel);
     free(wait);
 }
 
@@ -232,15 +240,13 @@ static bool is_older_link(const struct standing *standing, const struct peer_fen
 
 static void fence_link(struct devices *devices, struct standing *standing, struct peer_fence_call *call)
 {
-    struct peer_fence_wait *wait = calloc(1, sizeof *wait + standing->user_len + standing->device_len);
+    struct peer_fence_wait *wait = calloc(1, sizeof *wait);
 
     must(wait != NULL);
     wait->wait.over  = wait_over;
     wait->devices    = devices;
     wait->call       = call;
-    wait->user_len   = standing->user_len;
-    wait->device_len = standing->device_len;
-    memcpy(wait->names, standing->names, wait->user_len + wait->device_len);
+    wait->channel    = channel_name_ref(standing->channel);
     standing_fence(devices, standing, FENCE_REPLACED, &wait->wait);
 }
 

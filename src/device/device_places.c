@@ -375,7 +375,7 @@ static void write_put_session(struct devices *devices, struct places_write *writ
 static void standing_count_dirty(const struct devices *devices, const struct standing *standing, size_t count_max,
                                  size_t *ret_count, size_t *ret_bytes)
 {
-    size_t per_key = (size_t)standing->user_len + standing->device_len + 2;
+    size_t per_key = standing_user(standing).len + standing_device(standing).len + 2;
 
     *ret_count = 0;
     *ret_bytes = per_key + 2 + 24 + 9 + strlen(devices->node) + standing_class(standing).len;

@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "device/devices_priv.h"
+#include "message/user_name.h"
 
 enum { PARTED_TICKS = 50 };  /* five seconds: longer than an opening on another node takes */
 
@@ -12,6 +13,7 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
 {
     *devices = (struct devices){ .writer = writer, .namespaces = namespaces, .hash_key = hash_key, .limits = *limits };
     map_init(&devices->standings);
+    pool_init(&devices->standing_pool, sizeof(struct standing));
     list_init(&devices->idle);
     list_init(&devices->dirty);
     list_init(&devices->urgent);
@@ -89,25 +91,60 @@ void standings_walk(const struct devices *devices, struct span user, void (*visi
     map_find(&devices->standings, user_hash(devices, user), standing_visit, &query);
 }
 
+/* Behind `device:` */
 struct span standing_user(const struct standing *standing)
 {
-    return span_of(standing->names, standing->user_len);
+    return span_of(standing->channel->text + (sizeof "device:" - 1), standing->user_len);
 }
 
+/* … and the slash behind the user. */
 struct span standing_device(const struct standing *standing)
 {
-    return span_of(standing->names + standing->user_len, standing->device_len);
+    return span_skip(channel_name_span(standing->channel), sizeof "device:/" - 1 + standing->user_len);
+}
+
+const char *standing_transport(const struct devices *devices, const struct standing *standing)
+{
+    return standing->transport == 0 ? NULL : devices->transports[standing->transport - 1];
+}
+
+void standing_set_transport(struct devices *devices, struct standing *standing, const char *transport)
+{
+    unsigned at = 0;
+
+    standing->transport = 0;
+    if (transport == NULL)
+        return;
+    while (devices->transports[at] != NULL && devices->transports[at] != transport)
+        must(++at < DEVICE_TRANSPORTS_MAX);
+    devices->transports[at] = transport;
+    standing->transport     = at + 1;
+}
+
+/* The name that its own channel has at the hub and the writer if somebody follows it already. Both names are valid. */
+static struct channel_name *device_channel(const struct devices *devices, struct span user, struct span device)
+{
+    struct channel_name *name;
+    struct buf           text;
+
+    buf_init(&text, NAMESPACE_NAME_BYTES_MAX + 1 + CHANNEL_NAME_BYTES_MAX);
+    buf_put_lit(&text, "device:");
+    buf_put(&text, user);
+    buf_putc(&text, '/');
+    buf_put(&text, device);
+    must(!buf_is_over(&text) &&
+         channel_name_new(devices->namespaces, devices->hash_key, buf_span(&text), &name) == CHANNEL_NAME_OK);
+    buf_fini(&text);
+    return writer_share_name(devices->writer, name);
 }
 
 static struct standing *standing_new(struct devices *devices, struct span user, struct span device)
 {
-    struct standing *standing = calloc(1, sizeof *standing + user.len + device.len);
+    struct standing *standing = pool_take(&devices->standing_pool);
 
-    must(standing != NULL && user.len <= UINT8_MAX && device.len <= UINT8_MAX);
-    standing->user_len   = (uint8_t)user.len;
-    standing->device_len = (uint8_t)device.len;
-    memcpy(standing->names, user.at, user.len);
-    memcpy(standing->names + user.len, device.at, device.len);
+    must(user.len <= USER_NAME_BYTES_MAX && device.len <= DEVICE_NAME_BYTES_MAX);
+    standing->channel  = device_channel(devices, user, device);
+    standing->user_len = (uint8_t)user.len;
     map_add(&devices->standings, &standing->node, user_hash(devices, user));
     list_push(&devices->held, &standing->link);
     counter_add(&devices->counters.standing, 1);
@@ -135,8 +172,9 @@ static void standing_free(struct devices *devices, struct standing *standing)
     map_take(&devices->standings, &standing->node);
     list_take(&standing->link);
     standing_places_free(standing);
+    channel_name_unref(standing->channel);
     free(standing->device_class);
-    free(standing);
+    pool_give(&devices->standing_pool, standing);
     counter_sub(&devices->counters.standing, 1);
 }
 
@@ -308,6 +346,9 @@ struct standing_place *standing_place_add(struct standing *standing, struct chan
 {
     uint32_t at = standing_place_at(standing, channel_name_span(name));
 
+    must(standing->place_count < STANDING_PLACES_MAX);
+    if (channel_name_eq(name, standing->channel))
+        name = standing->channel;
     standing->places = reallocarray(standing->places, standing->place_count + 1, sizeof standing->places[0]);
     must(standing->places != NULL);
     memmove(&standing->places[at + 1], &standing->places[at],
@@ -421,4 +462,5 @@ void devices_fini(struct devices *devices)
     device_sweep_free(devices->sweep);
     member_sweep_free(devices->member_sweep);
     map_fini(&devices->standings);
+    pool_fini(&devices->standing_pool);
 }

@@ -22,6 +22,7 @@
 
 #include "base/counter.h"
 #include "base/map.h"
+#include "base/pool.h"
 #include "device/device_command.h"
 #include "node/writer.h"
 
@@ -59,7 +60,7 @@ struct devices_counters {
 
 struct device_peers;   /* peer_fence.h */
 struct device_compare;
-enum { DEVICE_DEAF_MAX = 16 };
+enum { DEVICE_DEAF_MAX = 16, DEVICE_TRANSPORTS_MAX = 15 };
 
 /* Questions about how far devices are (device_look.h). */
 struct device_looks {
@@ -77,6 +78,8 @@ struct devices {
     const struct presence *presence;     /* borrowed; to list devices without a session. NULL: none */
     struct event_outbox   *events;       /* borrowed; NULL: nobody asks for `acknowledged` */
     struct devices_limits  limits;       /* may change between two turns */
+    struct pool            standing_pool;
+    const char            *transports[DEVICE_TRANSPORTS_MAX];  /* static texts, of links so far */
     struct map             standings;    /* by the hash of the user: all of a user's lie in one row of the map */
     struct list            idle;         /* without link, opening and news; oldest first */
     struct list            dirty;        /* with news to be stored, not being written */

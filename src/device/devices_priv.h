@@ -34,33 +34,37 @@ struct standing {
     struct map_node        node;          /* in devices.standings */
     struct list            link;          /* in devices.idle, .dirty or .held */
     struct session_open   *op;            /* the opening under way, and behind it by `next` those that wait; NULL: none */
+    struct channel_name   *channel;       /* device:USER/DEVICE, which is who it is; owns a reference */
+    struct standing_place *places;        /* in the order of their names */
+    char                  *device_class;  /* NULL: none */
     struct device_home    *home;          /* of the link; NULL: none */
     uint64_t               key;           /* … its connection */
-    msec                   asked_at;      /* … and when its opening was asked for; 0: not known */
     uint64_t               generation;    /* 0: there is no session yet */
-    msec                   since, seen;
-    struct standing_place *places;        /* in the order of their names */
-    uint32_t               place_count   : 30;
-    uint32_t               is_unsettled  : 1;  /* the generation was read while devices.is_unsettled */
-    uint32_t               is_groupless  : 1;  /* standing_is_groupless() */
-    uint16_t               handle_count;  /* links that have not sent session_close */
-    uint16_t               parted_until;  /* is_parted: the tick, its lowest bits */
-    const char            *transport;     /* of the last link; static */
-    uint8_t                from_back;     /* generation - session_row.from; 0: its opener named none */
-    bool                   is_loaded     : 1;  /* generation and places are those of the ledger */
-    bool                   is_writing    : 1;  /* places of it are being written */
-    bool                   is_seen_dirty : 1;  /* `seen` is not stored yet */
-    bool                   is_idle       : 1;  /* in devices.idle */
-    bool                   is_fencing    : 1;  /* its older link is being told; what it acknowledged before that counts */
-    bool                   is_between    : 1;  /* its last link was a poll: present until poll_lease_ms after `seen` */
-    bool                   is_roaming    : 1;  /* it is polled, on any node */
-    bool                   is_parted     : 1;  /* its link ended a moment ago: another node may ask what it acknowledged */
-    uint8_t                user_len, device_len;
-    uint32_t               compared;      /* the round in which it was compared with the ledger (device_compare.c) */
-    char                  *device_class;  /* NULL: none */
-    uint8_t                link_back;     /* generation - that of its link, or of the link that is being told to go; LINK_LOST at most */
-    char                   names[];       /* user, device */
+    msec                   asked_at : 40; /* … and when its opening was asked for, by a clock that starts with the machine; 0: not known */
+    uint64_t               user_len : 8;
+    uint64_t               link_back : 8; /* generation - that of its link, or of the link that is being told to go; LINK_LOST at most */
+    uint64_t               from_back : 8; /* generation - session_row.from; 0: its opener named none */
+    msec                   since : 48;
+    uint64_t               handle_count : 16;  /* links that have not sent session_close */
+    msec                   seen : 48;
+    uint64_t               parted_until : 16;  /* is_parted: the tick, its lowest bits */
+    uint64_t               compared      : 24; /* the round in which it was compared with the ledger (device_compare.c) */
+    uint64_t               place_count   : 26;
+    uint64_t               transport     : 4;  /* of the last link: in devices.transports, from 1; 0: not known */
+    uint64_t               is_unsettled  : 1;  /* the generation was read while devices.is_unsettled */
+    uint64_t               is_groupless  : 1;  /* standing_is_groupless() */
+    uint64_t               is_loaded     : 1;  /* generation and places are those of the ledger */
+    uint64_t               is_writing    : 1;  /* places of it are being written */
+    uint64_t               is_seen_dirty : 1;  /* `seen` is not stored yet */
+    uint64_t               is_idle       : 1;  /* in devices.idle */
+    uint64_t               is_fencing    : 1;  /* its older link is being told; what it acknowledged before that counts */
+    uint64_t               is_between    : 1;  /* its last link was a poll: present until poll_lease_ms after `seen` */
+    uint64_t               is_roaming    : 1;  /* it is polled, on any node */
+    uint64_t               is_parted     : 1;  /* its link ended a moment ago: another node may ask what it acknowledged */
 };
+
+_Static_assert(sizeof(struct standing) == 120, "every idle session pays for one");
+enum { STANDING_PLACES_MAX = (1 << 26) - 1 };
 
 /* The session has been raised so often since its link was opened that what is said there counts for nothing any more. */
 enum { LINK_LOST = UINT8_MAX };
@@ -76,6 +80,10 @@ static inline struct span standing_class(const struct standing *standing)
 }
 
 /* --- devices.c --- */
+
+/* Of the last link; static. NULL: not known. */
+const char      *standing_transport(const struct devices *devices, const struct standing *standing);
+void             standing_set_transport(struct devices *devices, struct standing *standing, const char *transport);
 
 struct standing *standing_find(const struct devices *devices, struct span user, struct span device);
 struct standing *standing_get(struct devices *devices, struct span user, struct span device);

@@ -162,19 +162,9 @@ static struct channel_name *user_channel_new(const struct session_open *open)
     return name_new(open->devices, SPAN("user:"), open->user);
 }
 
-static struct channel_name *device_channel_new(const struct session_open *open)
+static struct channel_name *device_channel_ref(const struct session_open *open)
 {
-    struct channel_name *name = NULL;
-    struct buf           text;
-
-    buf_init(&text, CHANNEL_NAME_BYTES_MAX);
-    buf_put(&text, open->user);
-    buf_putc(&text, '/');
-    buf_put(&text, open->device);
-    if (!buf_is_over(&text))
-        name = name_new(open->devices, SPAN("device:"), buf_span(&text));
-    buf_fini(&text);
-    return name;
+    return channel_name_ref(open->work->standing->channel);
 }
 
 /* --- … groups --- */
@@ -381,7 +371,7 @@ static void own_heads_want(struct open_work *work)
     if (work->open->devices->writer->durable.store->has_one_writer || work->open->way != OPEN_NEWER)
         return;
     own_name_put(work, user_channel_new(work->open));
-    own_name_put(work, device_channel_new(work->open));
+    own_name_put(work, device_channel_ref(work->open));
 }
 
 static bool round_is_there(struct open_work *work, enum rc *ret_rc)
@@ -591,7 +581,7 @@ void open_gather(struct open_work *work)
 
     work_places_sort(&work->stored);
     gather_own(work, user_channel_new(open));
-    gather_own(work, device_channel_new(open));
+    gather_own(work, device_channel_ref(open));
     for (size_t i = 0; i < work->groups.count; i++)
         gather_group(work, &work->groups.at[i]);
     for (size_t i = 0; !work->is_new && i < work->stored.count; i++)

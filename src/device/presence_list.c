@@ -127,7 +127,7 @@ static void count_online_session(struct standing *standing, void *ctx)
     struct online_census *census = ctx;
 
     if (standing_is_online(census->devices, standing, census->devices->writer->wall))
-        census_count(census, span_of(standing->names + standing->user_len, standing->device_len));
+        census_count(census, standing_device(standing));
 }
 
 static void count_without_session(void *ctx, const struct presence_who *who, msec since)

@@ -110,11 +110,14 @@ bool session_row_get(struct span value, struct session_row *ret)
     bool        has_node = value.at[0] == SESSION_ROW_OF_CLUSTER;
     unsigned    flags    = (unsigned char)value.at[1];
     struct span rest     = span_skip(value, SESSION_ROW_BYTES_LEAST);
+    uint64_t    since    = row_get_number(value.at + 2), seen = row_get_number(value.at + 2 + ROW_NUMBER_BYTES);
+    if (since > (uint64_t)SESSION_TIME_MAX || seen > (uint64_t)SESSION_TIME_MAX)
+        return false;
     if (flags > (has_node ? SESSION_IS_ENDED | SESSION_IS_ROAMING : SESSION_IS_ENDED))
         return false;
     *ret = (struct session_row){
-        .since      = (msec)row_get_number(value.at + 2),
-        .seen       = (msec)row_get_number(value.at + 2 + ROW_NUMBER_BYTES),
+        .since      = (msec)since,
+        .seen       = (msec)seen,
         .from       = row_get_number(value.at + 2 + 2 * ROW_NUMBER_BYTES),
         .is_ended   = (flags & SESSION_IS_ENDED) != 0,
         .is_roaming = (flags & SESSION_IS_ROAMING) != 0,

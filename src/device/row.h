@@ -22,6 +22,9 @@ void row_key_put_third(struct buf *buf, struct span third);
 /* The last name of a key: what follows its last 0 byte. */
 struct span row_key_last(struct span key);
 
+/* In the year 6429: a row that names a later time is damaged. */
+#define SESSION_TIME_MAX ((msec)((UINT64_C(1) << 47) - 1))
+
 struct session_row {
     msec        since;     /* wall clock: when the session began. A session that ended and began again has another one, so
                             * that tickets of the earlier one stay refused */

@@ -87,6 +87,13 @@ static void values_come_back(void **state)
         assert_false(get_session(span_head(buf_span(&buf), len)));
 
     buf_clear(&buf);
+    session_row_put(&buf, &(struct session_row){ .since = SESSION_TIME_MAX, .seen = SESSION_TIME_MAX });
+    assert_true(session_row_get(buf_span(&buf), &session) && session.since == SESSION_TIME_MAX && session.seen == SESSION_TIME_MAX);
+    buf_clear(&buf);
+    session_row_put(&buf, &(struct session_row){ .since = 5, .seen = SESSION_TIME_MAX + 1 });
+    assert_false(session_row_get(buf_span(&buf), &session));
+
+    buf_clear(&buf);
     place_row_put(&buf, &(struct place_row){ UINT64_MAX, 5, true });
     assert_true(place_row_get(buf_span(&buf), &place));
     assert_true(place.epoch == UINT64_MAX && place.wall == 5 && place.is_kept);

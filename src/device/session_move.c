@@ -49,7 +49,8 @@ void devices_visit_linked(const struct devices *devices, const struct session_vi
 struct standing *devices_take_session(struct devices *devices, const struct moving_session *session)
 {
     if (!user_name_is_valid(session->user) || !device_name_is_valid(session->device) || session->generation == 0 ||
-        session->from_back > session->generation || session->device_class.len > DEVICE_CLASS_BYTES_MAX ||
+        session->since > SESSION_TIME_MAX || session->seen > SESSION_TIME_MAX || session->from_back > session->generation ||
+        session->device_class.len > DEVICE_CLASS_BYTES_MAX ||
         standing_find(devices, session->user, session->device) != NULL)
         return NULL;
     struct standing *standing = standing_get(devices, session->user, session->device);
@@ -92,7 +93,7 @@ enum open_outcome devices_take_link(struct devices *devices, const struct moving
         return OPEN_STALE;
     standing->home      = home;
     standing->key       = key;
-    standing->transport = transport;
+    standing_set_transport(devices, standing, transport);
     standing->handle_count++;
     counter_add(&devices->counters.linked, 1);
     *ret_standing = standing;

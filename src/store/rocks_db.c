@@ -21,6 +21,8 @@ enum {
     INFO_LOG_BYTES_MAX  = 1 * MIB,
     INFO_LOG_COUNT      = 2,
     MANIFEST_BYTES      = 64 * 1024,  /* allocated on the disk in advance; RocksDB's 4 MiB are a lot on a small disk */
+    FILE_BUFFER_BYTES   = 128 * 1024, /* of each file that is written; RocksDB's is 1 MiB, which malloc keeps after a table was
+                                       * written */
     INFO_LOG_WARN       = 2,
     BLOOM_BITS          = 10,
     INDEX_WITH_FIRST    = 3,
@@ -163,6 +165,7 @@ static void database_options(rocksdb_options_t *o, const struct rocks_db_options
     rocksdb_options_set_max_log_file_size(o, INFO_LOG_BYTES_MAX);
     rocksdb_options_set_keep_log_file_num(o, INFO_LOG_COUNT);
     rocksdb_options_set_manifest_preallocation_size(o, MANIFEST_BYTES);
+    rocksdb_options_set_writable_file_max_buffer_size(o, FILE_BUFFER_BYTES);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_stats_persist_period_sec(o, 0);
     /* Only one thread writes, so the support for concurrent writers would only cost time. */

@@ -196,25 +196,59 @@ void fetch_call_keep_field(struct fetch_call *call, struct span name, struct spa
 
 /* --- the module ---------------------------------------------------------------------------------------------- */
 
-struct fetch *fetch_new(const struct fetch_limits *limits)
+static struct fetch *fetch_make(const struct fetch_limits *limits)
 {
     struct fetch *fetch = calloc(1, sizeof *fetch);
 
     must(fetch != NULL && limits->under_way_max > 0);
     fetch->limits = *limits;
+    fetch->loop   = &fetch->own_loop;
     list_init(&fetch->waiting);
     list_init(&fetch->under_way);
     list_init(&fetch->ended);
-    plain_init(fetch);
     return fetch;
+}
+
+struct fetch *fetch_new(const struct fetch_limits *limits)
+{
+    struct fetch *fetch = fetch_make(limits);
+
+    plain_book_init(&fetch->book);
+    plain_init(fetch, &fetch->book);
+    return fetch;
+}
+
+struct fetch *fetch_part_new(struct fetch *fetch, struct loop *loop)
+{
+    struct fetch *part = fetch_make(&fetch->limits);
+
+    must(fetch->whole == NULL && fetch->part_count < FETCH_PARTS_MAX);
+    part->whole                        = fetch;
+    part->loop                         = loop;
+    fetch->parts[fetch->part_count++] = part;
+    plain_init(part, &fetch->book);
+    return part;
+}
+
+void fetch_part_free(struct fetch *part)
+{
+    if (part == NULL)
+        return;
+    must(atomic_load(&part->is_stopping) && part->under_way_count == 0);
+    for (uint32_t i = 0; i < part->whole->part_count; i++)
+        if (part->whole->parts[i] == part)
+            part->whole->parts[i] = part->whole->parts[--part->whole->part_count];
+    plain_fini(part);
+    free(part);
 }
 
 void fetch_free(struct fetch *fetch)
 {
     if (fetch == NULL)
         return;
-    must(!fetch->is_started);
+    must(!fetch->is_started && fetch->part_count == 0);
     plain_fini(fetch);
+    plain_book_fini(&fetch->book);
     free(fetch->ca_file);
     free(fetch);
 }
@@ -243,14 +277,14 @@ enum rc fetch_start(struct fetch *fetch)
         return RC_OK;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
         return RC_NOMEM;
-    enum rc rc = loop_init(&fetch->loop, &fetch_hooks, fetch);
+    enum rc rc = loop_init(fetch->loop, &fetch_hooks, fetch);
     if (rc != RC_OK) {
         curl_global_cleanup();
         return rc;
     }
     atomic_store(&fetch->is_stopping, false);
     if (pthread_create(&fetch->thread, NULL, fetch_main, fetch) != 0) {
-        loop_fini(&fetch->loop);
+        loop_fini(fetch->loop);
         curl_global_cleanup();
         return RC_NOMEM;
     }
@@ -268,10 +302,10 @@ void fetch_stop(struct fetch *fetch)
     if (!fetch->is_started)
         return;
     atomic_store(&fetch->is_stopping, true);
-    mailbox_ring(&fetch->loop.mailbox);
+    mailbox_ring(&fetch->loop->mailbox);
     must(pthread_join(fetch->thread, NULL) == 0);
     must(atomic_load(&fetch->out_count) == 0);
-    loop_fini(&fetch->loop);
+    loop_fini(fetch->loop);
     curl_global_cleanup();
     fetch->is_started = false;
 }
@@ -285,19 +319,37 @@ bool fetch_send(struct fetch *fetch, struct fetch_call *call)
         atomic_fetch_sub(&fetch->out_count, 1);
         return false;
     }
+    atomic_store(&call->by, fetch);
     bundle_add(&one, &call->mail);
-    mailbox_put(&fetch->loop.mailbox, &one);
+    mailbox_put(&fetch->loop->mailbox, &one);
     return true;
 }
 
-void fetch_cancel(struct fetch *fetch, struct fetch_call *call)
+/* Whoever takes the call after `by` was read here sees that it is cancelled. */
+void fetch_cancel(struct fetch_call *call)
 {
     atomic_store(&call->is_cancelled, true);
+    struct fetch *fetch = atomic_load(&call->by);
+    if (fetch == NULL)
+        return;  /* none has it yet */
     atomic_store(&fetch->has_cancelled, true);
-    mailbox_ring(&fetch->loop.mailbox);
+    mailbox_ring(&fetch->loop->mailbox);
 }
 
-const struct fetch_counters *fetch_counters(const struct fetch *fetch)
+static void counters_add(struct fetch_counters *sum, const struct fetch_counters *more)
 {
-    return &fetch->counters;
+    counter_add(&sum->calls, counter_get(&more->calls));
+    counter_add(&sum->under_way, counter_get(&more->under_way));
+    counter_add(&sum->waiting, counter_get(&more->waiting));
+    counter_add(&sum->took_ms_sum, counter_get(&more->took_ms_sum));
+    for (int i = 0; i < FETCH_OUTCOME_COUNT; i++)
+        counter_add(&sum->outcomes[i], counter_get(&more->outcomes[i]));
+}
+
+void fetch_read_counters(const struct fetch *fetch, struct fetch_counters *ret)
+{
+    *ret = (struct fetch_counters){ 0 };
+    counters_add(ret, &fetch->counters);
+    for (uint32_t i = 0; i < fetch->part_count; i++)
+        counters_add(ret, &fetch->parts[i]->counters);
 }

@@ -3,7 +3,12 @@
  *
  *     any thread ──fetch_send()──▶ mailbox ──▶ one thread ──▶ call->done(), on that thread
  *
- * That thread is a loop. HTTP/1.1 without TLS is its own client's (plain.h), all else is libcurl's. Whoever sends a call can't
+ * A loop of the process may have a part of the module to itself: what it sends, and can be sent by our own client, needs no other
+ * thread.
+ *
+ *     the loop's thread ──fetch_part_send()──▶ … ──fetch_part_turn_end()──▶ call->done(), on that thread
+ *
+ * The module's thread is a loop. HTTP/1.1 without TLS is its own client's (plain.h), all else is libcurl's. Whoever sends a call can't
  * tell which of the two has served it.
  *
  * A call belongs to the module from fetch_send() until done(), and it always comes back, once: with an answer, or with why
@@ -29,6 +34,7 @@
 #include "base/rc.h"
 
 struct fetch;
+struct loop;
 
 enum fetch_outcome {
     FETCH_ANSWERED,     /* the whole answer is there, whatever its status says */
@@ -77,6 +83,7 @@ struct fetch_call {
     bool          is_repeatable;       /* if a connection that was kept open turns out to be closed, it is sent again on another
                                         * one, although the server may have seen it */
     bool          is_counted;          /* its asker bounds how many it sends: it does not wait for a place, and takes none */
+    uint32_t      connections_max;     /* to its server, by plain HTTP/1.1, of all parts together; 0: any number */
     /* The answer. */
     enum fetch_outcome outcome;
     unsigned      status;              /* FETCH_ANSWERED */
@@ -84,12 +91,14 @@ struct fetch_call {
     struct fetch_field wanted[FETCH_WANTED_MAX];
     size_t        wanted_count;
     bool          is_multiplexed;      /* by HTTP/2 */
+    bool          is_passed_on;        /* by a part of the module to its own thread, which calls done() */
     bool          keeps_head;          /* asked: all fields of the answer are wanted … */
     struct buf    head;                /* … as lines `Name: value`, each ended by a line feed */
     /* For whoever passes an answer on: makes `prepared` of it, on the thread that done() is called on. Not called without an
      * answer. NULL: nothing is to be prepared. `about` is the asker's */
     void        (*prepare)(struct fetch_call *call);
     const void   *about;
+    unsigned      loop;                /* … which loop would be nearest: its number + 1; 0: none */
     struct buf    prepared;
     bool          is_sent;             /* some of the request was sent: the server may have seen it */
     msec          took_ms;
@@ -103,6 +112,7 @@ struct fetch_call {
     void         *handle, *lent;         /* libcurl's, and what it borrows */
     struct plain_conn *conn;             /* of our own client */
     atomic_bool   is_cancelled;
+    _Atomic(struct fetch *) by;          /* the part that has it */
     bool          is_too_large, is_cut_off;
     /* By HTTP/2 (fetch_stream.c): the number of its stream, 0: none; the server takes no stream so high; and by which connection. */
     uint64_t      stream;
@@ -154,8 +164,24 @@ void          fetch_stop(struct fetch *fetch);
 bool fetch_send(struct fetch *fetch, struct fetch_call *call);
 /* Any thread that knows that done() has not been called, or has not taken the call from its asker. The call comes back
  * all the same, soon: cancelled, or as it ended in the same moment. */
-void fetch_cancel(struct fetch *fetch, struct fetch_call *call);
+void fetch_cancel(struct fetch_call *call);
 
-const struct fetch_counters *fetch_counters(const struct fetch *fetch);
+/* Any thread: of the module and all its parts. */
+void fetch_read_counters(const struct fetch *fetch, struct fetch_counters *ret);
+
+/* --- on a loop of the caller's --- */
+
+enum { FETCH_PARTS_MAX = 256 };
+
+/* A part of the module for this loop, which does not run yet. All functions but fetch_cancel() are called on the loop's thread, or while
+ * it does not run. */
+struct fetch *fetch_part_new(struct fetch *fetch, struct loop *loop);
+void          fetch_part_free(struct fetch *part);  /* before the module; fetch_part_stop() was called. NULL is fine */
+/* Takes a call that its asker counts. What our own client can't serve is passed on to the module's thread, which has been started. */
+void          fetch_part_send(struct fetch *part, struct fetch_call *call);
+/* In turn_end() of the loop: done() of what has ended. */
+void          fetch_part_turn_end(struct fetch *part);
+/* All calls that it still has end as FETCH_STOPPED now; it takes no more. */
+void          fetch_part_stop(struct fetch *part);
 
 #endif

@@ -28,7 +28,7 @@ static void multi_keep_easy(struct fetch *fetch, CURL *easy)
 void fetch_multi_begin(struct fetch *fetch, struct fetch_call *call)
 {
     CURL *easy   = multi_take_easy(fetch);
-    msec  left_ms = call->deadline - fetch->loop.now;
+    msec  left_ms = call->deadline - fetch->loop->now;
 
     fetch_easy_set(easy, call, left_ms > 0 ? left_ms : 1);
     call->handle = easy;
@@ -98,7 +98,7 @@ static int on_curl_timer(CURLM *multi, long wait_ms, void *ctx)
 
     (void)multi;
     fetch->curl_at      = wait_ms < 0 ? -1 : clock_now() + wait_ms;
-    fetch->loop.wake_at = wait_ms < 0 ? 0 : fetch->curl_at;
+    fetch->loop->wake_at = wait_ms < 0 ? 0 : fetch->curl_at;
     return 0;
 }
 
@@ -130,7 +130,7 @@ void fetch_multi_turn_end(struct fetch *fetch)
 {
     if (fetch->curl_at >= 0 && fetch->curl_at <= clock_now()) {
         fetch->curl_at      = -1;
-        fetch->loop.wake_at = 0;
+        fetch->loop->wake_at = 0;
         multi_act(fetch, CURL_SOCKET_TIMEOUT, 0);
     }
     multi_take_ended(fetch);
@@ -147,7 +147,7 @@ void fetch_multi_open(struct fetch *fetch)
     fetch->curl_at      = -1;
     fetch->sockets.kind = &sockets_kind;
     must(fetch->multi != NULL && fetch->epoll >= 0);
-    must(loop_watch(&fetch->loop, fetch->epoll, EPOLLIN, &fetch->sockets) == RC_OK);
+    must(loop_watch(fetch->loop, fetch->epoll, EPOLLIN, &fetch->sockets) == RC_OK);
     curl_multi_setopt(fetch->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(fetch->multi, CURLMOPT_SOCKETDATA, fetch);
     curl_multi_setopt(fetch->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
@@ -160,6 +160,6 @@ void fetch_multi_close(struct fetch *fetch)
     while (fetch->spare_count > 0)
         curl_easy_cleanup(fetch->spare[--fetch->spare_count]);
     curl_multi_cleanup(fetch->multi);
-    loop_unwatch(&fetch->loop, fetch->epoll);
+    loop_unwatch(fetch->loop, fetch->epoll);
     close(fetch->epoll);
 }

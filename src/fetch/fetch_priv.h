@@ -19,7 +19,12 @@ struct fetch {
     char                 *ca_file;     /* NULL: the system's authorities */
     struct fetch_counters counters;
     _Atomic uint32_t      out_count;   /* calls in the module */
-    struct loop           loop;        /* its mail is calls to send; its bell also rings for cancelled ones */
+    struct loop          *loop;        /* its mail is calls to send; its bell also rings for cancelled ones */
+    struct loop           own_loop;    /* … */
+    struct fetch         *whole;       /* NULL: this is no part of another one, which has them in `parts` */
+    struct fetch         *parts[FETCH_PARTS_MAX];
+    uint32_t              part_count;
+    struct plain_book     book;        /* of the whole */
     atomic_bool           is_stopping;
     atomic_bool           has_cancelled;
     bool                  is_started;
@@ -49,6 +54,8 @@ void fetch_call_keep_field(struct fetch_call *call, struct span name, struct spa
 /* fetch_thread.c */
 extern const struct loop_hooks fetch_hooks;
 void *fetch_main(void *ctx);
+/* libcurl serves a call that was begun; on the module's own thread. */
+void  fetch_by_other(struct fetch *fetch, struct fetch_call *call);
 /* A call that was under way has ended. */
 void  fetch_ended(struct fetch *fetch, struct fetch_call *call, enum fetch_outcome outcome);
 

@@ -1,6 +1,7 @@
 /* Calls to a server that misbehaves in every way we could think of. The server is a thread of this test: what it does
  * with a connection is said by the path that is asked for. All of it runs once with libcurl for all calls, and once with our own
- * client for those that it takes: nobody can tell which has served a call. */
+ * client for those that it takes: nobody can tell which has served a call. What does not end with the module's own thread runs once more by
+ * parts of the module, on loops of this test. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -217,9 +218,73 @@ static void far_server_close(struct far_server *server)
 
 /* --- calls --------------------------------------------------------------------------------------------------- */
 
+enum { PARTS = 2 };
+
+/* A loop that has a part of the module; its mail is calls. */
+struct part {
+    struct loop   loop;
+    struct fetch *fetch;
+    pthread_t     thread;
+    atomic_bool   is_ending;
+};
+
+static void part_begin_turn(void *ctx)
+{
+    struct part *part = ctx;
+
+    if (!atomic_load(&part->is_ending))
+        return;
+    fetch_part_stop(part->fetch);
+    loop_stop(&part->loop);
+}
+
+static void part_take(void *ctx, struct mail *mail)
+{
+    fetch_part_send(((struct part *)ctx)->fetch, container_of(mail, struct fetch_call, mail));
+}
+
+static void part_end_turn(void *ctx)
+{
+    fetch_part_turn_end(((struct part *)ctx)->fetch);
+}
+
+static const struct loop_hooks part_hooks = { .turn_begin = part_begin_turn, .mail = part_take, .turn_end = part_end_turn };
+
+static void *part_main(void *ctx)
+{
+    loop_run(&((struct part *)ctx)->loop);
+    return NULL;
+}
+
+static void part_open(struct part *part, struct fetch *whole)
+{
+    must(loop_init(&part->loop, &part_hooks, part) == RC_OK);
+    part->fetch = fetch_part_new(whole, &part->loop);
+    must(pthread_create(&part->thread, NULL, part_main, part) == 0);
+}
+
+static void part_close(struct part *part)
+{
+    atomic_store(&part->is_ending, true);
+    mailbox_ring(&part->loop.mailbox);
+    pthread_join(part->thread, NULL);
+    fetch_part_free(part->fetch);
+    loop_fini(&part->loop);
+}
+
+static void part_send(struct part *part, struct fetch_call *call)
+{
+    struct bundle one = { NULL, NULL };
+
+    call->is_counted = true;
+    bundle_add(&one, &call->mail);
+    mailbox_put(&part->loop.mailbox, &one);
+}
+
 struct asker {
     struct far_server server;
     struct fetch     *fetch;
+    struct part       parts[PARTS];
     pthread_mutex_t   lock;
     pthread_cond_t    came;
     struct bundle     back;       /* calls that came back */
@@ -237,7 +302,7 @@ static void on_done(struct fetch_call *call)
     pthread_mutex_unlock(&asker->lock);
 }
 
-static bool is_curl_alone;
+static bool is_curl_alone, has_parts;
 
 static void asker_open(struct asker *asker, struct fetch_limits limits)
 {
@@ -247,10 +312,22 @@ static void asker_open(struct asker *asker, struct fetch_limits limits)
     asker->fetch->is_curl_alone = is_curl_alone;
     assert_int_equal(fetch_start(asker->fetch), RC_OK);
     assert_int_equal(fetch_start(asker->fetch), RC_OK);
+    for (int i = 0; i < PARTS && has_parts; i++)
+        part_open(&asker->parts[i], asker->fetch);
+}
+
+static bool asker_send(struct asker *asker, struct fetch_call *call)
+{
+    if (!has_parts)
+        return fetch_send(asker->fetch, call);
+    part_send(&asker->parts[0], call);
+    return true;
 }
 
 static void asker_close(struct asker *asker)
 {
+    for (int i = 0; i < PARTS && has_parts; i++)
+        part_close(&asker->parts[i]);
     fetch_stop(asker->fetch);
     fetch_free(asker->fetch);
     far_server_close(&asker->server);
@@ -297,7 +374,7 @@ static struct fetch_call *wait_for_one(struct asker *asker)
 
 static struct fetch_call *ask(struct asker *asker, struct fetch_call *call)
 {
-    assert_true(fetch_send(asker->fetch, call));
+    assert_true(asker_send(asker, call));
     assert_ptr_equal(wait_for_one(asker), call);
     return call;
 }
@@ -433,15 +510,17 @@ static void a_call_can_be_cancelled(void **state)
     for (int i = 0; i < 3; i++) {  /* the first is under way, the others wait */
         calls[i]             = call_new(&asker, "GET", "/silent");
         calls[i]->timeout_ms = 60000;
-        assert_true(fetch_send(asker.fetch, calls[i]));
+        assert_true(asker_send(&asker, calls[i]));
     }
     for (int i = 2; i >= 0; i--) {
-        fetch_cancel(asker.fetch, calls[i]);
+        fetch_cancel(calls[i]);
         assert_ptr_equal(wait_for_one(&asker), calls[i]);
         assert_int_equal(calls[i]->outcome, FETCH_CANCELLED);
         fetch_call_free(calls[i]);
     }
-    assert_int_equal(counter_get(&fetch_counters(asker.fetch)->outcomes[FETCH_CANCELLED]), 3);
+    struct fetch_counters counters;
+    fetch_read_counters(asker.fetch, &counters);
+    assert_int_equal(counter_get(&counters.outcomes[FETCH_CANCELLED]), 3);
     asker_close(&asker);
 }
 
@@ -458,10 +537,10 @@ static void a_call_can_be_cancelled_at_once(void **state)
         call->timeout_ms  = first->timeout_ms = 60000;
         first->is_counted = true;
         call->is_counted  = round % 2 == 0;
-        assert_true(fetch_send(asker.fetch, first));
+        assert_true(asker_send(&asker, first));
         for (volatile int spin = 0; spin < round * 100; spin++) {}
-        assert_true(fetch_send(asker.fetch, call));
-        fetch_cancel(asker.fetch, call);
+        assert_true(asker_send(&asker, call));
+        fetch_cancel(call);
         for (int i = 0; i < 2; i++) {
             struct fetch_call *back = wait_for_one(&asker);
             assert_int_equal(back->outcome, back == call ? FETCH_CANCELLED : FETCH_ANSWERED);
@@ -654,7 +733,7 @@ static void a_name_whose_address_is_none_is_looked_up_anew(void **state)
     call = call_new(&asker, "GET", text);
     must(plain_url_read(span_str(text), &url));
     plain_host_get(&asker.fetch->plain, &url);
-    asker.fetch->loop.now = clock_now();
+    asker.fetch->loop->now = clock_now();
     plain_looked_up(asker.fetch, call, SPAN("255.255.255.255"));
     assert_int_equal(fetch_start(asker.fetch), RC_OK);
     for (int i = 0; i < 2; i++) {
@@ -741,19 +820,19 @@ static void counted_calls_stand_in_no_line(void **state)
     asker_open(&asker, (struct fetch_limits){ .calls_max = 1, .under_way_max = 1, .idle_max = 8 });
     silent             = call_new(&asker, "GET", "/silent");
     silent->timeout_ms = 60000;
-    assert_true(fetch_send(asker.fetch, silent));
+    assert_true(asker_send(&asker, silent));
     for (int i = 0; i < 20; i++) {
         struct fetch_call *call = call_new(&asker, "GET", "/ok");
         call->is_counted        = true;
         call->timeout_ms        = 60000;
-        assert_true(fetch_send(asker.fetch, call));
+        assert_true(asker_send(&asker, call));
     }
     for (int i = 0; i < 20; i++) {
         struct fetch_call *call = wait_for_one(&asker);
         assert_int_equal(call->outcome, FETCH_ANSWERED);
         fetch_call_free(call);
     }
-    fetch_cancel(asker.fetch, silent);
+    fetch_cancel(silent);
     assert_ptr_equal(wait_for_one(&asker), silent);
     fetch_call_free(silent);
     asker_close(&asker);
@@ -787,9 +866,9 @@ static void a_line_has_an_end(void **state)
 
     asker_open(&asker, (struct fetch_limits){ .calls_max = 4, .under_way_max = 1, .idle_max = 1 });
     for (int i = 0; i < 4; i++)
-        assert_true(fetch_send(asker.fetch, call_new(&asker, "GET", "/silent")));
+        assert_true(asker_send(&asker, call_new(&asker, "GET", "/silent")));
     call = call_new(&asker, "GET", "/ok");
-    assert_false(fetch_send(asker.fetch, call));
+    assert_false(asker_send(&asker, call));
     for (int i = 0; i < 4; i++) {
         struct fetch_call *late = wait_for_one(&asker);
         assert_int_equal(late->outcome, FETCH_TIMEOUT);
@@ -808,7 +887,7 @@ static void a_stop_brings_all_back(void **state)
     for (int i = 0; i < 6; i++) {
         struct fetch_call *call = call_new(&asker, "GET", "/silent");
         call->timeout_ms        = 60000;
-        assert_true(fetch_send(asker.fetch, call));
+        assert_true(asker_send(&asker, call));
     }
     fetch_stop(asker.fetch);
     for (int i = 0; i < 6; i++) {
@@ -829,7 +908,7 @@ static void many_at_once(void **state)
     for (int i = 0; i < 200; i++) {
         struct fetch_call *call = call_new(&asker, "POST", i % 4 == 0 ? "/early" : "/echo");
         call->timeout_ms        = 60000;  /* those at the end of the line wait for all others, perhaps on a slow machine */
-        assert_true(fetch_send(asker.fetch, call));
+        assert_true(asker_send(&asker, call));
     }
     unsigned answered = 0;
     for (int i = 0; i < 200; i++) {
@@ -838,6 +917,84 @@ static void many_at_once(void **state)
         fetch_call_free(call);
     }
     assert_int_equal(answered, 150);
+    asker_close(&asker);
+}
+
+/* --- parts --- */
+
+static struct fetch_call *ask_part(struct asker *asker, int part, uint32_t connections_max)
+{
+    struct fetch_call *call = call_new(asker, "GET", "/ok");
+
+    call->timeout_ms      = 60000;
+    call->connections_max = connections_max;
+    part_send(&asker->parts[part], call);
+    assert_ptr_equal(wait_for_one(asker), call);
+    assert_int_equal(call->outcome, FETCH_ANSWERED);
+    return call;
+}
+
+/* Another part needs the place of a connection that rests. */
+static void parts_share_the_connections_of_a_server(void **state)
+{
+    (void)state;
+    struct asker asker;
+
+    asker_open(&asker, usual);
+    for (int i = 0; i < 4; i++)
+        fetch_call_free(ask_part(&asker, i % PARTS, 2));
+    assert_int_equal(atomic_load(&asker.server.conn_count), 2);
+    assert_int_equal(atomic_load(&asker.server.closed_count), 0);
+    asker_close(&asker);
+
+    asker_open(&asker, usual);
+    for (int i = 0; i < 4; i++) {
+        fetch_call_free(ask_part(&asker, i % PARTS, 1));
+        fetch_call_free(ask_part(&asker, i % PARTS, 1));
+    }
+    assert_int_equal(atomic_load(&asker.server.conn_count), 4);
+    wait_until_closed(&asker.server, 3);
+    asker_close(&asker);
+}
+
+/* https is libcurl's, on the module's own thread. */
+static void a_part_passes_on_what_it_cannot_serve(void **state)
+{
+    (void)state;
+    struct asker asker;
+    char         url[64];
+
+    asker_open(&asker, usual);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u/garbage", asker.server.port);
+    struct fetch_call *call = ask(&asker, call_new(&asker, "GET", url));
+    assert_int_equal(call->outcome, FETCH_TIMEOUT);  /* the server waits for a request, and gets a handshake */
+    assert_true(call->is_passed_on);
+    fetch_call_free(call);
+    call = ask(&asker, call_new(&asker, "GET", "/ok"));
+    assert_int_equal(call->outcome, FETCH_ANSWERED);
+    assert_false(call->is_passed_on);
+    fetch_call_free(call);
+    asker_close(&asker);
+}
+
+static void a_part_that_stops_brings_its_calls_back(void **state)
+{
+    (void)state;
+    struct asker       asker;
+    struct fetch_call *call = NULL;
+
+    asker_open(&asker, usual);
+    call             = call_new(&asker, "GET", "/silent");
+    call->timeout_ms = 60000;
+    part_send(&asker.parts[1], call);
+    while (atomic_load(&asker.server.request_count) == 0)
+        usleep(1000);
+    atomic_store(&asker.parts[1].is_ending, true);
+    mailbox_ring(&asker.parts[1].loop.mailbox);
+    assert_ptr_equal(wait_for_one(&asker), call);
+    assert_int_equal(call->outcome, FETCH_STOPPED);
+    assert_true(call->is_sent);
+    fetch_call_free(call);
     asker_close(&asker);
 }
 
@@ -855,8 +1012,37 @@ static int by_our_own(void **state)
     return 0;
 }
 
+static int by_parts(void **state)
+{
+    (void)state;
+    is_curl_alone = false;
+    has_parts     = true;
+    return 0;
+}
+
 int main(void)
 {
+    const struct CMUnitTest of_parts[] = {
+        cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(no_control_character_is_sent),
+        cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
+        cmocka_unit_test(connections_are_kept),  cmocka_unit_test(a_call_can_be_cancelled),
+        cmocka_unit_test(a_call_can_be_cancelled_at_once),
+        cmocka_unit_test(what_was_sent_is_not_sent_again),
+        cmocka_unit_test(a_connection_that_has_ended_is_not_used),
+        cmocka_unit_test(a_server_says_how_long_it_keeps_a_connection),
+        cmocka_unit_test(the_connection_unused_for_longest_is_closed),
+        cmocka_unit_test(long_bodies_go_in_parts),
+        cmocka_unit_test(an_answer_may_come_before_the_request_is_whole),
+        cmocka_unit_test(connecting_has_a_time_of_its_own),
+        cmocka_unit_test(a_name_is_looked_up_once),
+        cmocka_unit_test(a_name_that_has_left_its_address_is_unreachable),
+        cmocka_unit_test(a_lie_about_the_length_forges_no_answer),
+        cmocka_unit_test(a_handle_keeps_nothing_of_the_call_before),
+        cmocka_unit_test(a_call_can_be_tried_again_elsewhere),
+        cmocka_unit_test(parts_share_the_connections_of_a_server),
+        cmocka_unit_test(a_part_passes_on_what_it_cannot_serve),
+        cmocka_unit_test(a_part_that_stops_brings_its_calls_back),
+    };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(no_control_character_is_sent),
         cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
@@ -880,5 +1066,6 @@ int main(void)
         cmocka_unit_test(many_at_once),
     };
     int failed = cmocka_run_group_tests_name("by libcurl", tests, by_libcurl, NULL);
-    return failed + cmocka_run_group_tests_name("by our own client", tests, by_our_own, NULL);
+    failed += cmocka_run_group_tests_name("by our own client", tests, by_our_own, NULL);
+    return failed + cmocka_run_group_tests_name("by parts", of_parts, by_parts, NULL);
 }

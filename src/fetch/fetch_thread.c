@@ -19,7 +19,7 @@ static void fetch_judged(struct fetch *fetch, struct fetch_call *call, enum fetc
     list_take(&call->link);
     list_push(&fetch->ended, &call->link);
     call->outcome = outcome;
-    call->took_ms = call->begun_at == 0 ? 0 : fetch->loop.now - call->begun_at;
+    call->took_ms = call->begun_at == 0 ? 0 : fetch->loop->now - call->begun_at;
     counter_add(&counters->outcomes[outcome], 1);
     counter_add(&counters->took_ms_sum, (uint64_t)call->took_ms);
 }
@@ -61,15 +61,33 @@ static void fetch_break_off(struct fetch *fetch, struct fetch_call *call, enum f
 
 /* --- the beginning ------------------------------------------------------------------------------------------- */
 
+static uint32_t ms_left(const struct fetch *fetch, const struct fetch_call *call)
+{
+    return call->deadline > fetch->loop->now ? (uint32_t)(call->deadline - fetch->loop->now) : 1;
+}
+
+void fetch_by_other(struct fetch *fetch, struct fetch_call *call)
+{
+    if (fetch->whole == NULL) {
+        fetch_multi_begin(fetch, call);
+        return;
+    }
+    list_take(&call->link);
+    fetch->under_way_count--;
+    call->timeout_ms   = ms_left(fetch, call);
+    call->is_passed_on = true;
+    must(call->is_counted && fetch_send(fetch->whole, call));
+}
+
 static void fetch_begin(struct fetch *fetch, struct fetch_call *call)
 {
     list_take(&call->link);
     list_push(&fetch->under_way, &call->link);
     fetch->under_way_count++;
     fetch->line_count += !call->is_counted;
-    call->begun_at     = fetch->loop.now;
+    call->begun_at     = fetch->loop->now;
     if (!plain_begin(fetch, call))
-        fetch_multi_begin(fetch, call);
+        fetch_by_other(fetch, call);
 }
 
 /* Calls wait in the order in which they came. */
@@ -83,7 +101,7 @@ static void fetch_wait(struct fetch *fetch, struct fetch_call *call)
 {
     list_push(&fetch->waiting, &call->link);
     if (!timer_is_armed(&fetch->look))
-        wheel_arm(&fetch->loop.wheel, &fetch->look, fetch->loop.now + LOOK_OF_FETCH_MS);
+        wheel_arm(&fetch->loop->wheel, &fetch->look, fetch->loop->now + LOOK_OF_FETCH_MS);
 }
 
 /* One whose time is up is given back from wherever it stands in the line. */
@@ -97,7 +115,7 @@ static void fetch_look_at_waiting(struct timer *timer, msec now)
             fetch_judged(fetch, call_of(at), FETCH_TIMEOUT);
     }
     if (!list_is_empty(&fetch->waiting))
-        wheel_arm(&fetch->loop.wheel, timer, now + LOOK_OF_FETCH_MS);
+        wheel_arm(&fetch->loop->wheel, timer, now + LOOK_OF_FETCH_MS);
 }
 
 static void fetch_go_through_cancelled(struct fetch *fetch)
@@ -123,17 +141,14 @@ static void fetch_turn_begin(void *ctx)
     struct fetch *fetch = ctx;
 
     if (atomic_load(&fetch->is_stopping))
-        loop_stop(&fetch->loop);
+        loop_stop(fetch->loop);
 }
 
 /* A call that is cancelled already may have been missed when the cancelled ones were gone through; one that is not yet is in a
  * list by then. */
-static void fetch_take_mail(void *ctx, struct mail *mail)
+static void fetch_take(struct fetch *fetch, struct fetch_call *call)
 {
-    struct fetch      *fetch = ctx;
-    struct fetch_call *call  = container_of(mail, struct fetch_call, mail);
-
-    call->deadline = fetch->loop.now + call->timeout_ms;
+    call->deadline = fetch->loop->now + call->timeout_ms;
     call->begun_at = 0;
     counter_add(&fetch->counters.calls, 1);
     if (atomic_load(&call->is_cancelled))
@@ -142,6 +157,11 @@ static void fetch_take_mail(void *ctx, struct mail *mail)
         fetch_begin(fetch, call);
     else
         fetch_wait(fetch, call);
+}
+
+static void fetch_take_mail(void *ctx, struct mail *mail)
+{
+    fetch_take(ctx, container_of(mail, struct fetch_call, mail));
 }
 
 static void fetch_turn_end(void *ctx)
@@ -165,7 +185,7 @@ const struct loop_hooks fetch_hooks = {
 
 static void fetch_close(struct fetch *fetch)
 {
-    for (struct mail *mail = mailbox_take(&fetch->loop.mailbox), *next; mail != NULL; mail = next) {
+    for (struct mail *mail = mailbox_take(&fetch->loop->mailbox), *next; mail != NULL; mail = next) {
         next = mail->next;
         list_push(&fetch->waiting, &container_of(mail, struct fetch_call, mail)->link);
     }
@@ -174,7 +194,7 @@ static void fetch_close(struct fetch *fetch)
     while (!list_is_empty(&fetch->under_way))
         fetch_break_off(fetch, call_of(fetch->under_way.next), FETCH_STOPPED);
     fetch_give_back_all(fetch);
-    wheel_disarm(&fetch->loop.wheel, &fetch->look);
+    wheel_disarm(&fetch->loop->wheel, &fetch->look);
     plain_close_idle(fetch);
     fetch_multi_close(fetch);
 }
@@ -186,7 +206,41 @@ void *fetch_main(void *ctx)
     pthread_setname_np(pthread_self(), "lw-fetch");
     fetch->look.fire = fetch_look_at_waiting;
     fetch_multi_open(fetch);
-    loop_run(&fetch->loop);
+    loop_run(fetch->loop);
     fetch_close(fetch);
     return NULL;
+}
+
+/* --- on another loop ------------------------------------------------------------------------------------------- */
+
+void fetch_part_send(struct fetch *part, struct fetch_call *call)
+{
+    must(call->done != NULL && call->is_counted && call->timeout_ms > 0 && call->connect_timeout_ms > 0);
+    must(loop_is_here(part->loop));
+    atomic_store(&call->by, part);
+    call->is_passed_on = false;
+    if (atomic_load(&part->is_stopping)) {
+        list_push(&part->under_way, &call->link);
+        part->under_way_count++;
+        fetch_ended(part, call, FETCH_STOPPED);
+        return;
+    }
+    fetch_take(part, call);
+}
+
+void fetch_part_turn_end(struct fetch *part)
+{
+    fetch_go_through_cancelled(part);
+    fetch_give_back_all(part);
+    plain_turn_end(part);
+    counter_set(&part->counters.under_way, part->under_way_count);
+}
+
+void fetch_part_stop(struct fetch *part)
+{
+    atomic_store(&part->is_stopping, true);
+    while (!list_is_empty(&part->under_way))
+        fetch_break_off(part, call_of(part->under_way.next), FETCH_STOPPED);
+    plain_close_idle(part);
+    fetch_part_turn_end(part);
 }

@@ -18,6 +18,7 @@
 #include "base/wheel.h"
 #include "codec/h1/h1_response.h"
 #include "fetch/fetch.h"
+#include "fetch/plain_book.h"
 #include "fetch/plain_url.h"
 #include "reactor/source.h"
 
@@ -32,6 +33,7 @@ enum {
 
 struct plain_host {
     struct map_node         node;      /* by its authority */
+    struct plain_server    *server;    /* what all parts know of it; held */
     struct list             link;      /* in plain->hosts */
     struct list             idle;      /* connections, the one used last at the end */
     struct sockaddr_storage address;
@@ -39,6 +41,7 @@ struct plain_host {
     bool                    is_known;
     bool                    is_looked_up;  /* by a call that is under way */
     msec                    known_until;   /* 0: its digits stand in the URL */
+    unsigned                port;
     uint32_t                conn_count;
     uint32_t                generation;  /* of the address; connections to an earlier one are not kept */
     size_t                  name_len;
@@ -51,6 +54,7 @@ struct plain {
     uint32_t    host_count;
     struct list idle;      /* all, the one unused for longest first */
     uint32_t    idle_count;
+    struct plain_book *book;
     struct list closed;    /* to free at the end of the turn: events may still name them */
 };
 
@@ -58,6 +62,8 @@ struct plain_conn {
     struct source      source;
     struct list        link;       /* in host->idle or plain->closed */
     struct list        idle_link;  /* in plain->idle */
+    struct list        in_book;    /* while it is idle; under the book's lock, as is_shut */
+    bool               is_shut;    /* another part needed its place */
     struct timer       timer;
     struct fetch      *fetch;
     struct plain_host *host;
@@ -74,7 +80,7 @@ struct plain_conn {
     struct buf         rest;       /* of a line that is not whole yet */
 };
 
-void plain_init(struct fetch *fetch);
+void plain_init(struct fetch *fetch, struct plain_book *book);
 void plain_fini(struct fetch *fetch);
 void plain_close_idle(struct fetch *fetch);  /* all; the thread ends */
 
@@ -89,5 +95,7 @@ void plain_turn_end(struct fetch *fetch);
 
 /* NULL: there are too many. */
 struct plain_host *plain_host_get(struct plain *plain, const struct plain_url *url);
+/* Of a part: its name may have been looked up by another one. */
+void               plain_host_ask_book(struct fetch *fetch, struct plain_host *host);
 
 #endif

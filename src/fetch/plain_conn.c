@@ -37,7 +37,8 @@ static void conn_close(struct plain_conn *conn)
 
     must(conn->call == NULL && conn->fd >= 0);
     idle_take(conn);
-    wheel_disarm(&conn->fetch->loop.wheel, &conn->timer);
+    plain_book_take(plain->book, conn);
+    wheel_disarm(&conn->fetch->loop->wheel, &conn->timer);
     close(conn->fd);  /* leaves the epoll set by itself */
     conn->fd = -1;
     conn->host->conn_count--;
@@ -112,7 +113,7 @@ static void conn_not_made(struct plain_conn *conn, int error)
     struct fetch_call *call = conn_drop_call(conn);
     call->looks_up          = true;
     conn_close(conn);
-    fetch_multi_begin(fetch, call);
+    fetch_by_other(fetch, call);
 }
 
 /* The server has closed a connection without a word, perhaps because nobody had used it for long. Then the request goes to
@@ -149,7 +150,8 @@ static void conn_keep(struct plain_conn *conn)
     conn->is_kept = true;
     list_push(&conn->host->idle, &conn->link);
     list_push(&plain->idle, &conn->idle_link);
-    wheel_arm(&fetch->loop.wheel, &conn->timer, fetch->loop.now + keep_ms(&conn->response));
+    plain_book_rest(plain->book, conn);
+    wheel_arm(&fetch->loop->wheel, &conn->timer, fetch->loop->now + keep_ms(&conn->response));
     if (++plain->idle_count > fetch->limits.idle_max)
         conn_close(idle_conn_of(plain->idle.next));
 }
@@ -369,7 +371,7 @@ static void conn_closed_by_server(struct plain_conn *conn)
 /* A short read has taken all there is, but for the end. */
 static void conn_read(struct plain_conn *conn)
 {
-    struct loop *loop = &conn->fetch->loop;
+    struct loop *loop = conn->fetch->loop;
     bool         is_all;
 
     do {
@@ -408,7 +410,7 @@ static bool conn_is_made(struct plain_conn *conn)
         return false;
     }
     conn->is_connecting = false;
-    wheel_arm(&conn->fetch->loop.wheel, &conn->timer, conn->call->deadline);
+    wheel_arm(&conn->fetch->loop->wheel, &conn->timer, conn->call->deadline);
     return true;
 }
 
@@ -488,7 +490,7 @@ static struct plain_conn *conn_new(struct fetch *fetch, struct plain_host *host,
         .generation = host->generation,
     };
     buf_init(&conn->rest, FETCH_HEAD_BYTES_MAX + LOOP_INPUT_BYTES);
-    if (loop_watch(&fetch->loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &conn->source) == RC_OK)
+    if (loop_watch(fetch->loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &conn->source) == RC_OK)
         return conn;
     free(conn);
     return NULL;
@@ -497,11 +499,13 @@ static struct plain_conn *conn_new(struct fetch *fetch, struct plain_host *host,
 /* A new connection. False: there can't be one; call->why says why. */
 static bool conn_begin(struct fetch *fetch, struct plain_host *host, struct fetch_call *call)
 {
-    msec               by   = fetch->loop.now + call->connect_timeout_ms;
+    msec by = fetch->loop->now + call->connect_timeout_ms;
+
+    plain_book_add(fetch->plain.book, host->server, call->connections_max);
     int                fd   = socket_connect(host);
     struct plain_conn *conn = fd < 0 ? NULL : conn_new(fetch, host, fd);
-
     if (conn == NULL) {
+        plain_book_sub(fetch->plain.book, host->server);
         snprintf(call->why, sizeof call->why, "no connection to %.*s: %s", (int)host->name_len, host->name, strerror(errno));
         if (fd >= 0)
             close(fd);
@@ -510,34 +514,37 @@ static bool conn_begin(struct fetch *fetch, struct plain_host *host, struct fetc
     }
     host->conn_count++;
     conn_take_call(conn, call);
-    wheel_arm(&fetch->loop.wheel, &conn->timer, by < call->deadline ? by : call->deadline);
+    wheel_arm(&fetch->loop->wheel, &conn->timer, by < call->deadline ? by : call->deadline);
     return true;
 }
 
 static void conn_begin_kept(struct plain_conn *conn, struct fetch_call *call)
 {
-    idle_take(conn);
     conn_take_call(conn, call);
-    wheel_arm(&conn->fetch->loop.wheel, &conn->timer, call->deadline);
+    wheel_arm(&conn->fetch->loop->wheel, &conn->timer, call->deadline);
     conn_send(conn);
     if (conn->is_unwritable)
         conn_read(conn);
 }
 
-/* NULL: none is kept. */
-static struct plain_conn *find_kept(struct plain_host *host)
+/* NULL: none is kept. One that another part has shut goes when its end is heard of. */
+static struct plain_conn *take_kept(struct plain_host *host)
 {
     while (!list_is_empty(&host->idle)) {
         struct plain_conn *conn = container_of(host->idle.prev, struct plain_conn, link);
-        if (conn->generation == host->generation)
+        if (conn->generation == host->generation && plain_book_use(conn->fetch->plain.book, conn)) {
+            idle_take(conn);
             return conn;
+        }
         conn_close(conn);
     }
     return NULL;
 }
 
-static bool must_look_up(const struct plain_host *host, msec now)
+static bool must_look_up(struct fetch *fetch, struct plain_host *host, msec now)
 {
+    if (fetch->whole != NULL)
+        plain_host_ask_book(fetch, host);
     return !host->is_known || (host->known_until != 0 && host->known_until <= now && !host->is_looked_up);
 }
 
@@ -551,11 +558,12 @@ bool plain_begin(struct fetch *fetch, struct fetch_call *call)
     host = plain_host_get(&fetch->plain, &url);
     if (host == NULL)
         return false;
-    if (must_look_up(host, fetch->loop.now)) {
-        call->looks_up = host->is_looked_up = true;
+    if (must_look_up(fetch, host, fetch->loop->now)) {
+        call->looks_up = true;
+        host->is_looked_up = fetch->whole == NULL;
         return false;
     }
-    struct plain_conn *conn = find_kept(host);
+    struct plain_conn *conn = take_kept(host);
     if (conn != NULL) {
         conn_begin_kept(conn, call);
         return true;

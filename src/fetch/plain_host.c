@@ -31,6 +31,7 @@ static void host_forget(struct plain *plain, struct plain_host *host)
     map_take(&plain->map, &host->node);
     list_take(&host->link);
     plain->host_count--;
+    plain_book_put(plain->book, host->server);
     free(host);
 }
 
@@ -99,6 +100,8 @@ struct plain_host *plain_host_get(struct plain *plain, const struct plain_url *u
     must(host != NULL && url->authority.len <= sizeof host->name);
     memcpy(host->name, url->authority.at, url->authority.len);
     host->name_len = url->authority.len;
+    host->port     = url->port;
+    host->server   = plain_book_get(plain->book, url->authority);
     list_init(&host->idle);
     map_add(&plain->map, &host->node, host_hash(url->authority));
     list_push(&plain->hosts, &host->link);
@@ -115,11 +118,25 @@ void plain_looked_up(struct fetch *fetch, const struct fetch_call *call, struct 
     if (!plain_url_read(span_str(call->url), &url) || (host = host_find(&fetch->plain, &url)) == NULL)
         return;
     host->is_looked_up = false;
-    host_learn(host, address, url.port, fetch->loop.now + PLAIN_NAME_MS);
+    host_learn(host, address, url.port, fetch->loop->now + PLAIN_NAME_MS);
+    plain_book_note(fetch->plain.book, host->server, address, host->known_until);
 }
 
-void plain_init(struct fetch *fetch)
+/* Nobody knows any more: one call goes on to whoever looks names up, and the others, if they can, where they went. */
+void plain_host_ask_book(struct fetch *fetch, struct plain_host *host)
 {
+    char digits[PLAIN_ADDRESS_BYTES];
+    msec until;
+
+    if (host->is_known && (host->known_until == 0 || host->known_until > fetch->loop->now))
+        return;
+    if (plain_book_look(fetch->plain.book, host->server, fetch->loop->now, digits, &until))
+        host_learn(host, span_str(digits), host->port, until);
+}
+
+void plain_init(struct fetch *fetch, struct plain_book *book)
+{
+    fetch->plain.book = book;
     map_init(&fetch->plain.map);
     list_init(&fetch->plain.hosts);
     list_init(&fetch->plain.idle);

@@ -19,7 +19,7 @@ static struct table table_open(const char *url)
 {
     struct table table = { fetch_new(&(struct fetch_limits){ 1, 1, 1 }), fetch_call_new("GET", span_str(url)) };
 
-    table.fetch->loop.now = 1000;
+    table.fetch->loop->now = 1000;
     return table;
 }
 
@@ -66,7 +66,7 @@ static void a_name_is_known_after_a_look(void **state)
     assert_true(host->is_known && !host->is_looked_up && host->known_until == 1000 + PLAIN_NAME_MS);
     uint32_t generation = host->generation;
 
-    table.fetch->loop.now = 2000;  /* the same, for longer */
+    table.fetch->loop->now = 2000;  /* the same, for longer */
     plain_looked_up(table.fetch, table.call, SPAN("192.0.2.7"));
     assert_true(host->generation == generation && host->known_until == 2000 + PLAIN_NAME_MS);
     plain_looked_up(table.fetch, table.call, SPAN("192.0.2.8"));  /* another: connections to the first are not kept */

@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "main/command_mail.h"
 #include "main/random.h"
+#include "main/worker.h"
 #include "reactor/log.h"
 #include "settings/url_list.h"
 
@@ -21,6 +22,7 @@ struct backend_mail {
     struct backend_host *host;
     struct fetch_call   *call;
     void                *owner;
+    struct worker       *worker;  /* whose loop has it; NULL: none */
 };
 
 static void backend_mail_free(struct command *command)
@@ -33,12 +35,26 @@ static void backend_mail_at_writer(struct command *command, struct writer *write
     struct backend_mail *mail = container_of(command, struct backend_mail, command);
 
     (void)writer;
+    if (mail->worker != NULL)
+        atomic_fetch_sub(&mail->host->on_loops, 1);
     backend_take(mail->owner, mail->host->set.now);
     backend_mail_free(command);
 }
 
+static void backend_came_back(struct fetch_call *call);
+static void backend_came_back_on_loop(struct fetch_call *call);
+
+static void backend_mail_at_loop(struct command *command, struct shard *shard)
+{
+    struct backend_mail *mail = container_of(command, struct backend_mail, command);
+
+    mail->worker     = container_of(shard, struct worker, shard);
+    mail->call->done = backend_came_back_on_loop;
+    fetch_part_send(mail->worker->fetch, mail->call);
+}
+
 static const struct command_kind backend_mail_kind = {
-    .name = "backend", .free = backend_mail_free, .at_writer = backend_mail_at_writer,
+    .name = "backend", .free = backend_mail_free, .at_loop = backend_mail_at_loop, .at_writer = backend_mail_at_writer, .is_brief = true,
 };
 
 /* On fetch's thread. */
@@ -46,6 +62,29 @@ static void backend_came_back(struct fetch_call *call)
 {
     struct backend_mail *mail = call->owner;
     command_mail_put(mail->host->mailbox, &mail->command);
+}
+
+/* On that loop's thread; or on fetch's, if the loop could not serve it. */
+static void backend_came_back_on_loop(struct fetch_call *call)
+{
+    struct backend_mail *mail = call->owner;
+
+    if (call->is_passed_on)
+        backend_came_back(call);
+    else
+        bundle_add(&mail->worker->to_writer, &mail->command.mail);
+}
+
+/* Loops end only once they have no call. So one is counted before it is known that there are loops. */
+static bool goes_to_loop(struct backend_host *host, const struct fetch_call *call)
+{
+    if (call->loop == 0 || call->protocol == FETCH_H2C || strncmp(call->url, "http://", 7) != 0)
+        return false;
+    atomic_fetch_add(&host->on_loops, 1);
+    if (!atomic_load(&host->no_loops))
+        return true;
+    atomic_fetch_sub(&host->on_loops, 1);
+    return false;
 }
 
 static bool port_send(void *ctx, struct fetch_call *call, void *owner)
@@ -60,14 +99,17 @@ static bool port_send(void *ctx, struct fetch_call *call, void *owner)
     *mail = (struct backend_mail){ .command.kind = &backend_mail_kind, .host = host, .call = call, .owner = owner };
     call->done  = backend_came_back;
     call->owner = mail;
-    must(fetch_send(host->fetch, call));  /* these are counted by their back end */
+    if (goes_to_loop(host, call))
+        host->writer->port->send(host->writer->ctx, call->loop - 1, &mail->command);
+    else
+        must(fetch_send(host->fetch, call));  /* these are counted by their back end */
     return true;
 }
 
 static void port_cancel(void *ctx, struct fetch_call *call)
 {
-    struct backend_host *host = ctx;
-    fetch_cancel(host->fetch, call);
+    (void)ctx;
+    fetch_cancel(call);
 }
 
 static void port_circuit(void *ctx, struct span backend, const char *url, bool is_open, const char *why)
@@ -151,8 +193,8 @@ static uint64_t connections_of(const struct settings *settings)
 
     for (size_t i = 0; i < settings->backend_count; i++) {
         const struct backend_section *section = &settings->backends[i];
-        uint64_t                      all     = section->connections_max * section->url_count;
-        count += all < section->requests_max ? all : section->requests_max;
+        const uint64_t                each    = section->connections_max;
+        count += (each < section->requests_max ? each : section->requests_max) * section->url_count;
     }
     return count;
 }
@@ -166,9 +208,10 @@ uint64_t backend_host_leaves(const struct settings *settings, uint64_t descripto
     return descriptors > taken ? descriptors - taken : 0;
 }
 
-void backend_host_open(struct backend_host *host, struct fetch *fetch, struct mailbox *mailbox, const struct settings *settings)
+void backend_host_open(struct backend_host *host, struct fetch *fetch, struct writer *writer, struct mailbox *mailbox,
+                       const struct settings *settings)
 {
-    *host = (struct backend_host){ .fetch = fetch, .mailbox = mailbox, .is_open = true };
+    *host = (struct backend_host){ .fetch = fetch, .writer = writer, .mailbox = mailbox, .is_open = true };
     must(pthread_mutex_init(&host->lock, NULL) == 0);
     backends_init(&host->set, &backend_host_port, host, random_u64());
     backend_host_adopt(host, settings);
@@ -197,9 +240,10 @@ void backend_host_cancel(void *ctx, struct backend_call *call)
     backend_cancel(call);
 }
 
+/* Loops read the clock at different moments. */
 void backend_host_turn_begin(struct backend_host *host, msec now)
 {
-    backends_turn_begin(&host->set, now);
+    backends_turn_begin(&host->set, now > host->set.now ? now : host->set.now);
 }
 
 void backend_host_turn(struct backend_host *host)
@@ -212,6 +256,16 @@ void backend_host_turn_end(struct backend_host *host)
 {
     if (backends_turn_end(&host->set))
         mailbox_ring(host->mailbox);
+}
+
+void backend_host_leave_loops(struct backend_host *host)
+{
+    atomic_store(&host->no_loops, true);
+}
+
+bool backend_host_has_left_loops(const struct backend_host *host)
+{
+    return atomic_load(&host->no_loops) && atomic_load(&host->on_loops) == 0;
 }
 
 bool backend_host_is_idle(const struct backend_host *host)

@@ -1,13 +1,15 @@
 /* backend_host.h - back ends as the writer's thread has them: the settings name them, fetch carries their calls, and their
  * answers come back as mail of the writer's loop.
  *
- *     uplink ──backend_host_send()──▶ uplink/backends.h ──▶ fetch's thread ──mail──▶ backends_take() ──▶ call->done()
+ *     uplink ──backend_host_send()──▶ uplink/backends.h ──▶ fetch's thread, or a loop ──mail──▶ backends_take() ──▶ call->done()
  *
- * All on the writer's thread, but for what comes from fetch. */
+ * A call whose asker names a loop is made on that loop, if it can be: there the answer is wanted. All else is on the writer's thread, or a
+ * loop's that makes its turn (writer_lock.h). */
 #ifndef MAIN_BACKEND_HOST_H
 #define MAIN_BACKEND_HOST_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/buf.h"
 #include "reactor/wake.h"
@@ -20,9 +22,13 @@ struct backend_host {
     struct mailbox  *mailbox;  /* of the writer's loop; borrowed */
     pthread_mutex_t  lock;     /* which back ends there are: a reload changes it, /metrics reads it */
     bool             is_open;
+    struct writer   *writer;      /* its port reaches the loops; borrowed */
+    atomic_uint      on_loops;    /* calls that loops have, or are being sent … */
+    atomic_bool      no_loops;    /* … and get no more of */
 };
 
-void backend_host_open(struct backend_host *host, struct fetch *fetch, struct mailbox *mailbox, const struct settings *settings);
+void backend_host_open(struct backend_host *host, struct fetch *fetch, struct writer *writer, struct mailbox *mailbox,
+                       const struct settings *settings);
 /* A reload: which back ends there are from now on. */
 void backend_host_adopt(struct backend_host *host, const struct settings *settings);
 void backend_host_close(struct backend_host *host);  /* all calls are back; a zeroed host is fine */
@@ -44,6 +50,10 @@ void backend_host_turn(struct backend_host *host);
 /* After it: sends what was asked for meanwhile. */
 void backend_host_turn_end(struct backend_host *host);
 bool backend_host_is_idle(const struct backend_host *host);
+
+/* Any thread. Loops are about to end: from now on calls are fetch's own thread's. Then, on a loop: are those that loops had back? */
+void backend_host_leave_loops(struct backend_host *host);
+bool backend_host_has_left_loops(const struct backend_host *host);
 
 /* Any thread: lines of /metrics. */
 void backend_host_put_metrics(struct backend_host *host, struct buf *out);

@@ -55,5 +55,5 @@ void fetch_command_cancel(struct fetch_command *command)
 {
     command->owner = NULL;
     if (command->call != NULL && fetch_is_started(command->worker->server->fetch))
-        fetch_cancel(command->worker->server->fetch, command->call);
+        fetch_cancel(command->call);
 }

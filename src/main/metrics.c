@@ -63,9 +63,10 @@ static void put_by_result(struct buf *out, const char *name, const char *result,
 
 static void put_callers(struct buf *out, const struct server *server)
 {
-    const struct fetch_counters *fetch = fetch_counters(server->fetch);
-    static const char            calls[] = "longwire_connect_hook_calls_total", sets[] = "longwire_key_sets_total";
+    struct fetch_counters fetch;
+    static const char     calls[] = "longwire_connect_hook_calls_total", sets[] = "longwire_key_sets_total";
 
+    fetch_read_counters(server->fetch, &fetch);
     put_metric_head(out, calls, "counter", "Answers of the connect hook.");
     put_by_result(out, calls, "let_in", SUM(server, callers.all.counters.let_in));
     put_by_result(out, calls, "refused", SUM(server, callers.all.counters.refused));
@@ -76,9 +77,9 @@ static void put_callers(struct buf *out, const struct server *server)
     put_metric_head(out, sets, "counter", "Key sets of issuers.");
     put_by_result(out, sets, "fetched", SUM(server, callers.sets.counters.fetched));
     put_by_result(out, sets, "failed", SUM(server, callers.sets.counters.failed));
-    put_one(out, "longwire_fetches_under_way", "gauge", "Calls to other servers.", counter_get(&fetch->under_way));
+    put_one(out, "longwire_fetches_under_way", "gauge", "Calls to other servers.", counter_get(&fetch.under_way));
     put_one(out, "longwire_fetches_waiting", "gauge", "Calls to other servers that wait for a place.",
-            counter_get(&fetch->waiting));
+            counter_get(&fetch.waiting));
 }
 
 static void put_usage(struct buf *out, const struct server *server)

@@ -381,6 +381,7 @@ static void server_ask_workers_to_leave(struct server *server)
     for (unsigned i = 0; i < server->worker_count; i++)
         if (!server->workers[i].is_started)
             counter_set(&server->workers[i].has_left, 1);
+    backend_host_leave_loops(&server->writer.backends);
     counter_set(&server->is_stopping, 1);
     uplink_host_hurry(&server->writer.uplink);
     for (unsigned i = 0; i < server->worker_count; i++)

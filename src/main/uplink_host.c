@@ -84,7 +84,7 @@ void uplink_host_turn_begin(struct uplink_host *host, msec now)
 {
     if (counter_get(&host->is_hurried) != 0)
         uplink_hurry(&host->uplink);
-    uplink_turn_begin(&host->uplink, now);
+    uplink_turn_begin(&host->uplink, now > host->uplink.requests.now ? now : host->uplink.requests.now);
 }
 
 void uplink_host_stop(struct uplink_host *host)

@@ -275,6 +275,7 @@ enum rc worker_open(struct worker *worker, struct server *server, unsigned index
         return rc;
     }
     loop_compare_clock(&worker->loop, server->wall_seen);
+    worker->fetch = fetch_part_new(server->fetch, &worker->loop);
     memory_watch_open(&worker->memory);
     worker->snapshot  = snapshot_ref(server->snapshot);
     counter_set(&worker->adopted, worker->snapshot->number);
@@ -329,6 +330,8 @@ void worker_close(struct worker *worker)
     api_fini(&worker->api);
     registry_fini(&worker->nodes);
     callers_close(worker);
+    fetch_part_stop(worker->fetch);
+    fetch_part_free(worker->fetch);
     revocations_fini(&worker->revocations);
     command_mail_free(mailbox_take(&worker->loop.mailbox));
     command_mail_free(bundle_take(&worker->held));

@@ -53,6 +53,8 @@ struct worker {
     struct event_log      events;
     struct api            api;
     struct bundle         to_writer;   /* commands that this turn sends */
+    struct fetch         *fetch;       /* calls to back ends from this loop */
+    msec                  calls_by;    /* monotonic, while the loop leaves: it waits so long for them; 0: not yet */
     struct listener      *listeners[ALL_LISTENS];  /* of server.listens */
     struct timer          tick;
     uint32_t              key_number;  /* of the next key of a connection */

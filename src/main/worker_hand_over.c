@@ -76,7 +76,7 @@ static void worker_socket_moves(void *ctx, int socket)
 static void worker_tell_acknowledged(struct worker *worker)
 {
     session_worker_tell_acknowledged(&worker->sessions);
-    (void)writer_thread_send(&worker->server->writer, &worker->to_writer, worker->loop.wall);
+    (void)writer_thread_send(&worker->server->writer, &worker->to_writer, worker->loop.now, worker->loop.wall);
 }
 
 static void worker_tell(struct worker *worker)

@@ -6,7 +6,7 @@
 #include "reactor/log.h"
 
 enum { REST_FROM_MS = 6, REST_PART = 2, REST_MS_MAX = 10 };  /* docs/decisions/0012 */
-enum { WORKER_TICK_MS = 1000, LEAVING_TICK_MS = 100 };
+enum { WORKER_TICK_MS = 1000, LEAVING_TICK_MS = 100, TELLS_A_TURN = 4 };
 
 /* --- a new configuration ------------------------------------------------------------------------------------- */
 
@@ -71,6 +71,22 @@ static void worker_leave(struct worker *worker)
         loop_stop(&worker->loop);
 }
 
+/* What back ends have not answered in time is left to whoever finds its rows. */
+static bool worker_has_no_calls(struct worker *worker)
+{
+    struct writer_thread *writer = &worker->server->writer;
+
+    if (backend_host_has_left_loops(&writer->backends))
+        return true;
+    if (worker->calls_by == 0)
+        worker->calls_by = worker->loop.now + REQUESTS_STOP_MS;
+    if (worker->loop.now >= worker->calls_by) {
+        fetch_part_stop(worker->fetch);
+        (void)writer_thread_send(writer, &worker->to_writer, worker->loop.now, worker->loop.wall);
+    }
+    return false;
+}
+
 static void worker_leave_if_done(struct worker *worker)
 {
     bool is_idle = session_worker_is_idle(&worker->sessions) && http_server_is_idle(&worker->http) &&
@@ -81,7 +97,7 @@ static void worker_leave_if_done(struct worker *worker)
         http_server_fini(&worker->http);
         is_idle = true;
     }
-    if (is_idle && worker->shard.away_count == 0)
+    if (is_idle && worker->shard.away_count == 0 && worker_has_no_calls(worker))
         worker_leave(worker);
 }
 
@@ -180,10 +196,21 @@ static void worker_shed_if_ordered(struct worker *worker)
         LOG(LOG_WARN, "connections_closed", log_str("why", "memory is short (memory_bytes_max)"), log_u64("count", closed));
 }
 
+/* What the turn has read goes to the writer before the long work of sending begins; what the writer says to it, if the loop could make
+ * its turn, is part of this one. */
+static void worker_tell_writer(struct worker *worker)
+{
+    for (int i = 0; i < TELLS_A_TURN; i++) {
+        fetch_part_turn_end(worker->fetch);
+        if (!writer_thread_send(&worker->server->writer, &worker->to_writer, worker->loop.now, worker->loop.wall))
+            return;
+        loop_read_mail(&worker->loop);
+    }
+}
+
 static void worker_on_turn_end(void *ctx)
 {
-    struct worker        *worker = ctx;
-    struct writer_thread *writer = &worker->server->writer;
+    struct worker *worker = ctx;
 
     if (counter_get(&worker->server->is_stopping) && worker->leave_by == 0)
         worker_begin_to_leave(worker);
@@ -191,11 +218,10 @@ static void worker_on_turn_end(void *ctx)
     worker_hold_if_asked(worker);
     worker_look_at_memory(worker);
     worker_shed_if_ordered(worker);
-    /* What the turn has read goes to the writer before the long work of sending begins. */
-    if (writer_thread_send(writer, &worker->to_writer, worker->loop.wall))
-        loop_read_mail(&worker->loop);
+    worker_tell_writer(worker);
     worker_send_news(worker);
-    (void)writer_thread_send(writer, &worker->to_writer, worker->loop.wall);
+    fetch_part_turn_end(worker->fetch);
+    (void)writer_thread_send(&worker->server->writer, &worker->to_writer, worker->loop.now, worker->loop.wall);
     tls_accept_turn_end(&worker->tls);
     if (worker->leave_by != 0)
         worker_leave_if_done(worker);

@@ -23,26 +23,34 @@ void writer_lock_give(struct writer_lock *lock)
     must(pthread_mutex_unlock(&lock->mutex) == 0);
 }
 
+enum visit { VISIT_NONE, VISIT_PUBLISH, VISIT_WHOLE };
+
 /* What this loop said before waits in the mailbox or was carried out: the writer takes its mail under the lock. */
-static bool writer_is_ready(const struct writer_lock *lock, const struct bundle *bundle)
+static enum visit visit_for(const struct writer_lock *lock, const struct bundle *bundle)
 {
+    enum visit visit = VISIT_PUBLISH;
+
     if (!mailbox_is_empty(lock->mailbox))
-        return false;
-    for (struct mail *mail = bundle->newest; mail != NULL; mail = mail->next)
-        if (!writer_publishes_at_once(lock->writer, command_of(mail)))
-            return false;
-    return true;
+        return VISIT_NONE;
+    for (struct mail *mail = bundle->newest; mail != NULL; mail = mail->next) {
+        if (writer_publishes_at_once(lock->writer, command_of(mail)))
+            continue;
+        if (!command_of(mail)->kind->is_brief || lock->writer->cluster != NULL)
+            return VISIT_NONE;
+        visit = VISIT_WHOLE;
+    }
+    return visit;
 }
 
-bool writer_lock_publish(struct writer_lock *lock, struct bundle *bundle, msec wall, void (*post)(void *ctx), void *ctx)
+bool writer_lock_visit(struct writer_lock *lock, struct bundle *bundle, const struct writer_turn *turn, void *ctx, msec now, msec wall)
 {
     if (pthread_mutex_trylock(&lock->mutex) != 0)
         return false;
-    bool is_ready = writer_is_ready(lock, bundle);
-    if (is_ready) {
-        writer_publish_at_once(lock->writer, bundle_take(bundle), wall);
-        post(ctx);
-    }
+    const enum visit visit = visit_for(lock, bundle);
+    if (visit == VISIT_PUBLISH)
+        turn->publish(ctx, bundle_take(bundle), now, wall);
+    else if (visit == VISIT_WHOLE)
+        turn->whole(ctx, bundle_take(bundle), now, wall);
     must(pthread_mutex_unlock(&lock->mutex) == 0);
-    return is_ready;
+    return visit != VISIT_NONE;
 }

@@ -3,6 +3,9 @@
  * A publish into a namespace without a log on the disk needs nothing that another thread does. While the writer rests, the loop that
  * has such publishes makes them itself: it is spared two wakes and the wait for them (docs/decisions/0138).
  *
+ * So does a request to a back end, or the answer of one, where the node is alone: what it asks of the store goes to the store's thread, and
+ * what it asks of the back end to a loop (docs/decisions/0151). For these the loop makes a whole turn of the writer.
+ *
  * A loop never waits for the lock: where it does not get it, its commands go to the writer's mailbox. */
 #ifndef MAIN_WRITER_LOCK_H
 #define MAIN_WRITER_LOCK_H
@@ -25,8 +28,14 @@ void writer_lock_fini(struct writer_lock *lock);
 void writer_lock_take(struct writer_lock *lock);
 void writer_lock_give(struct writer_lock *lock);
 
-/* A loop's thread. Makes all publishes of the bundle, if it has nothing else, and nobody has said anything to the writer that it has not
- * carried out; then post() gives the loops what the writer says to them. False: the bundle is as it was. */
-bool writer_lock_publish(struct writer_lock *lock, struct bundle *bundle, msec wall, void (*post)(void *ctx), void *ctx);
+/* What the writer's thread does in its turn with commands, oldest first. It takes them. */
+struct writer_turn {
+    void (*publish)(void *ctx, struct mail *commands, msec now, msec wall);  /* they are publishes that end at once */
+    void (*whole)(void *ctx, struct mail *commands, msec now, msec wall);
+};
+
+/* A loop's thread. Carries out the bundle, if it has nothing but such commands, and nobody has said anything to the writer that it has
+ * not carried out. What it says to the loops is then on its way. False: the bundle is as it was. */
+bool writer_lock_visit(struct writer_lock *lock, struct bundle *bundle, const struct writer_turn *turn, void *ctx, msec now, msec wall);
 
 #endif

@@ -6,11 +6,12 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "node/request_command.h"
 #include "store/mem.h"
 
 #include <cmocka.h>
 
-enum { LOOPS = 2, WALL = 1000 };
+enum { LOOPS = 2, WALL = 1000, NOW = 77 };
 
 static const struct hash_key key = { 1, 2 };
 
@@ -23,6 +24,7 @@ struct stage {
     struct bundle        said[LOOPS];                /* by the writer, to each loop */
     struct bundle        bundle;                     /* of loop 0, to the writer */
     struct writer_lock   lock;
+    unsigned             whole_count;                /* turns that a loop made */
 };
 
 static void on_send(void *ctx, unsigned loop, struct command *command)
@@ -134,9 +136,35 @@ static void writer_turns(struct stage *stage)
     }
 }
 
+static void test_publish(void *ctx, struct mail *commands, msec now, msec wall)
+{
+    struct stage *stage = ctx;
+
+    assert_int_equal(now, NOW);
+    writer_publish_at_once(&stage->writer, commands, wall);
+    post(stage);
+}
+
+static void test_whole(void *ctx, struct mail *commands, msec now, msec wall)
+{
+    struct stage *stage = ctx;
+
+    assert_int_equal(now, NOW);
+    stage->whole_count++;
+    while (commands != NULL) {
+        struct mail *next = commands->next;
+        writer_take(&stage->writer, command_of(commands), wall);
+        commands = next;
+    }
+    writer_turn_end(&stage->writer, wall);
+    post(stage);
+}
+
+static const struct writer_turn test_turn = { .publish = test_publish, .whole = test_whole };
+
 static bool loop_publishes(struct stage *stage)
 {
-    return writer_lock_publish(&stage->lock, &stage->bundle, WALL, post, stage);
+    return writer_lock_visit(&stage->lock, &stage->bundle, &test_turn, stage, NOW, WALL);
 }
 
 static void loop_1_follows(struct stage *stage)
@@ -197,6 +225,42 @@ static void nothing_overtakes_what_was_said_before(void **state)
     stage_free(stage);
 }
 
+/* A request to a back end, as the writer has none: it is answered. */
+static void says_cancel(struct stage *stage)
+{
+    bundle_add(&stage->bundle, &request_cancel_new(stage->live, SPAN("u"), SPAN("d"), 7, SPAN("id"))->command.mail);
+}
+
+static void a_loop_makes_a_turn_for_what_is_brief(void **state)
+{
+    static const struct cluster_port nobodys_cluster = { 0 };
+
+    (void)state;
+    struct stage *stage = stage_new();
+
+    says_cancel(stage);
+    says_publish(stage, stage->live);
+    assert_true(loop_publishes(stage));
+    assert_int_equal(stage->whole_count, 1);
+    assert_int_equal(commands_free(mailbox_take(&stage->mailboxes[0])), 2);
+
+    says_publish(stage, stage->live);
+    assert_true(loop_publishes(stage));
+    assert_int_equal(stage->whole_count, 1);  /* a publish alone needs less */
+    commands_free(mailbox_take(&stage->mailboxes[0]));
+
+    says_cancel(stage);
+    says_publish(stage, stage->kept);
+    assert_false(loop_publishes(stage));  /* a log on the disk is the thread's */
+    commands_free(bundle_take(&stage->bundle));
+
+    says_cancel(stage);
+    stage->writer.cluster = &nobodys_cluster;
+    assert_false(loop_publishes(stage));
+    stage->writer.cluster = NULL;
+    stage_free(stage);
+}
+
 static void a_loop_does_not_wait_for_the_writer(void **state)
 {
     (void)state;
@@ -216,6 +280,7 @@ int main(void)
         cmocka_unit_test(a_loop_publishes_while_the_writer_rests),
         cmocka_unit_test(what_needs_the_writers_thread_goes_there),
         cmocka_unit_test(nothing_overtakes_what_was_said_before),
+        cmocka_unit_test(a_loop_makes_a_turn_for_what_is_brief),
         cmocka_unit_test(a_loop_does_not_wait_for_the_writer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,12 +93,25 @@ static void writer_stand_still_if_asked(struct writer_thread *thread)
         thread->loop.wake_at = gate_settle_by(gate);
 }
 
-static void writer_post_bundles(void *ctx)
+static void writer_post_bundles(struct writer_thread *thread)
 {
-    struct writer_thread *thread = ctx;
-
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
         mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
+}
+
+/* What the commands of a turn have led to; then the loops get what the writer says to them. */
+static void writer_finish_turn(struct writer_thread *thread, msec wall)
+{
+    backend_host_turn(&thread->backends);
+    thread->presence.is_holding = gate_phase(thread->gate) != GATE_OPEN;
+    presence_turn_end(&thread->presence);
+    offline_tasks_turn(&thread->offline);
+    occupancies_turn(&thread->occupancies);
+    devices_turn_end(&thread->devices);
+    event_outbox_turn_end(&thread->events);
+    writer_turn_end(&thread->writer, wall);
+    backend_host_turn_end(&thread->backends);
+    writer_post_bundles(thread);
 }
 
 static void writer_on_turn_end(void *ctx)
@@ -107,16 +120,7 @@ static void writer_on_turn_end(void *ctx)
 
     if (thread->is_last_mail)
         uplink_host_stop(&thread->uplink);
-    backend_host_turn(&thread->backends);
-    thread->presence.is_holding = gate_phase(thread->gate) != GATE_OPEN;
-    presence_turn_end(&thread->presence);
-    offline_tasks_turn(&thread->offline);
-    occupancies_turn(&thread->occupancies);
-    devices_turn_end(&thread->devices);
-    event_outbox_turn_end(&thread->events);
-    writer_turn_end(&thread->writer, thread->loop.wall);
-    backend_host_turn_end(&thread->backends);
-    writer_post_bundles(thread);
+    writer_finish_turn(thread, thread->loop.wall);
     if (thread->is_last_mail && writer_thread_is_idle(thread) && backend_host_is_idle(&thread->backends) &&
         cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
@@ -197,7 +201,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     offline_tasks_init(&thread->offline, &thread->devices, &thread->events);
     occupancies_init(&thread->occupancies, &thread->events, &thread->presence, namespaces, hash_key);
     thread->presence.occupancies = &thread->occupancies;
-    backend_host_open(&thread->backends, fetch, &thread->loop.mailbox, &snapshot->settings);
+    backend_host_open(&thread->backends, fetch, &thread->writer, &thread->loop.mailbox, &snapshot->settings);
     return RC_OK;
 }
 
@@ -246,11 +250,39 @@ void writer_thread_close(struct writer_thread *thread)
     loop_fini(&thread->loop);
 }
 
-bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, msec wall)
+/* --- turns that a loop makes --- */
+
+static void visitor_publishes(void *ctx, struct mail *commands, msec now, msec wall)
+{
+    struct writer_thread *thread = ctx;
+
+    (void)now;
+    writer_publish_at_once(&thread->writer, commands, wall);
+    writer_post_bundles(thread);
+}
+
+/* The node is alone, so that the cluster has no part in it. */
+static void visitor_makes_turn(void *ctx, struct mail *commands, msec now, msec wall)
+{
+    struct writer_thread *thread = ctx;
+
+    backend_host_turn_begin(&thread->backends, now);
+    uplink_host_turn_begin(&thread->uplink, now);
+    while (commands != NULL) {
+        struct mail *next = commands->next;
+        writer_take(&thread->writer, command_of(commands), wall);
+        commands = next;
+    }
+    writer_finish_turn(thread, wall);
+}
+
+static const struct writer_turn visitors_turn = { .publish = visitor_publishes, .whole = visitor_makes_turn };
+
+bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, msec now, msec wall)
 {
     if (bundle->newest == NULL)
         return false;
-    if (writer_lock_publish(&thread->lock, bundle, wall, writer_post_bundles, thread))
+    if (writer_lock_visit(&thread->lock, bundle, &visitors_turn, thread, now, wall))
         return true;
     mailbox_put(&thread->loop.mailbox, bundle);
     return false;

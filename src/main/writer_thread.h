@@ -77,6 +77,6 @@ void writer_thread_close(struct writer_thread *thread);
 
 /* Sends commands to the writer and empties the bundle. A loop's thread. True: they were carried out, and what the loop gets of them is
  * in its mailbox. */
-bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, msec wall);
+bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, msec now, msec wall);
 
 #endif

@@ -30,6 +30,9 @@ struct command_kind {
      * must not overtake one another: if a head or a page came before the messages that it counts, the loop would drop
      * those messages as old and all its readers would read the log. */
     bool is_of_log;
+    /* At the writer it takes no longer than a publish, and waits for nobody: a loop may have it carried out while the writer's thread
+     * rests (main/writer_lock.h). */
+    bool is_brief;
 };
 
 struct command {

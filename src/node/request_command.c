@@ -44,6 +44,7 @@ static void request_at_writer(struct command *command, struct writer *writer)
 
 const struct command_kind request_kind = {
     .name = "request", .free = request_free, .at_loop = request_at_loop, .at_writer = request_at_writer,
+    .is_brief = true,
 };
 
 struct request_command *request_command_new(enum request_way way, size_t field_count, size_t text_bytes)

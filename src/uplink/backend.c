@@ -309,6 +309,7 @@ static void call_set(struct backend *backend, struct backend_call *call, struct 
     fetch->protocol           = limits->protocol;
     fetch->is_repeatable      = call->is_repeatable;
     fetch->is_counted         = true;
+    fetch->connections_max    = limits->connections_max < limits->requests_max ? limits->connections_max : limits->requests_max;
 }
 
 /* False: the port has no room; the call waits on. */

@@ -118,6 +118,7 @@ void request_call_prepare(struct request_work *work, const struct request_comman
     buf_put(&fetch->body, command->body);
     fetch->answer_bytes_max = work->channel->space->payload_bytes_max;
     fetch->keeps_head       = true;
+    fetch->loop             = 1 + command->command.loop;
     fetch->prepare          = prepare_response;
     fetch->about            = work;
     work->call = (struct backend_call){
@@ -244,10 +245,11 @@ static const struct { unsigned status; const char *detail; } failures[BACKEND_OU
     [BACKEND_STOPPED]     = { 503, "the back end is not in the configuration any more, or the server stops" },
 };
 
-/* Its rows stay: whoever finds them answers, as after a crash. A request that was never sent need not be doubted. */
+/* Its rows stay: whoever finds them answers, as after a crash. A request that was never sent need not be doubted. Loops that end bring
+ * their calls back before the writer stops. */
 static bool is_left_behind(const struct request_work *work)
 {
-    return work->requests->is_stopping && work_has_rows(work) && !work->is_cancelled &&
+    return work->requests->is_hurried && work_has_rows(work) && !work->is_cancelled &&
            (work->call.outcome == BACKEND_CANCELLED || work->call.outcome == BACKEND_STOPPED);
 }
 

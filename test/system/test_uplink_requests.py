@@ -302,6 +302,16 @@ def test_cancel_and_stop(server, back_end):
     assert response_of(server, "s1")["status"] == 504
 
 
+def test_a_stop_leaves_what_may_be_sent_again(server, back_end):
+    assert send(server, "twice", "/gate/twice")[0] == 202
+    wait_until(lambda: back_end.count("/gate/twice") == 1, "the call")
+    server.stop()
+    assert responses(server.start()) == []
+    back_end.gate.set()
+    assert response_of(server, "twice")["status"] == 200
+    assert back_end.count("/gate/twice") == 2
+
+
 # What can't be sent is refused in words, and nothing of it is kept: the same id is good for another request.
 REFUSED = [
     (400, "segment", {"path": "/a/../b"}), (400, "encoded slash", {"path": "/a%2Fb"}), (400, "`path` is", {"path": "http://a/b"}),

@@ -423,8 +423,10 @@ export class Client extends Emitter {
         this.#renewTimer = setTimeout(() => this.#renew('expiring'), frame.in * 1000 * (0.1 + 0.4 * Math.random()));
     }
 
-    /* In-band: the link goes on. Transports over HTTP name the token in their next request. */
+    /* In-band: the link goes on. Transports over HTTP name the token in their next request, and an event stream begins anew. A token
+     * that ends, and is all that the application has, helps no link: a stream would begin anew with it again and again. */
     async #renew(why) {
+        if (why === 'expiring' && typeof this.#options.token !== 'function') return;
         this.#forgetToken(why);
         const link = this.#link;
         try {
@@ -871,6 +873,7 @@ export class Client extends Emitter {
     #stop(error) {
         this.#report(error);
         if (error.code === 409) this.emit('replaced', error);
+        for (const { settle } of this.#subscriptions.values()) settle.reject(error);
         this.close(error.message);
     }
 

@@ -103,6 +103,26 @@ test('a refused token is asked for again once; a second refusal ends the client'
     assert.deepEqual([why, context.client.state.why, context.sockets.length], [['start', 'refused'], 'this token has run out', 2]);
 });
 
+test('a token that is all there is, is not said again when it ends', async () => {
+    for (const [token, said] of [['only', 1], [({ why }) => why, 2]]) {
+        const context = open({ token });
+        const socket = await live(context);
+        socket.say({ type: 'expiring', in: 0 });
+        await new Promise(resolve => setTimeout(() => setImmediate(resolve), 1));   // behind the client's timer, which is as long
+        assert.equal(socket.of('connect').length, said);
+        await context.client.close();
+    }
+});
+
+test('a client that ends because it is refused tells who waits to follow', async () => {
+    const context = open({ token: 'worn' });
+    const { ready } = context.client.subscribe('topic:a', () => {});
+    const socket = await live(context, true);
+    socket.say({ type: 'error', code: 401, reason: 'worn out', ref: socket.ref('connect') });
+    await assert.rejects(ready, { code: 401, message: 'worn out' });
+    assert.equal(context.client.state.name, 'closed');
+});
+
 test('a session waits for its answer, hands over its own channels, and acknowledges what is handled', async () => {
     const seen = [];
     const context = open({ session: true, device: 'phone', token: 't', onMessage: ({ channel, seq }) => { seen.push(`${channel} ${seq}`); } });

@@ -319,7 +319,8 @@ export class Client extends Emitter {
     #owner = {
         begun: subscription => this.#store.setPlace(subscription.channel, subscription.place),
         moved: subscription => {
-            this.#store.setPlace(subscription.channel, subscription.place);
+            // A handler may be done behind the end of its subscription, whose place is forgotten.
+            if (this.#subscriptions.get(subscription.channel) === subscription) this.#store.setPlace(subscription.channel, subscription.place);
             if (this.#options.session) this.#acknowledge(subscription);
             this.#lookHandled();
             this.#wakeRoom();

@@ -102,7 +102,8 @@ export class Subscription {
 
     /* A group that was left is brought again if the acknowledgement of its last messages was lost. */
     #isOfBefore(entry) {
-        if (entry.type === 'gap' || !this.before || !isBehind(entry, this.before.received)) return false;
+        const end = entry.type === 'gap' ? { epoch: entry.epoch, seq: endOfGap(entry) } : entry;
+        if (!this.before || entry.why === 'ahead' || !isBehind(end, this.before.received)) return false;
         if (this.before.place) this.#owner.moved(this.before);
         return true;
     }

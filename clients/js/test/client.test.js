@@ -161,16 +161,18 @@ test('a ticket spares the token, and the token helps where the ticket is refused
 
 test('the last messages of a group that was left are acknowledged behind it, and not handed over twice', async () => {
     const seen = [];
-    const context = open({ session: true, device: 'phone', token: 't', onMessage: ({ channel, seq }) => { seen.push(`${channel} ${seq}`); } });
+    const context = open({ session: true, device: 'phone', token: 't', onMessage: ({ channel, seq }) => { seen.push(`${channel} ${seq}`); },
+        onGap: ({ from, to }) => { seen.push(`gap ${from} to ${to}`); } });
     const session = { ...CONNECTED, session: 'ann/phone', user: 'ann', device: 'phone', generation: 1 };
-    const rest = [{ type: 'subscribed', channel: 'group:a', epoch: 'e', head: 2, after: 0 }, message('group:a', 1), message('group:a', 2),
+    const gap = (from, to) => ({ type: 'gap', channel: 'group:a', epoch: 'e', from, to, why: 'expired' });
+    const rest = [{ type: 'subscribed', channel: 'group:a', epoch: 'e', head: 4, after: 0 }, message('group:a', 1), gap(2, 2), message('group:a', 3), gap(4, 4),
         { type: 'unsubscribed', channel: 'group:a' }];
     for (let round = 1; round < 4; round++) {
         const socket = await live(context, true);
         socket.say({ ...session, generation: round, ref: socket.ref('connect') }, ...rest);
         await until(() => socket.of('ack').length > 0);
-        assert.deepEqual(socket.of('ack'), [{ type: 'ack', channel: 'group:a', seq: 2, epoch: 'e' }]);
-        assert.deepEqual(seen, ['group:a 1', 'group:a 2']);
+        assert.deepEqual(socket.of('ack'), [{ type: 'ack', channel: 'group:a', seq: 4, epoch: 'e' }]);
+        assert.deepEqual(seen, ['group:a 1', 'gap 2 to 2', 'group:a 3', 'gap 4 to 4']);
         if (round < 3) socket.end(1006);
         else socket.say({ type: 'subscribed', channel: 'group:a', epoch: 'e', head: 8, after: 8 }, message('group:a', 9));
     }

@@ -141,6 +141,15 @@ static void rare_find(const struct pg_commit *commit, bool ret_has[RARE_COUNT])
     }
 }
 
+/* Nothing differs but channel, time and payload: then no array but those has anything to say. */
+static bool commit_is_plain(const bool has[RARE_COUNT])
+{
+    for (size_t i = 0; i < RARE_COUNT; i++)
+        if (has[i])
+            return false;
+    return true;
+}
+
 static void push_channels(struct pg_args *args, size_t at, const struct pg_commit *commit, const bool has[RARE_COUNT])
 {
     for (size_t i = 0; i < commit->channel_count; i++) {
@@ -183,6 +192,44 @@ static void push_rare(struct pg_args *args, size_t at, const struct pg_append *m
     }
 }
 
+/* Each message is the only one of its channel, and all have one kind of id: so both were laid out side by side. */
+static void push_plain(struct pg_args *args, size_t at, struct pg_commit *commit)
+{
+    must(commit->channel_count == commit->append_count);
+    for (size_t i = 0; i < commit->channel_count; i++) {
+        struct pg_append     *mine    = &commit->appends[commit->order[i] - commit->channels];
+        const struct message *message = mine->append->message;
+        must(mine->channel == commit->order[i]);
+        mine->id_at = i;
+        pg_push_bytes(args, at, channel_name_span(mine->channel->name));
+        pg_push_i64(args, at + 1, mine->channel->id);
+        pg_push_i64(args, at + 2, message->time);
+        pg_push_bytes(args, at + 3, message_payload(message));
+    }
+}
+
+static void plain_send(struct pg_lane *lane)
+{
+    pg_args_arrays(&lane->args, "biib");
+    push_blocks(&lane->args, 3, &lane->commit);
+    push_plain(&lane->args, 6, &lane->commit);
+    lane_send(lane, SQL_STORE_PLAIN);
+}
+
+static void mixed_send(struct pg_lane *lane, const bool has[RARE_COUNT])
+{
+    const struct pg_commit *commit = &lane->commit;
+
+    pg_args_arrays(&lane->args, "biii" "iib");
+    pg_args_arrays(&lane->args, rare_types);
+    push_blocks(&lane->args, 3, commit);
+    push_channels(&lane->args, 6, commit, has);
+    push_appends(&lane->args, 10, commit);
+    for (size_t i = 0; i < commit->append_count; i++)
+        push_rare(&lane->args, 13, &commit->appends[i], has);
+    lane_send(lane, SQL_STORE);
+}
+
 void direct_send(struct pg_lane *lane)
 {
     struct pg_commit     *commit = &lane->commit;
@@ -199,14 +246,10 @@ void direct_send(struct pg_lane *lane)
     pg_args_arrays(&lane->args, "i");
     pg_args_i64(&lane->args, day_of(first));
     pg_args_bytes(&lane->args, message_media(first));
-    pg_args_arrays(&lane->args, "biii" "iib");
-    pg_args_arrays(&lane->args, rare_types);
-    push_blocks(&lane->args, 3, commit);
-    push_channels(&lane->args, 6, commit, has);
-    push_appends(&lane->args, 10, commit);
-    for (size_t i = 0; i < commit->append_count; i++)
-        push_rare(&lane->args, 13, &commit->appends[i], has);
-    lane_send(lane, SQL_STORE);
+    if (commit_is_plain(has))
+        plain_send(lane);
+    else
+        mixed_send(lane, has);
 }
 
 /* --- its answer --------------------------------------------------------------------------------------------------- */

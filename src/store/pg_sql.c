@@ -13,9 +13,10 @@ SCHEMA_STEP(pg_schema_4, "src/store/pg_schema_4.sql");
 SCHEMA_STEP(pg_schema_5, "src/store/pg_schema_5.sql");
 SCHEMA_STEP(pg_schema_6, "src/store/pg_schema_6.sql");
 SCHEMA_STEP(pg_schema_7, "src/store/pg_schema_7.sql");
+SCHEMA_STEP(pg_schema_8, "src/store/pg_schema_8.sql");
 
 const char *const pg_schema_steps[PG_SCHEMA_VERSION] = { pg_schema_1, pg_schema_2, pg_schema_3, pg_schema_4,
-                                                          pg_schema_5, pg_schema_6, pg_schema_7 };
+                                                          pg_schema_5, pg_schema_6, pg_schema_7, pg_schema_8 };
 
 /* What keep_count and a policy of age leave of a channel c: keep is the count or 0, wanted the oldest time that is kept.
  */
@@ -33,6 +34,21 @@ const char *const pg_schema_steps[PG_SCHEMA_VERSION] = { pg_schema_1, pg_schema_
     " (select * from longwire.message where channel = $1::bigint and seq between $2::bigint and $3::bigint" \
     " order by seq " order " limit $4::bigint) page) sized" \
     " where before is null or before < $5::bigint order by seq " order
+
+/* What the two statements of a commit without questions share. The numbers: what the channels had before, and the blocks of ids, which
+ * are taken when all channels are locked, because the sums need all rows. The mark of the writer. And the answer. */
+#define STORE_NUMBERS \
+    " numbers as materialized (select bases, array(select case when bases is not null then nextval(case kind" \
+    " when 0 then 'longwire.id_0'::regclass when 1 then 'longwire.id_1'::regclass when 2 then 'longwire.id_2'::regclass" \
+    " else 'longwire.id_3'::regclass end) end from unnest($4::bigint[]) kind) as blocks" \
+    " from (select array_agg(base order by at) as bases from raised having count(*) = $3::bigint) sums)," \
+    " marked as (update longwire.writer w set last = $2::bigint, seen = now(), blocks = n.blocks from numbers n" \
+    " where w.id = $1::bigint and not w.is_fenced returning w.id),"
+
+#define STORE_ANSWER \
+    " select s.epoch, n.bases, n.blocks, case when n.bases is null or m.id is null" \
+    " then longwire.refuse_store(n.bases is not null) end" \
+    " from longwire.shard s left join numbers n on true left join marked m on true"
 
 const struct pg_text pg_texts[SQL_COUNT] = {
     [SQL_BEGIN]    = { "begin", "begin isolation level read committed" },
@@ -118,29 +134,27 @@ const struct pg_text pg_texts[SQL_COUNT] = {
     /* $1 $2 as for mark; $3 how many channels; $4 the kinds of id, one for each block; $5 the day and $6 the media type of all
      * messages; $7 to $10 the channels, in the order of their ids; from $11 on the messages, each with the place of its channel.
      * Arrays from $14 on, and $10, are empty if they say what is so without them: one message for each channel, ids in the order
-     * of the messages, day and media type as above, and none of the rest. Each array costs PostgreSQL a pass over all messages.
-     * Ids are taken when all channels are locked: the sums need all rows. */
+     * of the messages, day and media type as above, and none of the rest. Each array costs PostgreSQL a pass over all messages. */
     [SQL_STORE] = { "store",
         "with raised as (update longwire.channel c set head = c.head + coalesce(u.count, 1), bytes = c.bytes + u.bytes, room = null"
         " from unnest($7::bytea[], $8::bigint[], $9::bigint[], $10::bigint[]) with ordinality u(name, id, bytes, count, at)"
-        " where c.id = u.id and c.name = u.name returning u.at, c.head - coalesce(u.count, 1) as base),"
-        " numbers as materialized (select bases, array(select case when bases is not null then nextval(case kind"
-        " when 0 then 'longwire.id_0'::regclass when 1 then 'longwire.id_1'::regclass when 2 then 'longwire.id_2'::regclass"
-        " else 'longwire.id_3'::regclass end) end from unnest($4::bigint[]) kind) as blocks"
-        " from (select array_agg(base order by at) as bases from raised having count(*) = $3::bigint) sums),"
-        " marked as (update longwire.writer w set last = $2::bigint, seen = now(), blocks = n.blocks from numbers n"
-        " where w.id = $1::bigint and not w.is_fenced returning w.id),"
-        " stored as (insert into longwire.message (channel, seq, day, id, kind, time, expires_at, target, payload, media,"
-        " sender, event, collapse) select ($8::bigint[])[u.channel], n.bases[u.channel] + coalesce(u.nth, 1),"
-        " coalesce(u.day, $5::bigint)::int, n.blocks[coalesce(u.id, u.at - 1) / 32 + 1] + coalesce(u.id, u.at - 1) % 32, 0,"
-        " u.time, coalesce(u.expires_at, 0), 0, u.payload, coalesce(u.media, $6::bytea), coalesce(u.sender, ''),"
-        " coalesce(u.event, ''), coalesce(u.collapse, '') from numbers n,"
+        " where c.id = u.id and c.name = u.name returning u.at, c.head - coalesce(u.count, 1) as base)," STORE_NUMBERS
+        " stored as (insert into longwire.message (channel, seq, day, id, time, expires_at, payload, media, sender, event,"
+        " collapse) select ($8::bigint[])[u.channel], n.bases[u.channel] + coalesce(u.nth, 1),"
+        " coalesce(u.day, $5::bigint)::int, n.blocks[coalesce(u.id, u.at - 1) / 32 + 1] + coalesce(u.id, u.at - 1) % 32,"
+        " u.time, u.expires_at, u.payload, coalesce(u.media, $6::bytea), u.sender, u.event, u.collapse from numbers n,"
         " unnest($11::bigint[], $12::bigint[], $13::bytea[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[],"
         " $18::bigint[], $19::bytea[], $20::bytea[], $21::bytea[]) with ordinality"
-        " u(channel, time, payload, nth, day, id, media, expires_at, sender, event, collapse, at))"
-        " select s.epoch, n.bases, n.blocks, case when n.bases is null or m.id is null"
-        " then longwire.refuse_store(n.bases is not null) end"
-        " from longwire.shard s left join numbers n on true left join marked m on true" },
+        " u(channel, time, payload, nth, day, id, media, expires_at, sender, event, collapse, at))" STORE_ANSWER },
+    /* The same where those arrays would all be empty: then a channel and its message are one row, and the messages are in the order
+     * of their channels. $1 to $6 as above; $7 to $10 the rows. */
+    [SQL_STORE_PLAIN] = { "store_plain",
+        "with raised as (update longwire.channel c set head = c.head + 1, bytes = c.bytes + octet_length(u.payload), room = null"
+        " from unnest($7::bytea[], $8::bigint[], $9::bigint[], $10::bytea[]) with ordinality u(name, id, time, payload, at)"
+        " where c.id = u.id and c.name = u.name returning u.at, c.id, c.head - 1 as base, u.time, u.payload)," STORE_NUMBERS
+        " stored as (insert into longwire.message (channel, seq, day, id, time, payload, media) select r.id, r.base + 1,"
+        " $5::bigint::int, n.blocks[(r.at - 1) / 32 + 1] + (r.at - 1) % 32, r.time, r.payload, $6::bytea"
+        " from numbers n, raised r)" STORE_ANSWER },
     /* $1 the writer; then the messages, each with its channel and which id of the blocks it took. */
     [SQL_STORED] = { "stored",
         "select u.at, s.epoch, m.seq, m.id from longwire.shard s, longwire.writer w,"

@@ -630,6 +630,41 @@ static void numbers_of_a_cut_commit_are_looked_up_threat_40(void **state)
     proxied_end(bench);
 }
 
+/* One message for each of many channels, with nothing that only some have; the channels are named in the order against their ids.
+ * Each is found under its own numbers, and says in its row nothing of what it lacks. */
+static void plain_messages_of_a_cut_commit_are_looked_up_threat_40(void **state)
+{
+    struct bench    *bench = *state;
+    enum { COUNT = 40, NAME_BYTES = 32 };
+    char             names[COUNT][NAME_BYTES];
+    struct publish   publishes[COUNT];
+    struct published said[COUNT];
+
+    proxied(bench);
+    for (size_t round = 0; round < 2; round++) {  /* the first one makes the channels, the second one knows them */
+        for (size_t i = 0; i < COUNT; i++) {
+            snprintf(names[i], sizeof names[i], "topic:%02zu", round == 0 ? i : COUNT - 1 - i);
+            publishes[i] = (struct publish){ .channel = names[i], .payload = names[i], .has_no_sender = true };
+        }
+        proxy_set(round == 0 ? PROXY_PASS : PROXY_CUT_AFTER);
+        bench_publish_all(bench, publishes, COUNT, said);
+    }
+    assert_true(proxy_has_cut());
+    for (size_t i = 0; i < COUNT; i++) {
+        struct store_read read = bench_read(bench, names[i], READ_AFTER, 1, COUNT, PAGE_BYTES);
+        assert_int_equal(said[i].outcome, APPEND_DONE);
+        assert_int_equal(said[i].answer.seq, 2);
+        assert_int_equal(read.entry_count, 1);
+        assert_true(read.entries[0].message->id == said[i].answer.id);
+        assert_true(span_eq(message_payload(read.entries[0].message), span_str(names[i])));
+        store_read_fini(&read);
+    }
+    assert_int_equal(engine_sql("select count(*) from longwire.message where seq = 2 and num_nulls(kind, expires_at, target, sender,"
+                                " event, collapse) = 6"), COUNT);
+    assert_int_equal(engine_sql("select count(*) from longwire.channel where head = 2 and bytes = 16"), COUNT);
+    proxied_end(bench);
+}
+
 /* A commit says only once what is the same for all its messages; each message keeps its own all the same. */
 static void messages_of_one_commit_keep_what_differs(void **state)
 {
@@ -886,6 +921,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_crash_amid_batches_loses_and_doubles_nothing_threat_40),
         ENGINE_TEST(a_commit_that_is_cut_is_looked_up_threat_40),
         ENGINE_TEST(numbers_of_a_cut_commit_are_looked_up_threat_40),
+        ENGINE_TEST(plain_messages_of_a_cut_commit_are_looked_up_threat_40),
         ENGINE_TEST(messages_of_one_commit_keep_what_differs),
         ENGINE_TEST(a_row_whose_commit_is_cut_is_looked_up_threat_40),
         ENGINE_TEST(an_outcome_that_can_not_be_learnt_is_broken_threat_40),

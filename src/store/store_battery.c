@@ -123,8 +123,8 @@ static void append_fill(struct bench *bench, const struct publish *publish, stru
     enum message_kind    kind    = publish->recall != 0 ? MESSAGE_RECALL : MESSAGE_PLAIN;
 
     *append         = (struct append){ .key = span_str(publish->key), .publisher = span_str(publish->publisher) };
-    append->message = message_new_event(name, kind, payload.at, (uint32_t)payload.len, SPAN("text/plain"), SPAN("ann"),
-                                        span_str(publish->event));
+    append->message = message_new_event(name, kind, payload.at, (uint32_t)payload.len, SPAN("text/plain"),
+                                        publish->has_no_sender ? SPAN("") : SPAN("ann"), span_str(publish->event));
     append->write               = publish->write;
     append->is_purge            = publish->is_purge;
     append->message->target     = publish->recall;

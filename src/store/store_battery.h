@@ -50,6 +50,7 @@ struct publish {
     msec        ttl_ms;
     struct ledger_write *write;  /* carried; NULL: none */
     const char *event;           /* NULL: none */
+    bool        has_no_sender;   /* else it is "ann" */
 };
 
 struct published {

@@ -92,6 +92,16 @@ void uplink_host_stop(struct uplink_host *host)
     uplink_stop(&host->uplink);
 }
 
+void uplink_host_break_off_links(struct uplink_host *host)
+{
+    requests_break_off_links(&host->uplink.requests);
+}
+
+bool uplink_host_calls_for_links(const struct uplink_host *host)
+{
+    return counter_get(&host->uplink.requests.counters.to_links) > 0;
+}
+
 void uplink_host_hurry(struct uplink_host *host)
 {
     counter_set(&host->is_hurried, 1);

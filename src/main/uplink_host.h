@@ -22,6 +22,11 @@ void uplink_host_close(struct uplink_host *host);  /* nothing is under way; a ze
 void uplink_host_adopt(struct uplink_host *host, const struct settings *settings);
 void uplink_host_turn_begin(struct uplink_host *host, msec now);
 void uplink_host_stop(struct uplink_host *host);
+/* Another process takes the place of this one, and what is under way has had its time. */
+void uplink_host_break_off_links(struct uplink_host *host);
+
+/* Any thread: is a request under way whose response would be lost with this process, though its link moves? */
+bool uplink_host_calls_for_links(const struct uplink_host *host);
 
 /* Any thread: nobody waits for a response any more. */
 void uplink_host_hurry(struct uplink_host *host);

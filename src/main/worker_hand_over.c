@@ -116,7 +116,7 @@ static void worker_settle(struct worker *worker)
 {
     bool is_late = clock_now() >= gate_answer_by(&worker->server->gate);
 
-    if (worker->moving->is_settled || worker->shard.away_count > 0 ||
+    if (worker->moving->is_settled || worker->shard.away_count > 0 || uplink_host_calls_for_links(&worker->server->writer.uplink) ||
         (!is_late && (!session_worker_is_settled(&worker->sessions) || !http_server_is_settled(&worker->http))))
         return;
     worker->moving->is_settled = true;

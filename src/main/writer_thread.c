@@ -120,6 +120,8 @@ static void writer_on_turn_end(void *ctx)
 
     if (thread->is_last_mail)
         uplink_host_stop(&thread->uplink);
+    if (gate_phase(thread->gate) == GATE_HOLD && clock_now() >= gate_answer_by(thread->gate))
+        uplink_host_break_off_links(&thread->uplink);
     writer_finish_turn(thread, thread->loop.wall);
     if (thread->is_last_mail && writer_thread_is_idle(thread) && backend_host_is_idle(&thread->backends) &&
         cluster_host_leave(thread->cluster))

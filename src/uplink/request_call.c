@@ -149,6 +149,14 @@ void request_call_cancel(struct request_work *work)
         work->requests->setup.port->cancel(work->requests->setup.ctx, &work->call);
 }
 
+void request_call_break_off(struct request_work *work)
+{
+    if (!work->is_called || work->is_broken_off)
+        return;
+    work->is_broken_off = true;
+    work->requests->setup.port->cancel(work->requests->setup.ctx, &work->call);
+}
+
 /* --- what came back --------------------------------------------------------------------------------------------- */
 
 static void answer_too_large(struct request_work *work)
@@ -253,11 +261,13 @@ static bool is_left_behind(const struct request_work *work)
            (work->call.outcome == BACKEND_CANCELLED || work->call.outcome == BACKEND_STOPPED);
 }
 
-/* The back end left the configuration while it worked. 503 would say that it was not asked. */
+/* The back end left the configuration while it worked, or another process takes the place of this one. 503 would say that it was not
+ * asked. */
 static void answer_broken_off(struct request_work *work)
 {
     counter_add(&work->requests->counters.unknown, 1);
-    request_answer_problem(work, 504, "the back end was taken out of the configuration meanwhile; what it did is not known", "unknown");
+    request_answer_problem(work, 504, work->is_broken_off ? "the server was replaced meanwhile; what the back end did is not known"
+                           : "the back end was taken out of the configuration meanwhile; what it did is not known", "unknown");
 }
 
 static void request_returned(struct backend_call *call)
@@ -272,7 +282,7 @@ static void request_returned(struct backend_call *call)
         request_call_took(work);
     else if (work->is_cancelled)
         request_answer_problem(work, 499, failures[BACKEND_CANCELLED].detail, NULL);
-    else if (call->outcome == BACKEND_STOPPED && call->is_sent)
+    else if (work->is_broken_off || (call->outcome == BACKEND_STOPPED && call->is_sent))
         answer_broken_off(work);
     else
         request_answer_problem(work, failures[call->outcome].status, failures[call->outcome].detail, NULL);

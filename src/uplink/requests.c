@@ -171,6 +171,8 @@ struct request_work *request_work_new(struct requests *requests, const struct re
     list_push(&requests->all, &work->link);
     requests->body_bytes += work->body_bytes;
     counter_add(&requests->counters.under_way, 1);
+    if (!work_has_rows(work) && ++requests->link_count > counter_get(&requests->counters.to_links))
+        counter_set(&requests->counters.to_links, requests->link_count);
     return work;
 }
 
@@ -189,6 +191,7 @@ void request_work_free(struct request_work *work)
     requests->held_bytes -= work->held_bytes;
     counter_set(&requests->counters.held_bytes, requests->held_bytes);
     counter_sub(&requests->counters.under_way, 1);
+    requests->link_count -= !work_has_rows(work);
     fetch_call_free(work->call.fetch);
     free(work->call.target);
     ledger_write_fini(&work->write.write);
@@ -498,6 +501,7 @@ static void again_tick(struct requests *requests)
 void requests_turn_begin(struct requests *requests, msec now)
 {
     requests->now = now;
+    counter_set(&requests->counters.to_links, requests->link_count);
 }
 
 void requests_turn_end(struct requests *requests)
@@ -546,6 +550,16 @@ void requests_init(struct requests *requests, const struct requests_setup *setup
     list_init(&requests->groups);
     list_init(&requests->spare);
     list_init(&requests->held);
+}
+
+void requests_break_off_links(struct requests *requests)
+{
+    for (struct list *at = requests->all.next, *next; at != &requests->all && requests->link_count > 0; at = next) {
+        struct request_work *work = container_of(at, struct request_work, link);
+        next                      = at->next;
+        if (!work_has_rows(work))
+            request_call_break_off(work);
+    }
 }
 
 void requests_stop(struct requests *requests)

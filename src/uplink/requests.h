@@ -68,6 +68,8 @@ struct requests_counters {
     struct counter resumed;                          /* at_least_once: called again after whoever called was gone */
     struct counter taken_over;                       /* by another node, before it was answered here */
     struct counter under_way, held_bytes;            /* now */
+    struct counter to_links;                         /* now, of links without a device: one that has ended counts until the next turn,
+                                                      * when its response is on its way to its loop */
 };
 
 struct requests_setup {
@@ -99,6 +101,7 @@ struct requests {
     struct list              writes;      /* that wait for the batch under way */
     struct request_batch    *batch;       /* NULL: none is under way */
     uint32_t                 seek_count;  /* cancels that look for the node that calls */
+    uint32_t                 link_count;  /* works of links without a device */
     uint32_t                 away_count;  /* questions, writes, appends and calls under way */
     size_t                   body_bytes, held_bytes;
     struct request_scan     *scan;        /* for CALL rows whose node is gone */
@@ -130,6 +133,9 @@ void requests_turn_end(struct requests *requests);
 /* About ten times a second. */
 void requests_tick(struct requests *requests);
 
+/* Links move to another process, and calls don't. Those whose response would be lost with this one are ended, and answered 504 with
+ * `Longwire-Outcome: unknown`; responses of devices come by their logs. */
+void requests_break_off_links(struct requests *requests);
 /* The node stops: nothing new is begun, and calls that take too long are left to whoever finds their rows. */
 void requests_stop(struct requests *requests);
 bool requests_is_idle(const struct requests *requests);

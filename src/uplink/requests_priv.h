@@ -106,7 +106,7 @@ struct request_work {
     uint8_t                hash[16];
     uint64_t               claim, generation;  /* of the CALL row */
     uint32_t               pieces;
-    bool                   is_at_least_once, is_cancelled, is_called, is_appending;
+    bool                   is_at_least_once, is_cancelled, is_called, is_appending, is_broken_off;
     bool                   is_to_link;  /* is_appending: by way of its loop, which may have left; nobody waits for that */
     msec                   since;       /* wall clock */
     struct list            askers;      /* commands that wait to be accepted */
@@ -173,6 +173,8 @@ bool request_claim_put(struct request_work *work, const struct request_command *
 void request_call_prepare(struct request_work *work, const struct request_command *command);
 void request_call_begin(struct request_work *work);
 void request_call_cancel(struct request_work *work);
+/* What it did is not known. Nothing if the back end is not being asked. */
+void request_call_break_off(struct request_work *work);
 /* The back end has answered; or its answer was to be published, which is tried again. */
 void request_call_took(struct request_work *work);
 /* It was published: the response says the rest of it. */

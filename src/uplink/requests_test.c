@@ -917,6 +917,30 @@ static void a_stop_forgets_the_requests_of_links(void **state)
     node->is_dead = true;
 }
 
+/* Another process takes the links: what could not be known there is answered here. */
+static void calls_of_links_that_move_are_broken_off(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage   = stage_open();
+    struct request_node     *node    = add_node(stage, "a", 5);
+    struct request_command  *request = request_new(stage, "1", "x", false);
+
+    send_request(node, request_new(stage, "2", "x", false));
+    request->device = SPAN("");
+    request->key    = 7;
+    send_request(node, request);
+    settle(stage);
+    assert_int_equal(stage->call_count, 2);
+    assert_int_equal(counter_get(&node->requests.counters.to_links), 1);
+    requests_break_off_links(&node->requests);
+    requests_break_off_links(&node->requests);
+    settle(stage);
+    assert_int_equal(stage->call_count, 1);
+    assert_int_equal(counter_get(&node->requests.counters.unknown), 1);
+    back_end_answers(stage, 200, "done");
+    settle(stage);
+}
+
 /* --- calls that share a row --- */
 
 /* How many rows CALLS there are, and how many calls stand in them. */
@@ -1117,6 +1141,7 @@ int main(void)
         cmocka_unit_test(a_cancel_may_be_late),
         cmocka_unit_test(bounds_are_kept),
         cmocka_unit_test(a_stop_forgets_the_requests_of_links),
+        cmocka_unit_test(calls_of_links_that_move_are_broken_off),
         alone(an_answer_comes_in_the_log), alone(what_a_reload_broke_off_is_not_known_if_it_was_sent),
         alone(a_node_may_end_at_any_step),
         alone(a_large_request_is_kept_in_pieces),

@@ -16,6 +16,7 @@ from native_link import NativeLink, json_as_bin
 from native_wire import encode
 from test_proxy_protocol import BEFORE, CLIENT, v1
 from test_proxy_protocol import connect as connect_from
+from test_uplink_requests import BackEnd, config
 from waiting import wait_until
 from wire import Sse, Wire, Ws, event_of, handshake_bytes, metric, publish, request_bytes, ws_frame
 
@@ -217,6 +218,25 @@ def admitted(server):
 
 
 # --- requests under way ----------------------------------------------------------------------------------------------
+
+def test_a_request_of_a_link_without_a_device_is_answered_before_it_moves():
+    """What the new process can't know is told by the old one; it keeps no row of such a request."""
+    with contextlib.closing(BackEnd()) as back_end, Server(config=config(back_end)) as server:
+        with Ws(server, "user=ann") as link, Ws(server, "user=ann") as quick:
+            link.ask("request", "accepted", id="slow", method="GET", path="/gate/slow")
+            quick.ask("request", "accepted", id="quick", method="GET", path="/hello")
+            assert quick.frame("response")["status"] == 200
+            wait_until(lambda: back_end.count("/gate/slow") == 1, "the call")
+            server.take_over()
+            response = link.frame("response")
+            assert (response["request"], response["status"]) == ("slow", 504)
+            assert response["headers"]["Longwire-Outcome"] == "unknown"
+            for ws in (link, quick):
+                ws.ask("request", "accepted", id="again", method="GET", path="/hello")
+                response = ws.frame("response")
+                assert (response["request"], response["status"]) == ("again", 200)
+            assert back_end.count("/gate/slow") == 1
+
 
 def test_requests_whose_end_has_not_come():
     """Half a head and half a body move with their connection. Of a body in chunks it is not known here how far it is: that connection ends

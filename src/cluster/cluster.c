@@ -8,7 +8,8 @@
 #include "cluster/record_text.h"
 
 /* A renewal is tried so often within the time of a lease; a lease whose last fifth has begun is not relied on. */
-enum { LEASE_PARTS = 5, ROUTES_RETRY_MS = 1000, TICK_MS = 100, REBUILD_PATIENCE_MS = 30000 };
+enum { LEASE_PARTS = 5, ROUTES_RETRY_MS = 1000, TICK_MS = 100, REBUILD_PATIENCE_MS = 30000,
+       COMPARE_ROUTES_FIRST = 8 /* the pace of comparisons is divided by it */ };
 
 struct lease_call {
     struct cluster_call call;
@@ -45,9 +46,22 @@ void cluster_take_done(struct cluster *cluster, struct engine_call *call)
     ours->done(cluster, ours);
 }
 
-void cluster_doubt(struct cluster *cluster)
+void cluster_doubt(struct cluster *cluster, enum doubt_reason reason)
 {
-    cluster->must_compare = true;
+    counter_add(&cluster->counters.doubts[reason], 1);
+    cluster->doubts |= UINT32_C(1) << reason;
+}
+
+const char *doubt_reason_name(enum doubt_reason reason)
+{
+    static const char *const names[DOUBT_REASONS] = {
+        [DOUBT_GAP] = "gap", [DOUBT_MALFORMED] = "malformed", [DOUBT_NODE_LOST] = "node_lost", [DOUBT_RECONNECTED] = "reconnected",
+        [DOUBT_LEASE] = "lease", [DOUBT_ROUTES] = "routes", [DOUBT_EMPTIED] = "emptied", [DOUBT_LATE] = "late",
+        [DOUBT_LIST] = "list", [DOUBT_NOT_TOLD] = "not_told", [DOUBT_LEFT_OUT] = "left_out",
+    };
+
+    must(reason < DOUBT_REASONS);
+    return names[reason];
 }
 
 /* --- the lease ------------------------------------------------------------------------------------------------- */
@@ -64,9 +78,9 @@ static bool cluster_has_lease(const struct cluster *cluster)
 
 /* Others may have passed this node over for a while, or what the engine held of it is gone. All heads are compared once, when the
  * routes stand (routes_turn_end()): what is compared before that has to be compared then all the same. */
-static void cluster_begin_anew(struct cluster *cluster)
+static void cluster_begin_anew(struct cluster *cluster, enum doubt_reason why)
 {
-    cluster_told_end(cluster);
+    cluster_told_end(cluster, why);
     interest_renew(cluster->interest);
     cluster->is_rebuilding   = true;
     cluster->patient_until   = cluster->now + REBUILD_PATIENCE_MS;
@@ -88,9 +102,9 @@ static void lease_taken(struct cluster *cluster, bool is_new, bool is_of_life)
     else
         cluster->routes_want_lease = false;
     if (has_lapsed)
-        cluster_told_end(cluster);  /* the routes were gone for longer than others tell */
+        cluster_told_end(cluster, DOUBT_LEASE);  /* the routes were gone for longer than others tell */
     if ((is_new || has_lapsed) && !is_first)
-        cluster_begin_anew(cluster);
+        cluster_begin_anew(cluster, DOUBT_LEASE);
 }
 
 static void lease_done(struct cluster *cluster, struct cluster_call *call)
@@ -144,7 +158,7 @@ static void on_node(void *ctx, const struct registry_node *node)
     if (node->state != NODE_LOST || cluster_is_self(cluster, &node->record.id))
         return;
     cluster_ask_lost(cluster->ask, &node->record.id);
-    cluster_doubt(cluster);  /* what it committed last it may have told nobody */
+    cluster_doubt(cluster, DOUBT_NODE_LOST);  /* what it committed last it may have told nobody */
 }
 
 /* Another incarnation has the name of this one, or nobody has it any more. */
@@ -154,7 +168,7 @@ static void cluster_drop_known(struct cluster *cluster, const struct node_id *id
     if (registry_find(&cluster->registry, span_str(id->name)) == NULL)
         return;
     cluster_forget_far(cluster, id);
-    cluster_doubt(cluster);
+    cluster_doubt(cluster, DOUBT_NODE_LOST);
 }
 
 static void cluster_learn_known(struct cluster *cluster)
@@ -190,11 +204,54 @@ static void check_protocol(struct cluster *cluster, const struct node_record *ot
     cluster->setup.usurped(cluster->setup.ctx, why);
 }
 
+static bool lease_is_listed(const struct registry_lease *leases, size_t count, const struct node_id *id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(leases[i].record->id.name, id->name) == 0)
+            return true;
+    return false;
+}
+
+/* The engine was emptied, and has forgotten the leases, too. Those that ran then run on here until each node has had the time to take its
+ * own anew, which on a busy machine is not all at once. */
+static void unlisted_begin(struct cluster *cluster)
+{
+    const struct registry *registry = &cluster->registry;
+
+    cluster->unlisted_until = cluster->now + cluster->setup.limits.lease_ms;
+    cluster->unlisted_count = 0;
+    cluster->unlisted       = reallocarray(cluster->unlisted, registry->count + 1, sizeof cluster->unlisted[0]);
+    must(cluster->unlisted != NULL);
+    for (size_t i = 0; i < registry->count; i++)
+        if (registry->nodes[i].state != NODE_LOST)
+            cluster->unlisted[cluster->unlisted_count++] = registry->nodes[i].record.id;
+}
+
+/* Behind the `count` that were listed. Returns how many leases that makes. */
+static size_t unlisted_add(struct cluster *cluster, struct node_record *records, struct registry_lease *leases, size_t count)
+{
+    const msec left_ms = cluster->unlisted_until - cluster->now;
+    size_t     kept = 0, listed = count;
+
+    for (size_t i = 0; left_ms > 0 && i < cluster->unlisted_count; i++) {
+        const struct registry_node *node = registry_find_id(&cluster->registry, &cluster->unlisted[i]);
+        if (node == NULL || lease_is_listed(leases, listed, &cluster->unlisted[i]))
+            continue;
+        cluster->unlisted[kept++] = node->record.id;
+        records[count] = node->record;
+        leases[count]  = (struct registry_lease){ &records[count], left_ms };
+        count++;
+    }
+    cluster->unlisted_count = kept;
+    return count;
+}
+
 /* A record that can't be read is of a release that is no neighbour, and left out. */
 static void cluster_learn_nodes(struct cluster *cluster, const struct engine_call *call)
 {
-    struct node_record    *records = calloc(call->lease_count + 1, sizeof records[0]);
-    struct registry_lease *leases  = calloc(call->lease_count + 1, sizeof leases[0]);
+    const size_t           most    = call->lease_count + cluster->unlisted_count + 1;
+    struct node_record    *records = calloc(most, sizeof records[0]);
+    struct registry_lease *leases  = calloc(most, sizeof leases[0]);
     size_t                 count   = 0;
 
     must(records != NULL && leases != NULL);
@@ -205,6 +262,7 @@ static void cluster_learn_nodes(struct cluster *cluster, const struct engine_cal
         check_protocol(cluster, &records[count]);
         count++;
     }
+    count = unlisted_add(cluster, records, leases, count);
     registry_take(&cluster->registry, leases, count, cluster->wall, on_node, cluster);
     cluster_learn_known(cluster);
     counter_set(&cluster->counters.nodes, count);
@@ -247,13 +305,18 @@ static void on_routed(void *ctx, struct channel_name *channel)
     writer_routed(((struct cluster *)ctx)->writer, channel);
 }
 
-/* One more after each quick answer, half as many after a slow one: so many nodes share the engine without being told. */
-static void routes_set_window(struct cluster *cluster, bool is_done, msec took)
+/* One more after each quick answer, half as many after a slow one: so many nodes share the engine without being told. The answers
+ * that were under way then are as slow, and count no more. */
+static void routes_set_window(struct cluster *cluster, bool is_done, msec put_at)
 {
-    if (!is_done || took > ROUTE_SLOW_MS)
-        cluster->routes_window = (cluster->routes_window + 1) / 2;
-    else if (cluster->routes_window < ROUTE_CALLS_MAX)
-        cluster->routes_window++;
+    if (is_done && cluster->now - put_at <= ROUTE_SLOW_MS) {
+        cluster->routes_window += cluster->routes_window < ROUTE_CALLS_MAX;
+        return;
+    }
+    if (put_at < cluster->routes_cut_at)
+        return;
+    cluster->routes_cut_at = cluster->now;
+    cluster->routes_window = cluster->routes_window < 2 * ROUTE_CALLS_LEAST ? ROUTE_CALLS_LEAST : cluster->routes_window / 2;
 }
 
 static void routes_done(struct cluster *cluster, struct cluster_call *call)
@@ -262,9 +325,9 @@ static void routes_done(struct cluster *cluster, struct cluster_call *call)
     bool               is_done = call->call.rc == RC_OK;
 
     cluster->routes_under_way--;
-    routes_set_window(cluster, is_done, cluster->now - routes->put_at);
+    routes_set_window(cluster, is_done, routes->put_at);
     if (!is_done) {
-        cluster_told_end(cluster);
+        cluster_told_end(cluster, DOUBT_ROUTES);
         cluster->is_rebuilding   = true;
         cluster->patient_until   = 0;
         cluster->routes_retry_at = cluster->now + ROUTES_RETRY_MS;
@@ -306,8 +369,7 @@ static void routes_turn_end(struct cluster *cluster)
     if (!cluster->is_rebuilding || !interest_is_settled(cluster->interest) || !cluster->is_up)
         return;
     cluster->is_rebuilding = false;
-    if (!cluster_told_stands(cluster))
-        cluster_doubt(cluster);  /* what was published before the routes stood came by no way */
+    cluster_told_stands(cluster);
 }
 
 /* --- health ----------------------------------------------------------------------------------------------------- */
@@ -326,14 +388,18 @@ static bool cluster_is_polling(const struct cluster *cluster)
            (cluster->is_rebuilding && cluster->now >= cluster->patient_until);
 }
 
-/* This node's share of what all nodes may ask. 0: there is no bound. */
-static uint32_t heads_a_tick(const struct cluster *cluster)
+/* This node's share of what all nodes may ask. While its routes don't stand they come first: whatever is compared before them is
+ * compared again. */
+uint32_t cluster_compare_pace(const struct cluster *cluster)
 {
-    const uint64_t per_s = cluster->setup.limits.compare_per_s;
-    const uint64_t nodes = counter_get(&cluster->counters.nodes);
-    const uint64_t share = per_s * TICK_MS / 1000 / (nodes == 0 ? 1 : nodes);
+    const bool     is_first = cluster->is_up && cluster->is_rebuilding;
+    const uint64_t per_s    = cluster->setup.limits.compare_per_s / (is_first ? COMPARE_ROUTES_FIRST : 1);
+    const uint64_t nodes    = counter_get(&cluster->counters.nodes);
+    const uint64_t share    = per_s * TICK_MS / 1000 / (nodes == 0 ? 1 : nodes);
 
-    return per_s == 0 ? 0 : share == 0 ? 1 : (uint32_t)share;
+    if (cluster->setup.limits.compare_per_s == 0)
+        return 0;
+    return share == 0 ? 1 : (uint32_t)share;
 }
 
 static void cluster_set_pace(struct cluster *cluster)
@@ -342,7 +408,7 @@ static void cluster_set_pace(struct cluster *cluster)
     const msec each = cluster_is_polling(cluster) ? cluster->setup.limits.head_poll_ms : cluster->setup.limits.compare_ms;
 
     writer_compare_each(cluster->writer, each < TICK_MS ? 1 : (uint32_t)(each / TICK_MS));
-    writer_compare_pace(cluster->writer, heads_a_tick(cluster));
+    writer_compare_pace(cluster->writer, cluster_compare_pace(cluster));
     counter_set(&cluster->counters.is_up, cluster->is_up);
     counter_set(&cluster->counters.is_healthy, is_healthy);
 }
@@ -356,14 +422,21 @@ static void cluster_compare_wide(struct cluster *cluster)
     writer_compare_wide(cluster->writer);
 }
 
+/* Routes that will stand soon: what is compared before has to be compared then all the same. */
+static bool cluster_routes_first(const struct cluster *cluster)
+{
+    return cluster->is_up && cluster->is_rebuilding && cluster->now < cluster->patient_until;
+}
+
 /* Doubts that come close together are one. */
 static void cluster_compare(struct cluster *cluster)
 {
     cluster_compare_wide(cluster);
-    if (!cluster->must_compare || cluster->now - cluster->compared_at < COMPARE_AGAIN_MS)
+    if (cluster->doubts == 0 || cluster_routes_first(cluster) || cluster->now - cluster->compared_at < COMPARE_AGAIN_MS)
         return;
-    cluster->must_compare = false;
-    cluster->compared_at  = cluster->now;
+    cluster->doubts_compared = cluster->doubts;
+    cluster->doubts          = 0;
+    cluster->compared_at     = cluster->now;
     counter_add(&cluster->counters.comparisons, 1);
     writer_compare_all(cluster->writer);
 }
@@ -414,11 +487,12 @@ static void canaries_free(struct cluster *cluster)
 static void cluster_take_life(struct cluster *cluster, bool had_life, bool was_up, uint64_t since)
 {
     counter_add(&cluster->counters.lives, 1);
-    cluster_begin_anew(cluster);
+    cluster_begin_anew(cluster, DOUBT_EMPTIED);
     cluster->routes_want_lease = true;  /* else the lease, which is new then, would be a reason to register all of them again */
     if (!had_life)
         return;
     cluster->nodes_next = cluster->now + lease_part(cluster);
+    unlisted_begin(cluster);
     cluster_tell_begin(cluster, since);
     if (was_up)
         cluster_told_begin(cluster);
@@ -442,13 +516,13 @@ void cluster_take_up(struct cluster *cluster, uint64_t life, uint64_t since)
         return;
     }
     cluster->has_dropped = true;  /* what was under way to others may be lost */
-    cluster_doubt(cluster);
+    cluster_doubt(cluster, DOUBT_RECONNECTED);
 }
 
 void cluster_take_down(struct cluster *cluster)
 {
     cluster->is_up = false;
-    cluster_told_end(cluster);
+    cluster_told_end(cluster, DOUBT_RECONNECTED);
     cluster_ask_reach(cluster->ask, false);
     canaries_end(cluster, UINT64_MAX, INT64_MAX, CANARY_AWAY);
 }
@@ -639,6 +713,7 @@ void cluster_free(struct cluster *cluster)
     registry_fini(&cluster->registry);
     buf_fini(&cluster->item);
     free(cluster->known);
+    free(cluster->unlisted);
     free(cluster);
 }
 
@@ -678,6 +753,11 @@ const struct registry *cluster_registry(const struct cluster *cluster)
 const struct cluster_counters *cluster_counters(const struct cluster *cluster)
 {
     return &cluster->counters;
+}
+
+uint32_t cluster_doubts_compared(const struct cluster *cluster)
+{
+    return cluster->doubts_compared;
 }
 
 uint64_t cluster_doubt_count(const struct cluster *cluster)

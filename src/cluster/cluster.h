@@ -40,6 +40,25 @@ struct cluster_limits {
     uint32_t questions_max;     /* under way; further ones come back with `missing` nodes */
 };
 
+/* Why a node has to compare heads: what it was not sent, for all that it knows. */
+enum doubt_reason {
+    DOUBT_GAP,          /* a number was missing on the link of another node, or its first frame was not number 1 */
+    DOUBT_MALFORMED,    /* a frame could not be read */
+    DOUBT_NODE_LOST,    /* a node's lease has run out, or its name is another start's: what it committed last it may have told nobody */
+    DOUBT_RECONNECTED,  /* the connection to the engine was lost */
+    DOUBT_LEASE,        /* the lease had run out, so others passed this node over */
+    DOUBT_ROUTES,       /* a route could not be registered in time */
+    DOUBT_EMPTIED,      /* the engine was emptied while it was away, or at the start */
+    DOUBT_LATE,         /* the engine was emptied, and the routes took longer than others tell */
+    DOUBT_LIST,         /* … the list of nodes could not be read */
+    DOUBT_NOT_TOLD,     /* … a node did not say in time that it told all */
+    DOUBT_LEFT_OUT,     /* … a node left something out of what it told */
+    DOUBT_REASONS,
+};
+
+/* As a metric and the log have it. */
+const char *doubt_reason_name(enum doubt_reason reason);
+
 struct cluster_counters {
     struct counter messages_sent, messages_heard, heads_sent, heads_heard, frames_sent, frames_heard;
     struct counter frames_lost;      /* that the engine did not take */
@@ -47,6 +66,7 @@ struct cluster_counters {
     struct counter routes;           /* how many stand or are wanted, now */
     struct counter route_changes, lookups, lookup_failures, dropped;
     struct counter is_up, is_healthy; /* now: the engine answers; and all that others send is heard */
+    struct counter doubts[DOUBT_REASONS];  /* something may be lost; several may end in one comparison */
     struct counter comparisons;      /* rounds over all followed heads, because something may be lost */
     struct counter comparisons_spared;  /* … that were left out, because others told what may be lost */
     struct counter nodes;            /* now: whose lease runs */
@@ -99,5 +119,9 @@ const struct registry           *cluster_registry(const struct cluster *cluster)
 const struct cluster_counters   *cluster_counters(const struct cluster *cluster);
 /* How often notices and answers of other nodes may have been lost: with each comparison of heads, and with one that was spared. */
 uint64_t                         cluster_doubt_count(const struct cluster *cluster);
+/* How many heads, or sessions, this node may compare with the store in a tick at most. 0: there is no bound. */
+uint32_t                         cluster_compare_pace(const struct cluster *cluster);
+/* What the comparison was for that began last: a bit for each reason. */
+uint32_t                         cluster_doubts_compared(const struct cluster *cluster);
 
 #endif

@@ -100,7 +100,7 @@ static void hear_items(struct cluster *cluster, const struct node_id *from, stru
     if (is_good && rest.len == 0)
         return;
     counter_add(&cluster->counters.malformed, 1);
-    cluster_doubt(cluster);
+    cluster_doubt(cluster, DOUBT_MALFORMED);
 }
 
 /* False: the frame is to be dropped. */
@@ -111,11 +111,11 @@ static bool hear_number(struct cluster *cluster, const struct node_id *from, uin
     case BUS_FIRST:
         counter_add(&cluster->counters.firsts, 1);
         if (number > 1)
-            cluster_doubt(cluster);
+            cluster_doubt(cluster, DOUBT_GAP);
         return true;
     case BUS_HOLE:
         counter_add(&cluster->counters.holes, 1);
-        cluster_doubt(cluster);
+        cluster_doubt(cluster, DOUBT_GAP);
         return true;
     case BUS_OLD: break;
     }

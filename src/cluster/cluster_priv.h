@@ -17,12 +17,12 @@ enum { CLUSTER_HEADER_BYTES_MAX = 1 + 2 + BUS_NODE_NAME_MAX + 8 + 8 + 10,
        CLUSTER_ITEM_MORE_BYTES  = 512,  /* of an item, beside its body and what message_size() counts */
        LOOKUP_SLOTS = 2048, COMPARE_AGAIN_MS = 500,
        /* ROUTE calls under way: fewer while their answers are slow, because other nodes put theirs at the same time */
-       ROUTE_CALLS_MAX = 16, ROUTE_CALLS_FIRST = 4, ROUTE_SLOW_MS = 250,
+       ROUTE_CALLS_MAX = 64, ROUTE_CALLS_FIRST = 4, ROUTE_CALLS_LEAST = 2, ROUTE_SLOW_MS = 500,
        /* Heads for all nodes: for so long; what was looked up so long before; so many are remembered; so many items at the
         * beginning, and then in a tick. */
        TELL_MS = 60000, TELL_BACK_MS = 5000, TELL_KEPT = 4096, TELL_ITEMS_FIRST = 200000, TELL_ITEMS_A_TICK = 5000,
-       /* Who has not told so long behind the list of nodes is not waited for; others may notice another life so much later. */
-       TOLD_PATIENCE_MS = 1000, TOLD_LATE_MS = 5000 };
+       /* others may notice another life so much later */
+       TOLD_LATE_MS = 5000 };
 
 /* A call of ours, and what becomes of it. */
 struct cluster_call {
@@ -80,6 +80,7 @@ struct cluster_told {
     struct node_id   *tellers; /* who has to tell */
     size_t            teller_count;
     enum told_stage   stage;
+    enum doubt_reason why;         /* TOLD_NOT: what ended it */
     bool              is_listing;  /* the NODES under way was put in TOLD_NODES */
     msec              since;       /* the life was noticed */
     msec              listed_at;
@@ -102,6 +103,7 @@ struct cluster {
     size_t                  under_way;      /* calls */
     size_t                  routes_under_way;  /* … of them, ROUTE */
     size_t                  routes_window;     /* how many may be */
+    msec                    routes_cut_at;     /* it became smaller; what was put before tells nothing more */
     bool                    is_leaving, has_left;
 
     bool                    is_leasing;     /* a LEASE is under way */
@@ -111,12 +113,16 @@ struct cluster {
     bool                    is_listing;     /* a NODES is under way */
     struct node_id         *known;          /* as the last NODES told them */
     size_t                  known_count;
+    struct node_id         *unlisted;       /* had a lease when the engine was emptied, and were not listed since */
+    size_t                  unlisted_count;
+    msec                    unlisted_until;
 
     bool                    routes_want_lease;  /* the engine's life is new: routes wait for the first lease in it */
     bool                    is_rebuilding;  /* some wanted routes don't stand: others may pass this node over */
     msec                    patient_until;  /* … but not for long, and then all is compared: till then heads are not polled */
     msec                    wide_next;      /* while this node is not sure: heads that everyone may follow are compared */
-    bool                    must_compare;
+    uint32_t                doubts;         /* a bit for each reason to compare that came since the last comparison began … */
+    uint32_t                doubts_compared;  /* … and those that it was for */
     msec                    compared_at;
     msec                    routes_retry_at;
 
@@ -137,7 +143,7 @@ struct cluster {
 /* --- cluster.c --- */
 void cluster_submit(struct cluster *cluster, struct cluster_call *call);
 /* What others sent may be lost: all followed heads are compared. */
-void cluster_doubt(struct cluster *cluster);
+void cluster_doubt(struct cluster *cluster, enum doubt_reason reason);
 
 /* The frame with this number has come back, and so have those before it, or never will. */
 void cluster_take_canaries(struct cluster *cluster, uint64_t number);
@@ -183,9 +189,9 @@ void cluster_told_hear(struct cluster *cluster, const struct node_id *from, uint
 /* The engine was emptied, and nothing else happened: what others tell may be enough. */
 void cluster_told_begin(struct cluster *cluster);
 /* What they tell is not enough any more: heads are compared once the routes stand. */
-void cluster_told_end(struct cluster *cluster);
-/* The routes stand. False: heads are to be compared now. */
-bool cluster_told_stands(struct cluster *cluster);
+void cluster_told_end(struct cluster *cluster, enum doubt_reason why);
+/* The routes stand: heads are compared now, or once it is known whether they have to be. */
+void cluster_told_stands(struct cluster *cluster);
 /* A NODES is put; it was answered, and the registry has it. */
 void cluster_told_list(struct cluster *cluster);
 void cluster_told_listed(struct cluster *cluster, bool is_answered);

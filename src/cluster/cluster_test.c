@@ -570,6 +570,53 @@ static void what_others_have_told_is_not_compared(void **state)
     hall_free(hall);
 }
 
+static void is_held(struct hall *hall, unsigned no, bool is)
+{
+    hall->places[no].is_held = is;
+    sim_engine_hold(hall->places[no].engine, is);
+}
+
+/* On a busy machine a node notices it later than another asks for the list of leases. */
+static void a_node_that_renews_its_lease_late_is_not_lost(void **state)
+{
+    (void)state;
+    struct hall *hall   = hall_of_many();
+    uint64_t     count  = counter_get(&counters(hall, 1)->comparisons);
+    uint64_t     spared = counter_get(&counters(hall, 1)->comparisons_spared);
+
+    sim_server_empty(hall->server);
+    is_held(hall, 2, true);
+    passes(hall, LEASE_MS * 3 / 5);
+    assert_int_equal(registry_find(cluster_registry(hall->places[1].cluster), SPAN("n3"))->state, NODE_UP);
+    is_held(hall, 2, false);
+    passes(hall, 2 * LEASE_MS);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons_spared), spared + 1);
+    assert_int_equal(counter_get(&counters(hall, 1)->is_healthy), 1);
+    hall_free(hall);
+}
+
+/* What it committed last it may have told nobody. */
+static void a_node_that_is_gone_with_the_engine_is_lost_after_its_lease(void **state)
+{
+    (void)state;
+    struct hall *hall  = hall_of_many();
+    uint64_t     count = counter_get(&counters(hall, 1)->comparisons);
+    uint64_t     lost  = counter_get(&counters(hall, 1)->doubts[DOUBT_NODE_LOST]);
+
+    sim_server_empty(hall->server);
+    is_held(hall, 2, true);
+    passes(hall, LEASE_MS * 3 / 5);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count);
+    passes(hall, LEASE_MS);
+    assert_int_equal(registry_find(cluster_registry(hall->places[1].cluster), SPAN("n3"))->state, NODE_LOST);
+    assert_true(counter_get(&counters(hall, 1)->comparisons) > count);
+    assert_true(counter_get(&counters(hall, 1)->doubts[DOUBT_NODE_LOST]) > lost);
+    is_held(hall, 2, false);
+    passes(hall, 2000);
+    hall_free(hall);
+}
+
 /* A purge, too, finds nobody; it is told to all if it comes when the emptied engine is noticed, and makes all compare before. */
 static void a_node_that_cannot_tell_all_makes_others_compare(void **state)
 {
@@ -813,6 +860,8 @@ int main(void)
         cmocka_unit_test(look_ups_that_fail_are_noticed_by_the_others),
         cmocka_unit_test(what_is_too_much_is_dropped_and_healed),
         cmocka_unit_test(an_emptied_engine_is_filled_again),
+        cmocka_unit_test(a_node_that_renews_its_lease_late_is_not_lost),
+        cmocka_unit_test(a_node_that_is_gone_with_the_engine_is_lost_after_its_lease),
         cmocka_unit_test(each_route_is_registered_once_in_a_life),
         cmocka_unit_test(what_others_have_told_is_not_compared),
         cmocka_unit_test(a_node_that_cannot_tell_all_makes_others_compare),

@@ -16,7 +16,7 @@
 #include "base/must.h"
 #include "cluster/cluster_priv.h"
 
-static struct told_word *told_word_find(struct cluster_told *told, const struct node_id *id)
+static struct told_word *told_word_find(const struct cluster_told *told, const struct node_id *id)
 {
     for (size_t i = 0; i < told->count; i++)
         if (node_id_eq(&told->words[i].id, id))
@@ -58,7 +58,7 @@ void cluster_told_hear(struct cluster *cluster, const struct node_id *from, uint
     struct told_word *word = told_word_get(cluster, from);
 
     if (!is_all && life == cluster->life && cluster->told.stage == TOLD_NOT && !cluster->is_rebuilding)
-        cluster_doubt(cluster);
+        cluster_doubt(cluster, DOUBT_LEFT_OUT);
     if (word == NULL)
         return;
     word->life   = life;
@@ -97,9 +97,10 @@ void cluster_told_begin(struct cluster *cluster)
     told_add_tellers(cluster);
 }
 
-void cluster_told_end(struct cluster *cluster)
+void cluster_told_end(struct cluster *cluster, enum doubt_reason why)
 {
     cluster->told.stage = TOLD_NOT;
+    cluster->told.why   = why;
 }
 
 static bool told_is_in_time(const struct cluster *cluster)
@@ -107,14 +108,15 @@ static bool told_is_in_time(const struct cluster *cluster)
     return cluster->now - cluster->told.since + 2 * cluster->setup.limits.lease_ms + TOLD_LATE_MS < TELL_MS;
 }
 
-bool cluster_told_stands(struct cluster *cluster)
+void cluster_told_stands(struct cluster *cluster)
 {
-    if (cluster->told.stage != TOLD_ROUTES || !told_is_in_time(cluster)) {
-        cluster_told_end(cluster);
-        return false;
+    if (cluster->told.stage == TOLD_ROUTES && !told_is_in_time(cluster))
+        cluster_told_end(cluster, DOUBT_LATE);
+    if (cluster->told.stage != TOLD_ROUTES) {
+        cluster_doubt(cluster, cluster->told.why);
+        return;
     }
     cluster->told.stage = TOLD_NODES;
-    return true;
 }
 
 void cluster_told_list(struct cluster *cluster)
@@ -122,10 +124,10 @@ void cluster_told_list(struct cluster *cluster)
     cluster->told.is_listing = cluster->told.stage == TOLD_NODES;
 }
 
-static void told_give_up(struct cluster *cluster)
+static void told_give_up(struct cluster *cluster, enum doubt_reason why)
 {
-    cluster_told_end(cluster);
-    cluster_doubt(cluster);
+    cluster_told_end(cluster, why);
+    cluster_doubt(cluster, why);
 }
 
 void cluster_told_listed(struct cluster *cluster, bool is_answered)
@@ -136,7 +138,7 @@ void cluster_told_listed(struct cluster *cluster, bool is_answered)
         return;
     told->is_listing = false;
     if (!is_answered) {
-        told_give_up(cluster);
+        told_give_up(cluster, DOUBT_LIST);
         return;
     }
     told_add_tellers(cluster);
@@ -146,16 +148,18 @@ void cluster_told_listed(struct cluster *cluster, bool is_answered)
 
 enum told_judgement { TOLD_ALL, TOLD_WAITS, TOLD_LACKS };
 
-static enum told_judgement told_judge(struct cluster *cluster)
+/* ret_why: what would end it. */
+static enum told_judgement told_judge(const struct cluster *cluster, enum doubt_reason *ret_why)
 {
-    struct cluster_told *told  = &cluster->told;
-    enum told_judgement  judge = TOLD_ALL;
+    const struct cluster_told *told  = &cluster->told;
+    enum told_judgement        judge = TOLD_ALL;
 
     for (size_t i = 0; i < told->teller_count; i++) {
         const struct registry_node *node = registry_find_id(&cluster->registry, &told->tellers[i]);
         const struct told_word     *word = told_word_find(told, &told->tellers[i]);
         bool                        has_told = word != NULL && word->life == cluster->life;
-        if (node == NULL || node->state == NODE_LOST || (has_told && !word->is_all))
+        *ret_why = node == NULL || node->state == NODE_LOST ? DOUBT_NODE_LOST : has_told ? DOUBT_LEFT_OUT : DOUBT_NOT_TOLD;
+        if (*ret_why == DOUBT_NODE_LOST || (has_told && !word->is_all))
             return TOLD_LACKS;
         if (!has_told)
             judge = TOLD_WAITS;
@@ -165,21 +169,23 @@ static enum told_judgement told_judge(struct cluster *cluster)
 
 void cluster_told_tick(struct cluster *cluster)
 {
+    enum doubt_reason why = DOUBT_NOT_TOLD;
+
     if (cluster->told.stage != TOLD_WORDS)
         return;
-    switch (told_judge(cluster)) {
+    switch (told_judge(cluster, &why)) {
     case TOLD_ALL:
-        cluster_told_end(cluster);
+        cluster->told.stage = TOLD_NOT;
         counter_add(&cluster->counters.comparisons_spared, 1);
         writer_compare_memory(cluster->writer);  /* those logs lay in the engine */
         return;
     case TOLD_WAITS:
-        if (cluster->now - cluster->told.listed_at < TOLD_PATIENCE_MS)
+        if (cluster->now - cluster->told.listed_at < cluster->setup.limits.lease_ms)
             return;
         break;
     case TOLD_LACKS: break;
     }
-    told_give_up(cluster);
+    told_give_up(cluster, why);
 }
 
 void cluster_told_fini(struct cluster *cluster)

@@ -225,7 +225,7 @@ bool interest_take_batch(struct interest *interest, struct interest_batch *ret)
 {
     ret->count = 0;
     ret->life  = interest->life;
-    while (ret->count < ENGINE_NAMES_MAX && !list_is_empty(&interest->unsettled)) {
+    while (ret->count < INTEREST_BATCH_MAX && !list_is_empty(&interest->unsettled)) {
         struct interest_route *route = container_of(list_pop(&interest->unsettled), struct interest_route, link);
         route->is_under_way          = true;
         ret->routes[ret->count]      = route;

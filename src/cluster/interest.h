@@ -28,9 +28,12 @@ void interest_unfollow(struct interest *interest, struct channel_name *channel, 
 /* Removes what has lingered long enough. */
 void interest_tick(struct interest *interest, msec now);
 
+/* So few in a call that a lease behind it does not wait long. */
+enum { INTEREST_BATCH_MAX = 250 };
+
 struct interest_batch {
-    struct engine_name      names[ENGINE_NAMES_MAX];
-    struct interest_route  *routes[ENGINE_NAMES_MAX];
+    struct engine_name      names[INTEREST_BATCH_MAX];
+    struct interest_route  *routes[INTEREST_BATCH_MAX];
     size_t                  count;
     uint64_t                life;
 };

@@ -141,7 +141,7 @@ static void a_batch_is_bounded(void **state)
     (void)state;
     struct bench *bench = bench_new();
 
-    for (int i = 0; i < ENGINE_NAMES_MAX + 5; i++) {
+    for (int i = 0; i < INTEREST_BATCH_MAX + 5; i++) {
         char                 text[32];
         struct channel_name *name;
         snprintf(text, sizeof text, "topic:%d", i);
@@ -150,7 +150,7 @@ static void a_batch_is_bounded(void **state)
         channel_name_unref(name);
     }
     assert_true(interest_take_batch(bench->interest, &bench->batch));
-    assert_int_equal(bench->batch.count, ENGINE_NAMES_MAX);
+    assert_int_equal(bench->batch.count, INTEREST_BATCH_MAX);
     interest_batch_done(bench->interest, &bench->batch, true, NULL, NULL);
     assert_true(interest_take_batch(bench->interest, &bench->batch));
     assert_int_equal(bench->batch.count, 5);

@@ -151,6 +151,34 @@ static void a_slow_redis_is_a_lost_connection_threat_39(void **state)
     assert_true(stats.failure[0] != '\0');
 }
 
+/* It serves all in turn, and each of them now and then. A new connection would cost all that waits, and make it no faster. */
+static void a_slow_redis_that_answers_keeps_its_connection_threat_39(void **state)
+{
+    enum { CALLS = 4, SLEEPS = 20 };
+    static char               texts[CALLS * ENGINE_NAMES_MAX][32];
+    static struct engine_name names[CALLS * ENGINE_NAMES_MAX];
+    struct engine_bench      *bench = *state;
+    struct bench_node        *a     = bench_node_open(bench, "a", 1, 1000);
+    struct bench_call         routes[CALLS] = { 0 };
+    struct engine_stats       stats;
+
+    for (size_t i = 0; i < CALLS * ENGINE_NAMES_MAX; i++)
+        names[i] = (struct engine_name){ .name = span_of(texts[i], (size_t)snprintf(texts[i], sizeof texts[i], "topic:slow%zu", i)) };
+    for (size_t i = 0; i < CALLS; i++) {
+        routes[i].call = (struct engine_call){ .kind = ENGINE_ROUTE, .names = &names[i * ENGINE_NAMES_MAX],
+                                               .name_count = ENGINE_NAMES_MAX };
+        bench_submit(a, &routes[i]);
+    }
+    for (int i = 0; i < SLEEPS; i++)  /* between two of them it takes 16 KB of each connection */
+        redis_server_say(&servers[0], "DEBUG SLEEP 0.15");
+    for (size_t i = 0; i < CALLS; i++) {
+        bench_await(&routes[i]);
+        assert_int_equal(routes[i].call.rc, RC_OK);
+    }
+    a->engine->ops->stats(a->engine, &stats);
+    assert_int_equal(stats.reconnect_count, 0);
+}
+
 /* A frame is under way until its bytes are with the kernel. What Redis would answer is not sent, so a frame wakes nobody on its way back. */
 static void frames_are_not_answered(void **state)
 {
@@ -458,6 +486,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_slow_redis_is_a_lost_connection_threat_39, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slow_redis_that_answers_keeps_its_connection_threat_39, setup, teardown),
         cmocka_unit_test_setup_teardown(frames_are_not_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flush_and_a_restart_are_noticed_by_themselves_threat_39, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cut_connection_is_the_same_life, setup, teardown),

@@ -693,6 +693,33 @@ static void after_a_hole_all_are_compared_at_once(void **state)
     cluster_end(cluster);
 }
 
+/* Many nodes have the same reason at the same time. */
+static void a_paced_comparison_takes_its_share_a_tick(void **state)
+{
+    enum { SESSIONS = 6, PACE = 2 };
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    a->devices.limits.compare_ms = b->devices.limits.compare_ms = 3600000;
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        char device[8];
+        snprintf(device, sizeof device, "d%u", i);
+        opens(a, device, 10 + i);
+    }
+    ticks(cluster, 20);
+    cluster->loses_questions = true;
+    opens(b, "d1", 20);
+    uint64_t before = counter_get(&a->devices.counters.compared);
+    devices_compare_pace(&a->devices, PACE);
+    devices_compare_now(&a->devices);
+    ticks(cluster, 1);
+    assert_int_equal(counter_get(&a->devices.counters.compared), before + PACE);
+    ticks(cluster, SESSIONS);
+    assert_int_equal(a->fenced_count, 1);
+    cluster_end(cluster);
+}
+
 /* Also if nobody was told, and nothing was compared yet. */
 static void a_stale_link_stores_nothing(void **state)
 {
@@ -1079,6 +1106,7 @@ int main(void)
         cmocka_unit_test(a_new_session_takes_two_trips_to_the_ledger),
         cmocka_unit_test(a_lost_question_is_found_by_comparing),
         cmocka_unit_test(after_a_hole_all_are_compared_at_once),
+        cmocka_unit_test(a_paced_comparison_takes_its_share_a_tick),
         cmocka_unit_test(a_stale_link_stores_nothing),
         cmocka_unit_test(of_two_that_race_the_later_one_has_the_session),
         cmocka_unit_test(memory_is_not_believed),

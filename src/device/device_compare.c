@@ -2,7 +2,8 @@
  * (peer_fence.h) may be lost, and then nobody else tells a link that a newer one has replaced it.
  *
  * A round compares each session with a link once. In peace it takes compare_ms, so that the reads are spread; if what other
- * nodes said may be lost, a round begins at once and goes as fast as the ledger answers, one read at a time. */
+ * nodes said may be lost, a round begins at once and goes as fast as the ledger answers, one read at a time, and no faster than
+ * devices_compare_pace(). */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -17,6 +18,7 @@ struct device_compare {
     struct devices    *devices;
     uint32_t           round : 24;  /* as standing.compared */
     uint32_t           credit;      /* thousandths of sessions that may be compared now */
+    uint32_t           pace;        /* sessions in a tick of a round that is urgent; 0: no bound */
     bool               is_urgent;   /* goes on without a pause until the round ends … */
     bool               is_again;    /* … and then once more, because somebody asked meanwhile */
     bool               is_busy;
@@ -78,7 +80,7 @@ static void compare_came(struct device_read *read)
         compare_row(compare, &compare->at[i], &rows->rows[i]);
     ledger_read_fini(rows);
     compare->is_busy = false;
-    if (compare->is_urgent && is_ok)
+    if (compare->is_urgent && compare->pace == 0 && is_ok)
         compare_step(compare, COMPARE_ROWS_MAX);
 }
 
@@ -155,6 +157,11 @@ static size_t compare_due(struct device_compare *compare)
     return (size_t)(credit / 1000);
 }
 
+static size_t compare_urgent(const struct device_compare *compare)
+{
+    return compare->pace == 0 || compare->pace > COMPARE_ROWS_MAX ? COMPARE_ROWS_MAX : compare->pace;
+}
+
 /* A node alone never needs one. */
 static struct device_compare *compare_of(struct devices *devices)
 {
@@ -173,7 +180,7 @@ void device_compare_tick(struct devices *devices)
 
     if (compare->is_busy || devices->pause_ticks > 0)
         return;
-    size_t due = compare->is_urgent ? COMPARE_ROWS_MAX : compare_due(compare);
+    size_t due = compare->is_urgent ? compare_urgent(compare) : compare_due(compare);
     if (due > 0)
         compare_step(compare, due);
 }
@@ -188,6 +195,11 @@ void devices_compare_now(struct devices *devices)
     }
     compare->round++;  /* also those that were compared a moment ago */
     compare->is_urgent = true;
+}
+
+void devices_compare_pace(struct devices *devices, uint32_t sessions)
+{
+    compare_of(devices)->pace = sessions;
 }
 
 void device_compare_free(struct device_compare *compare)

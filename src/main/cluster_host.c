@@ -304,6 +304,20 @@ static void host_note_nodes(struct cluster_host *host, const struct registry *re
     host->living = living;
 }
 
+/* Why, with commas between the reasons. At most ten lines a second (reactor/log.h). */
+static void host_log_comparison(const struct cluster_host *host)
+{
+    const uint32_t doubts = cluster_doubts_compared(host->cluster);
+    struct buf     why;
+
+    buf_init(&why, LOG_VALUE_BYTES_MAX);
+    for (enum doubt_reason reason = 0; reason < DOUBT_REASONS; reason++)
+        if ((doubts >> reason & 1) != 0)
+            buf_putf(&why, "%s%s", why.len == 0 ? "" : ",", doubt_reason_name(reason));
+    LOG(LOG_INFO, "heads_compared", log_span("why", buf_span(&why)));
+    buf_fini(&why);
+}
+
 /* Where messages may be lost, what other nodes said of sessions and presence may be lost, too. */
 static void host_share_doubts(struct cluster_host *host)
 {
@@ -312,6 +326,9 @@ static void host_share_doubts(struct cluster_host *host)
     if (doubts == host->doubts_seen)
         return;
     host->doubts_seen = doubts;
+    if (counter_get(&cluster_counters(host->cluster)->comparisons) != host->comparisons_seen)
+        host_log_comparison(host);
+    host->comparisons_seen = counter_get(&cluster_counters(host->cluster)->comparisons);
     devices_compare_now(&host->server->writer.devices);
     presence_compare_now(&host->server->writer.presence);
 }
@@ -323,6 +340,7 @@ void cluster_host_tick(struct cluster_host *host)
     if (host->cluster == NULL)
         return;
     host_share_doubts(host);
+    devices_compare_pace(&server->writer.devices, cluster_compare_pace(host->cluster));
     if (cluster_registry(host->cluster)->version != host->nodes_told) {
         host->nodes_told = cluster_registry(host->cluster)->version;
         nodes_news_send(&server->writer.writer, cluster_registry(host->cluster));

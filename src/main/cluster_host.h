@@ -26,6 +26,7 @@ struct cluster_host {
     _Atomic bool    is_usurped;
     char            why[500];     /* written before is_usurped is set: main reads it behind that, without a lock */
     uint64_t        doubts_seen;  /* doubts that sessions and presence were told of */
+    uint64_t        comparisons_seen;  /* of those, comparisons of heads that are in the log */
 };
 
 /* The writer is there, and does not run yet. RC_OK without `cluster`: the node is alone. Else `why` is a sentence for the

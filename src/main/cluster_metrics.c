@@ -21,6 +21,8 @@ static void put_traffic(struct buf *out, const struct cluster_counters *counters
 
 static void put_losses(struct buf *out, const struct cluster_counters *counters)
 {
+    static const char doubts[] = "longwire_heads_doubted_total";
+
     put_one(out, "longwire_bus_gaps_total", "counter",
                    "Times that frames of another node were missing; what was in them was read from the store.",
                    counter_get(&counters->holes));
@@ -36,6 +38,10 @@ static void put_losses(struct buf *out, const struct cluster_counters *counters)
     put_one(out, "longwire_heads_compared_total", "counter",
                    "Times that all followed channels were compared with the store, because something may have been missed.",
                    counter_get(&counters->comparisons));
+    put_metric_head(out, doubts, "counter", "Reasons for that; several may end in one comparison.");
+    for (enum doubt_reason reason = 0; reason < DOUBT_REASONS; reason++)
+        buf_putf(out, "%s{reason=\"%s\"} %llu\n", doubts, doubt_reason_name(reason),
+                 (unsigned long long)counter_get(&counters->doubts[reason]));
     put_one(out, "longwire_heads_compared_spared_total", "counter",
                    "… that were not necessary, because the other nodes told all that may have been missed.",
                    counter_get(&counters->comparisons_spared));

@@ -86,6 +86,9 @@ struct writer_store {
     size_t                slots_credit;   /* parts of a slot that are due, each 1 of so many ticks as a walk takes */
     size_t                slow_slot, slow_credit; /* of the slow walk, while there are doubts */
     int64_t               compare_credit; /* heads that the walk may still ask for in this tick, if it is paced */
+    uint32_t              compare_slowness; /* the pace is divided by 2 so often, because the store answers slowly … */
+    uint32_t              compare_quick;  /* … and so many answers came soon since */
+    uint32_t              compare_slow_at; /* the tick in which that changed last */
     bool                  has_unasked;    /* somebody waits for a head that there was no room to ask for */
     struct lane           lanes[STORE_BATCHES_MAX];
     uint32_t              lane_count;     /* store->batches_max; 0: what is published goes into writer.quick */
@@ -191,7 +194,8 @@ enum { HEARTBEAT_TICKS = 10 };
 void writer_compare_each(struct writer *writer, uint32_t ticks);
 
 /* Of shared stores at most so many heads are compared in a tick, and few questions for it are under way, however many are due:
- * many nodes may have the same reason to compare. 0, as at first: as many as the store answers. Whoever waits for a head does
+ * many nodes may have the same reason to compare. A store that answers slowly is asked for fewer, down to a 64th of that: what is
+ * published comes first. 0, as at first: as many as the store answers. Whoever waits for a head does
  * not wait for this. */
 void writer_compare_pace(struct writer *writer, uint32_t heads);
 

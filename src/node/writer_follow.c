@@ -6,13 +6,16 @@
 #include "node/writer_priv.h"
 
 /* Questions under way at a time, to each store. What finds no room waits for an answer. */
-enum { QUESTIONS_AWAY_MAX = 8, PACED_AWAY_MAX = 2 };
+enum { QUESTIONS_AWAY_MAX = 8, PACED_AWAY_MAX = 2,
+       /* An answer that took so many ticks is slow; after so many quick ones the walk goes faster again. */
+       SLOW_TICKS = 3, QUICK_ANSWERS = 8, SLOWNESS_MAX = 6 };
 
 struct head_question {
     struct command       command;
     struct writer       *writer;
     struct writer_store *from;
     struct store_heads   heads;
+    uint32_t             tick;                     /* when it was put */
     struct tail         *tails[STORE_HEADS_MAX];   /* being asked for, so that they stay until they are answered */
     struct channel_name *names[STORE_HEADS_MAX];   /* theirs */
     struct store_head    answers[STORE_HEADS_MAX];
@@ -58,6 +61,7 @@ static void head_question_put(struct writer *writer, struct writer_store *from)
         return;
     from->gathering      = NULL;
     question->heads.wall = writer->wall;
+    question->tick       = writer->tick;
     for (size_t i = 0; i < question->heads.count; i++)
         tail_move(writer, question->tails[i], HEAD_PUT);
     from->away_count++;
@@ -342,12 +346,37 @@ static void writer_ask_owed(struct writer *writer, struct writer_store *from)
 
 static void writer_walk(struct writer *writer, struct writer_store *from);
 
+static bool walk_is_paced(const struct writer *writer, const struct writer_store *from)
+{
+    return writer->compare_pace > 0 && from->is_shared;
+}
+
 static bool question_is_answered(const struct head_question *question)
 {
     for (size_t i = 0; i < question->heads.count; i++)
         if (question->answers[i].rc == RC_OK)
             return true;
     return false;
+}
+
+/* What was under way when the pace changed is as slow, and counts no more. */
+static void walk_note_answer(const struct writer *writer, struct writer_store *from, uint32_t put_at)
+{
+    const uint32_t took = writer->tick - put_at;
+
+    if (!walk_is_paced(writer, from))
+        return;
+    if (took < SLOW_TICKS) {
+        if (from->compare_slowness == 0 || ++from->compare_quick < QUICK_ANSWERS)
+            return;
+        from->compare_slowness--;
+    } else if (from->compare_slowness < SLOWNESS_MAX && writer->tick - from->compare_slow_at >= took) {
+        from->compare_slowness++;
+    } else {
+        return;
+    }
+    from->compare_slow_at = writer->tick;
+    from->compare_quick   = 0;
 }
 
 /* An answer makes room for the next question. Who waits for a head comes before what is compared. While the store can't
@@ -362,6 +391,7 @@ static void writer_take_heads(struct command *command, struct writer *writer)
     for (size_t i = 0; i < question->heads.count; i++)
         writer_head_answered(writer, question->tails[i], &question->answers[i]);
     bool is_answered = question_is_answered(question);
+    walk_note_answer(writer, from, question->tick);
     free(question);
     if (is_answered && from->has_unasked)
         writer_ask_owed(writer, from);
@@ -519,11 +549,6 @@ static bool writer_compare_slot(struct writer *writer, struct writer_store *from
     return true;
 }
 
-static bool walk_is_paced(const struct writer *writer, const struct writer_store *from)
-{
-    return writer->compare_pace > 0 && from->is_shared;
-}
-
 /* A slot is asked for as a whole, so the credit may be overdrawn; the next tick has less then. */
 static bool walk_may_go_on(const struct writer *writer, const struct writer_store *from)
 {
@@ -533,9 +558,12 @@ static bool walk_may_go_on(const struct writer *writer, const struct writer_stor
 
 static void walk_take_credit(const struct writer *writer, struct writer_store *from)
 {
-    from->compare_credit += writer->compare_pace;
-    if (from->compare_credit > writer->compare_pace)
-        from->compare_credit = writer->compare_pace;
+    const uint32_t slower = writer->compare_pace >> from->compare_slowness;
+    const uint32_t pace   = slower == 0 && writer->compare_pace > 0 ? 1 : slower;
+
+    from->compare_credit += pace;
+    if (from->compare_credit > pace)
+        from->compare_credit = pace;
 }
 
 /* Walks the slots that are due. If there is no room to ask, the walk stops and goes on with the next answer, so that no

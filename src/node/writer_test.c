@@ -1511,6 +1511,38 @@ static void a_paced_comparison_asks_for_its_share_a_tick(void **state)
     stage_free(stage);
 }
 
+/* What is published comes first: a store that answers slowly is asked for less, and for as much as before when it answers soon. */
+static void a_slow_store_is_asked_for_less(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 5000, PACE = 320, SLACK = 20, SLOW = 4, SLOW_ANSWERS = 5 };
+    struct stage *stage = stage_with_many(CHANNELS);
+    size_t        most  = 0;
+
+    writer_compare_each(&stage->writer, 100000);
+    ticks(stage, 3 * HEARTBEAT_TICKS);
+    heads_told(stage);
+    writer_compare_pace(&stage->writer, PACE);
+    writer_compare_all(&stage->writer);
+    size_t asked = 0;
+    for (int i = 0; i < SLOW_ANSWERS; i++) {
+        ticks(stage, SLOW);
+        asked += heads_told(stage);
+    }
+    ticks(stage, 1);
+    size_t slow = heads_told(stage);
+    assert_in_range(slow, 1, PACE / 16 + SLACK);
+    for (asked += slow; asked < CHANNELS - SLACK;) {
+        ticks(stage, 1);
+        size_t now = heads_told(stage);
+        assert_in_range(now, 1, PACE + SLACK);
+        most = now > most ? now : most;
+        asked += now;
+    }
+    assert_in_range(most, PACE - SLACK, PACE + SLACK);
+    stage_free(stage);
+}
+
 /* What everyone may follow does not wait for its turn, nor does who has just come. */
 static void what_many_wait_for_is_compared_first(void **state)
 {
@@ -3195,6 +3227,7 @@ int main(void)
         cmocka_unit_test(no_head_is_passed_over_for_ever),
         cmocka_unit_test(a_heartbeat_compares_all_heads_however_many),
         cmocka_unit_test(a_paced_comparison_asks_for_its_share_a_tick),
+        cmocka_unit_test(a_slow_store_is_asked_for_less),
         cmocka_unit_test(what_many_wait_for_is_compared_first),
         cmocka_unit_test(a_store_that_fails_is_asked_once_a_tick),
         cmocka_unit_test(a_damaged_channel_makes_no_other_head_doubtful),

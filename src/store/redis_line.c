@@ -308,6 +308,7 @@ static void line_read(struct redis_line *line)
             return;
         }
         counter_add(&line->bytes_received, (size_t)count);
+        line->heard_at = redis_now();
         if (redisReaderFeed(line->redis->reader, chunk, (size_t)count) != REDIS_OK)
             redis_line_fail(line, line->redis->reader->errstr);
         while (!line->is_failing && line_take_one(line))
@@ -384,12 +385,19 @@ static void line_connected(struct redis_line *line)
     line_greet(line);
 }
 
+static bool line_is_late(const struct redis_line *line, msec now)
+{
+    if (line->asked_count == 0)
+        return false;
+    const msec asked_at = (msec)(line->asked[line->asked_first].at_us / 1000);
+    const msec since    = line->heard_at > asked_at ? line->heard_at : asked_at;
+    return now - since > line->answer_ms || now - asked_at > REDIS_LATE_TIMES * line->answer_ms;
+}
+
 static void line_go_late(struct redis_line *line, msec now)
 {
-    if (line->state == REDIS_UP || line->state == REDIS_GREETING) {
-        if (line->asked_count > 0 && now - (msec)(line->asked[line->asked_first].at_us / 1000) > line->answer_ms)
-            redis_line_fail(line, "Redis did not answer in time");
-    }
+    if ((line->state == REDIS_UP || line->state == REDIS_GREETING) && line_is_late(line, now))
+        redis_line_fail(line, "Redis did not answer in time");
     if (line->state == REDIS_AWAY && line->due <= now)
         line_connect(line, now);
     else if (line->state != REDIS_AWAY && line->due != 0 && line->due <= now)

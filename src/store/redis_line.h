@@ -2,9 +2,11 @@
  * carries a few of them.
  *
  * Commands are answered in the order in which they were sent. Whoever sends names a function that gets the answer; it gets
- * NULL if the connection was lost before the answer came: perhaps done, perhaps not. An answer that takes longer than
- * answer_ms is a lost connection, and so are garbage, an answer above REDIS_ANSWER_BYTES, and the errors of a
- * Redis that can't serve us (NOAUTH, READONLY, LOADING, MASTERDOWN, NOSCRIPT). Between a connection that was lost and the
+ * NULL if the connection was lost before the answer came: perhaps done, perhaps not. A Redis that owes an answer and says nothing for
+ * answer_ms is a lost connection, and so are an answer that takes REDIS_LATE_TIMES as long, garbage, an answer above
+ * REDIS_ANSWER_BYTES, and the errors of a Redis that can't serve us (NOAUTH, READONLY, LOADING, MASTERDOWN, NOSCRIPT). A
+ * Redis that is slow, but answers one question after the other, keeps its connection: a new one would cost all that waits, and
+ * make it no faster. Between a connection that was lost and the
  * next attempt lies a pause that grows to PAUSE_MS_LONGEST; a random half of it spreads many servers.
  *
  * A line greets before it is up: AUTH and SELECT if the URL says so, then what its owner sends in greet(). The owner
@@ -26,7 +28,7 @@ struct redisReply;
 struct redisContext;
 struct redis_line;
 
-enum { REDIS_ANSWER_BYTES = 64 << 20, REDIS_UNSENT_BYTES = 256 << 20, REDIS_WHY_BYTES = 160, REDIS_LINES = 2 * REDIS_INSTANCES };
+enum { REDIS_ANSWER_BYTES = 64 << 20, REDIS_UNSENT_BYTES = 256 << 20, REDIS_WHY_BYTES = 160, REDIS_LATE_TIMES = 4, REDIS_LINES = 2 * REDIS_INSTANCES };
 
 /* `reply` is borrowed; NULL: the connection is lost. */
 typedef void redis_answered(void *ctx, const struct redisReply *reply);
@@ -71,6 +73,7 @@ struct redis_line {
     size_t                          sent;          /* bytes of `out` that are sent */
     struct redis_asked             *asked;         /* a ring */
     size_t                          asked_first, asked_count, asked_cap;
+    msec                            heard_at;      /* bytes of Redis came last */
     struct list                     said;          /* what is not written yet */
     uint64_t                        written;       /* bytes, on this connection, before those in `out` */
     bool                            is_failing;    /* to be lost when its caller has come out of it */

@@ -134,6 +134,37 @@ def test_an_emptied_redis_loses_nothing(cluster):
     api.close()
 
 
+def compared(nodes):
+    """Comparisons of heads, by node; and those that were not necessary."""
+    return [[node.metrics()[name] for node in nodes] for name in ("longwire_heads_compared_total", "longwire_heads_compared_spared_total")]
+
+
+def test_a_node_that_is_late_when_redis_is_emptied_is_no_reason_to_compare(cluster):
+    """Threat 39: on a busy machine a node takes its lease anew later than others read the list of leases."""
+    channel, api, pause_s = "topic:late", Api(cluster.urls[0]), 4  # of a lease of 10 s; the list is read after 2 s
+    awake, late = cluster.nodes[:2], cluster.nodes[2]
+    with follows(cluster.urls[1], channel) as reader, follows(cluster.urls[2], channel) as behind:
+        publish(api, channel, 5)
+        for each in (reader, behind):
+            each.wait_head(channel, 5)
+        before, spared = compared(awake)
+        late.pause()
+        try:
+            cluster.redis.flush()
+            publish(api, channel, 5, first=5)
+            reader.wait_head(channel, 10)
+            time.sleep(pause_s)
+        finally:
+            late.resume()
+        behind.wait_head(channel, 10, HEAL_SECONDS)
+        wait_until(cluster.is_whole, seconds=2 * HEAL_SECONDS)
+        wait_until(lambda: compared(awake)[1] == [count + 1 for count in spared], seconds=HEAL_SECONDS)
+        assert compared(awake)[0] == before, awake[0].metrics()
+        for each in (reader, behind):
+            assert payloads(each, channel) == numbers(10)
+    api.close()
+
+
 def test_a_redis_that_stands_delays_other_nodes_alone(cluster):
     """Threat 39."""
     channel, api = "topic:stands", Api(cluster.urls[0])

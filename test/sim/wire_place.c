@@ -44,6 +44,9 @@ static void take_gap_ahead(struct follower *follower, unsigned channel, uint64_t
     promise(&follower->wire->world, place->is_known && !place->is_epoch_known && gap->to == place->seq,
             "follower %u of %s has %" PRIu64 " and is told that %" PRIu64 " to %" PRIu64 " was never written",
             follower->no, follower_channel_text(follower, channel), place->seq, gap->from, gap->to);
+    promise(&follower->wire->world, place->epoch != epoch,
+            "follower %u of %s was given %" PRIu64 " in this life of the log, and is told that it was never written", follower->no,
+            follower_channel_text(follower, channel), place->seq);
     follower_take_place(follower, channel, epoch, gap->from - 1);
 }
 

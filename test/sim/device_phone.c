@@ -377,7 +377,7 @@ static void phone_come(struct phone *phone)
     }
     phone->now      = link == &phone->links[1];
     link->came_no   = ++phone->came_count;
-    link->is_told   = link->is_refreshing = link->has_lied = link->may_be_forgotten = link->was_refused = false;
+    link->is_told   = link->is_refreshing = link->has_lied = link->may_be_forgotten = link->was_refused = link->is_turned_away = false;
     link->fenced_at = -1;
     link->asked_at  = -1;
     link->opened_at = world->now;
@@ -628,7 +628,7 @@ void phone_take_error(struct phone_link *link, uint64_t code, struct span reason
         take_refusal(link, reason);
     } else if (code == 401) {
         promise(world, link->is_refreshing, "u%u/%s is told 401: %.*s", phone->user, phone->name, SPAN_ARG(reason));
-        phone->is_refused = true;
+        phone->is_refused = link->is_turned_away = true;
     } else if (code == 503 || code == 507) {
         promise(world, has_trouble(phone), "u%u/%s is told %" PRIu64 " for no reason: %.*s", phone->user, phone->name, code,
                 SPAN_ARG(reason));
@@ -672,7 +672,7 @@ void phone_take_closing(struct phone_link *link, uint64_t code)
     bool is_possible = (code == 1001 && wire_node_at(&all_of(phone)->wire, link->link.loop)->leave_by != 0) || (code == 4001 && link->is_told) ||
                        (code == 4003 && link->token.ends_s != 0) || (code == 1013 && has_trouble(phone)) ||
                        (code == 4004 && may_be_revoked(phone, &link->token, link->connection)) ||
-                       (code == 1008 && (phone->is_refused || is_slow_to_open(link))) || (code == 4002 && may_be_astray(phone));
+                       (code == 1008 && (phone->is_refused || link->is_turned_away || is_slow_to_open(link))) || (code == 4002 && may_be_astray(phone));
 
     promise(world_of(phone), is_possible, "u%u/%s's link %u is closed with %" PRIu64, phone->user, phone->name, link->came_no,
             code);

@@ -46,6 +46,7 @@ struct phone_link {
     bool                  is_told;          /* by the server that it ends */
     bool                  by_ticket;
     bool                  was_refused;      /* its ticket was, and it asks once more with a token */
+    bool                  is_turned_away;   /* it was open, and the token that it showed to go on was refused: it will be closed */
     uint64_t              generation, connection;
     struct phone_token    token;            /* that it lives by */
     struct phone_token    next_token;       /* … and that it has shown to go on, */

@@ -338,11 +338,19 @@ static void membership_note_row(struct membership_command *mine, const struct le
 }
 
 /* Nothing is to be changed. Who has left perhaps did so by a request of which nobody knew what became of it, and nobody was told then. */
-static void membership_confirm(struct membership_command *mine)
+static void membership_made(struct membership_command *mine)
 {
     if (mine->request == MEMBERSHIP_LEAVE && mine->generation != 0)
         membership_left_tell(mine->writer, mine->user, mine->group);
     membership_end(mine, MEMBERSHIP_DONE);
+}
+
+/* It may have been made a moment ago by another request, whose message was not told to the user's links yet. */
+static void membership_confirm(struct membership_command *mine)
+{
+    mine->stage = MEMBERSHIP_MADE;
+    if (mine->request == MEMBERSHIP_ASK || !writer_rest(mine->writer, mine->user, &mine->command))
+        membership_made(mine);
 }
 
 static void membership_take_row(struct membership_command *mine)
@@ -387,6 +395,7 @@ static void membership_at_writer(struct command *command, struct writer *writer)
     case MEMBERSHIP_COUNTS: membership_look_counts(mine); break;
     case MEMBERSHIP_HEAD: membership_take_head(mine); break;
     case MEMBERSHIP_APPEND: must(!"the append has it"); break;
+    case MEMBERSHIP_MADE: membership_made(mine); break;
     }
 }
 

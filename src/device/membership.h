@@ -53,7 +53,7 @@ enum membership_outcome {
     MEMBERSHIP_NOT_DURABLE,  /* the namespace `user` is configured not to be durable: members can't be kept */
 };
 
-enum membership_stage { MEMBERSHIP_CAME, MEMBERSHIP_ROW, MEMBERSHIP_COUNTS, MEMBERSHIP_HEAD, MEMBERSHIP_APPEND };
+enum membership_stage { MEMBERSHIP_CAME, MEMBERSHIP_ROW, MEMBERSHIP_COUNTS, MEMBERSHIP_HEAD, MEMBERSHIP_APPEND, MEMBERSHIP_MADE };
 
 struct membership_command {
     struct command          command;

@@ -55,7 +55,8 @@ struct lane {
     struct writer_batch *batch;      /* reused; under way while is_busy */
     struct list          behind;     /* publishes to its buckets, in their order */
     size_t               behind_count;
-    struct mail         *held;       /* answers that wait for the end of the batch under way */
+    struct mail         *held;       /* answers that wait for the end of the batch under way … */
+    struct mail         *resting;    /* … and commands that are taken again then */
     size_t               batch_bytes;
     msec                 busy_at;    /* since when; wall clock */
     uint32_t             busy_tick;  /* … in ticks */
@@ -218,6 +219,11 @@ bool writer_is_idle(const struct writer *writer);
 /* Many followers of one channel name it: the copy of the name that the writer's log has, if it has one, else this one. Takes the
  * reference, and returns one. */
 struct channel_name *writer_share_name(const struct writer *writer, struct channel_name *take_name);
+
+/* Somebody has read what an append to this log has written, perhaps before the append was told to the loops. Is a batch under way that may
+ * hold it? Then the command is taken again when the batch has ended, and all that it has appended was told; or when the batch is late.
+ * False: there is none, and the command was not taken. */
+bool writer_rest(struct writer *writer, const struct channel_name *name, struct command *command);
 
 /* Somebody beside the writer has read where a log ends. A head beyond what the writer knows shows that appends were written whose
  * completion has not come yet; one of a log of which it knows nothing yet may be newer than an answer that is under way. Loops are

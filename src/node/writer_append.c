@@ -105,7 +105,7 @@ static void store_lanes_fini(struct writer_store *from)
 {
     for (uint32_t i = 0; i < from->lane_count; i++) {
         struct lane *lane = &from->lanes[i];
-        must(!lane->is_busy && lane->held == NULL);
+        must(!lane->is_busy && lane->held == NULL && lane->resting == NULL);
         publishes_free(&lane->behind);
         writer_batch_free(lane->batch);
     }

@@ -319,6 +319,29 @@ static void writer_head_answered(struct writer *writer, struct tail *tail, const
     tail_let_go(&writer->tails, tail);
 }
 
+bool writer_rest(struct writer *writer, const struct channel_name *name, struct command *command)
+{
+    struct lane *lane = writer_lane_of(writer, name);
+
+    if (lane == NULL || lane->is_late)
+        return false;
+    command->mail.next = lane->resting;
+    lane->resting      = &command->mail;
+    return true;
+}
+
+static void writer_take_resting(struct writer *writer, struct lane *lane)
+{
+    struct mail *mail = lane->resting;
+
+    lane->resting = NULL;
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        writer_take(writer, command_of(mail), writer->wall);
+        mail = next;
+    }
+}
+
 void writer_take_held(struct writer *writer, struct lane *lane)
 {
     struct mail *mail = lane->held;
@@ -330,6 +353,7 @@ void writer_take_held(struct writer *writer, struct lane *lane)
         writer_head_answered(writer, held->tail, &held->answer);
         free(held);
     }
+    writer_take_resting(writer, lane);
 }
 
 static void writer_ask_owed(struct writer *writer, struct writer_store *from)

@@ -64,7 +64,7 @@ size_t writer_batch_count(const struct lane *lane);  /* appends in the batch und
 void writer_follow_fini(struct writer *writer);
 void writer_put_questions(struct writer *writer);
 void writer_tick_heads(struct writer *writer);
-/* The batch under way in this lane has ended: looks at the answers that waited for it. */
+/* The batch under way in this lane has ended, or is late: looks at the answers and takes the commands that waited for it. */
 void writer_take_held(struct writer *writer, struct lane *lane);
 /* The known head of this tail may be old: the store is asked within a heartbeat, or as soon as a loop needs the
  * head. */

@@ -148,6 +148,11 @@ $(OUT)/postgres-loop: $(OUT)/obj/tools/postgres_loop/main.o $(call archives,stor
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
+# What a request of a named device takes at least, which tools/bench/floor holds nginx and Longwire against.
+$(OUT)/request-floor: $(OUT)/obj/tools/request_floor/main.o $(call archives,store)
+	@echo "  ld $@"
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
 # --- unit tests: src/MODULE/…/x_test.c becomes OUT/test/MODULE/…/x_test; src/MODULE/x_battery.c is linked to all of them
 TEST_LIB_SRC = $(filter-out %_test.c,$(wildcard test/lib/*.c))
 TEST_LIB_OBJ = $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(TEST_LIB_SRC))

@@ -120,7 +120,7 @@ static void fetch_look_at_waiting(struct timer *timer, msec now)
 
 static void fetch_go_through_cancelled(struct fetch *fetch)
 {
-    if (!atomic_exchange(&fetch->has_cancelled, false))
+    if (!atomic_load_explicit(&fetch->has_cancelled, memory_order_acquire) || !atomic_exchange(&fetch->has_cancelled, false))
         return;
     for (struct list *at = fetch->waiting.next, *next; at != &fetch->waiting; at = next) {
         next = at->next;

@@ -21,20 +21,29 @@ static uint32_t after_first(unsigned char c)
     return 0;
 }
 
+/* From `from` on, ASCII in steps of 32 and 8 bytes; where it stopped. */
+static size_t skip_ascii(struct span piece, size_t from)
+{
+    const uint64_t high = 0x8080808080808080u;
+    uint64_t       words[4];
+    size_t         i = from;
+
+    while (i + sizeof words <= piece.len &&
+           (memcpy(words, piece.at + i, sizeof words), ((words[0] | words[1] | words[2] | words[3]) & high) == 0))
+        i += sizeof words;
+    while (i + sizeof words[0] <= piece.len && (memcpy(words, piece.at + i, sizeof words[0]), (words[0] & high) == 0))
+        i += sizeof words[0];
+    return i;
+}
+
 bool utf8_feed(struct utf8 *utf8, struct span piece)
 {
     uint32_t state = utf8->state;
 
     must(state >> 16 <= 3);
     for (size_t i = 0; i < piece.len; i++) {
-        /* Between characters, eight ASCII bytes at a time. */
-        if (state == 0) {
-            uint64_t word;
-            while (i + 8 <= piece.len && (memcpy(&word, piece.at + i, 8), (word & 0x8080808080808080u) == 0))
-                i += 8;
-            if (i == piece.len)
-                break;
-        }
+        if (state == 0 && (i = skip_ascii(piece, i)) == piece.len)
+            break;
         unsigned char c = (unsigned char)piece.at[i];
         if (state == 0) {
             if (c < 0x80)

@@ -41,6 +41,16 @@ bool bin_type_fields(enum bin_side side, uint8_t type, uint64_t *ret_fields);
 bool bin_type_has_payload(enum bin_side side, uint8_t type);
 
 /* Cuts a varint off *bytes. False: it isn't whole, too long or not the shortest. */
-bool bin_cut_varint(struct span *bytes, uint64_t *ret_value);
+bool bin_cut_long_varint(struct span *bytes, uint64_t *ret_value);
+
+/* The same, where most have one byte. */
+static inline bool bin_cut_varint(struct span *bytes, uint64_t *ret_value)
+{
+    if (bytes->len == 0 || (uint8_t)bytes->at[0] >= 0x80)
+        return bin_cut_long_varint(bytes, ret_value);
+    *ret_value = (uint8_t)bytes->at[0];
+    *bytes     = span_skip(*bytes, 1);
+    return true;
+}
 
 #endif

@@ -1,4 +1,6 @@
 /* bin_put.c - from frames to bytes. */
+#include <endian.h>
+
 #include "base/must.h"
 #include "codec/bin/bin_priv.h"
 
@@ -14,9 +16,9 @@ static char *write_varint(char *at, uint64_t value)
 
 static char *write_fixed(char *at, uint64_t value)
 {
-    for (size_t i = 0; i < BIN_FIXED_BYTES; i++)
-        at[i] = (char)(value >> 8 * (BIN_FIXED_BYTES - 1 - i));
-    return at + BIN_FIXED_BYTES;
+    value = htobe64(value);
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
 }
 
 static char *write_span(char *at, struct span bytes)

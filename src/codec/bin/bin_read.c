@@ -1,8 +1,10 @@
 /* bin_read.c - from bytes to frames. Clauses are those of docs/protocol.md. */
+#include <endian.h>
+
 #include "base/utf8.h"
 #include "codec/bin/bin_priv.h"
 
-bool bin_cut_varint(struct span *bytes, uint64_t *ret_value)
+bool bin_cut_long_varint(struct span *bytes, uint64_t *ret_value)
 {
     uint64_t value = 0;
 
@@ -123,14 +125,13 @@ static bool cut_bytes(struct span *bytes, struct span *ret)
 
 static bool cut_fixed(struct span *bytes, uint64_t *ret)
 {
-    uint64_t value = 0;
+    uint64_t value;
 
-    if (bytes->len < BIN_FIXED_BYTES)
+    if (bytes->len < sizeof value)
         return false;
-    for (size_t i = 0; i < BIN_FIXED_BYTES; i++)
-        value = value << 8 | (uint8_t)bytes->at[i];
-    *bytes = span_skip(*bytes, BIN_FIXED_BYTES);
-    *ret   = value;
+    memcpy(&value, bytes->at, sizeof value);
+    *bytes = span_skip(*bytes, sizeof value);
+    *ret   = be64toh(value);
     return true;
 }
 

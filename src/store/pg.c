@@ -596,8 +596,8 @@ static enum rc schema_make(PGconn *conn, const struct shard_place *place, size_t
 {
     char    set_version[VERSION_TEXT_BYTES], take_place[PLACE_TEXT_BYTES];
     int     version = 0;
-    enum rc rc      = schema_run(conn, "set client_min_messages = error; begin;"
-                                       " select pg_advisory_xact_lock(1281053266, -3)", ret_why, why_size);
+    enum rc rc      = schema_run(conn, "set client_min_messages = error; set statement_timeout = 0; set lock_timeout = 0;"
+                                       " set idle_in_transaction_session_timeout = 0; begin; select pg_advisory_xact_lock(1281053266, -3)", ret_why, why_size);
 
     if (rc == RC_OK)
         rc = version_ask(conn, &version, ret_why, why_size);

@@ -801,6 +801,30 @@ static void a_lock_that_is_held_is_not_waited_for_without_end_threat_41(void **s
     assert_int_equal(publish_until_done(bench, "after").answer.seq, 2);
 }
 
+/* Timeouts are set for what people write, for a role or as here for each connection. A publish takes longer than any of them, and then
+ * nothing happens for longer. */
+static void timeouts_for_others_do_not_count_threat_41(void **state)
+{
+    static const char BACKENDS[] = "select sum(pid) from pg_stat_activity where application_name like 'longwired-%'";
+    static const char TIMEOUTS[] = " options='-c statement_timeout=400ms -c lock_timeout=400ms -c idle_session_timeout=400ms"
+                                   " -c idle_in_transaction_session_timeout=400ms'";
+    struct bench *bench = *state;
+    char         *url   = NULL;
+
+    bench_shut(bench);
+    must(asprintf(&url, "%s%s", engine_url(), TIMEOUTS) >= 0);
+    bench->store = engine_store(bench, url);
+    free(url);
+    publish_until_done(bench, "first");
+    engine_sql("create function longwire.dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(1); return new; end';"
+               " create trigger dawdle before insert on longwire.message for each row execute function longwire.dawdle()");
+    long long before = engine_sql(BACKENDS);
+    assert_true(before > 0);
+    assert_int_equal(bench_publish(bench, HELLO).outcome, APPEND_DONE);
+    engine_sql("select count(pg_sleep(1))");
+    assert_int_equal(engine_sql(BACKENDS), before);
+}
+
 /* --- epochs ------------------------------------------------------------------------------------------------------- */
 
 static void a_replica_that_is_promoted_has_another_epoch_threat_40(void **state)
@@ -929,6 +953,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(reads_come_back_with_publishes_threat_40),
         ENGINE_TEST(lost_connections_are_made_anew),
         ENGINE_TEST(a_lock_that_is_held_is_not_waited_for_without_end_threat_41),
+        ENGINE_TEST(timeouts_for_others_do_not_count_threat_41),
         ENGINE_TEST(a_lost_commit_is_noticed),
         ENGINE_TEST(a_full_disk_refuses_and_recovers_threat_41),
         ENGINE_TEST(a_replica_that_is_promoted_has_another_epoch_threat_40),

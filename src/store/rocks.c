@@ -150,6 +150,18 @@ static enum rc loss_check(struct rocks *rocks, uint64_t synced, char *ret_why, s
     return epoch_renew(rocks);
 }
 
+/* What was lost can have used any number. The epoch is saved before the word in `synced` goes. */
+static enum rc restored_renew(struct rocks *rocks, char *ret_why, size_t why_size)
+{
+    enum rc rc = rocks_numbers_leap(rocks);
+
+    if (rc == RC_OK)
+        rc = epoch_renew(rocks);
+    if (rc == RC_OK)
+        snprintf(ret_why, why_size, "the log in %s is a backup that was restored, as its file `synced` says, so it has a new epoch", rocks->path);
+    return rc;
+}
+
 /* Tells what was mended: with the start's notice, and with the damage that readers find. */
 static void salvage_tell(struct salvage *salvage, struct rocks *rocks, char *ret_why, size_t why_size)
 {
@@ -183,7 +195,9 @@ static enum rc load_finish(struct salvage *salvage, struct rocks *rocks, uint64_
 {
     enum rc rc = RC_OK;
 
-    if (!salvage->has_lost_commits)
+    if (rocks_is_restored(rocks))
+        rc = restored_renew(rocks, ret_why, why_size);
+    else if (!salvage->has_lost_commits)
         rc = loss_check(rocks, synced, ret_why, why_size);
     else if ((rc = rocks_numbers_leap(rocks)) == RC_OK)
         rc = epoch_renew(rocks);

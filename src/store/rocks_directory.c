@@ -167,6 +167,14 @@ uint64_t rocks_load_synced(const struct rocks *rocks)
     return sequence;
 }
 
+bool rocks_is_restored(const struct rocks *rocks)
+{
+    char    text[SYNCED_BYTES_MAX];
+    ssize_t len = pread(rocks->synced_fd, text, sizeof text, 0);
+
+    return len > 0 && span_starts(span_of(text, (size_t)len), SPAN("restored"));
+}
+
 /* This write is not synced. After a crash of the process the page cache still has it. After a crash of the machine the
  * file may hold an older value, which is true as well. */
 enum rc rocks_save_synced(struct rocks *rocks)

@@ -337,6 +337,9 @@ enum rc rocks_format_write(struct rocks *rocks, char *ret_why, size_t why_size) 
 /* How far acknowledged commits went: a sequence number of RocksDB. 0: the file says nothing. */
 uint64_t rocks_load_synced(const struct rocks *rocks);
 
+/* The operator has put the word "restored" into the file: the directory is a backup, and nobody knows how far commits went. */
+bool rocks_is_restored(const struct rocks *rocks);
+
 /* Notes in the file `synced` that everything in the database now is on disk and may be acknowledged. */
 enum rc rocks_save_synced(struct rocks *rocks) RC_MUST_USE;
 

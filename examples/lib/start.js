@@ -19,9 +19,14 @@ if (existsSync(`examples/${name}/longwired.conf`))
     writeFileSync(config, readFileSync(`examples/${name}/longwired.conf`, 'utf8').replaceAll(':8092', `:${port + 2}`), { mode: 0o600 });
 const longwired = spawn(`${process.env.LW_BUILD ?? 'build'}/longwired`,
     ['--http', `127.0.0.1:${port + 1}`, '--tcp', '', '--data', data, ...(existsSync(config) ? ['--config', config] : [])],
-    { stdio: ['ignore', 'ignore', 'inherit'] });
+    { stdio: ['ignore', 'ignore', 'inherit'], detached: true });   // a terminal's Ctrl-C comes here alone: a second signal would stop it at once
 longwired.on('exit', code => process.exit(code ?? 1));
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => longwired.kill('SIGTERM'));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => longwired.kill('SIGTERM'));
+process.on('exit', () => longwired.kill('SIGTERM'));
+process.on('uncaughtException', error => {
+    console.error('examples/start:', error.code === 'EADDRINUSE' ? `port ${error.port} is in use; EXAMPLE_PORT=PORT chooses another` : error);
+    process.exit(1);
+});
 
 while (!await fetch(`${server}/healthz`).then(answer => answer.ok, () => false)) await sleep(50);
 const { start } = await import(`../${name}/app.js`);

@@ -10,12 +10,16 @@ from longwire_server import BUILD, ROOT, free_port, is_free
 from waiting import SECONDS
 
 
+def environment(data, port):
+    return {**os.environ, "LW_BUILD": str(BUILD), "EXAMPLE_DATA": str(data), "EXAMPLE_PORT": str(port)}
+
+
 class Example:
     def __init__(self, name, folder, **env):
         self.port = self.free_ports()
         self.url = f"http://127.0.0.1:{self.port}/"
-        self.process = subprocess.Popen([ROOT / "examples" / "start", name], stdout=subprocess.PIPE, text=True, env={
-            **os.environ, "LW_BUILD": str(BUILD), "EXAMPLE_DATA": str(folder / name), "EXAMPLE_PORT": str(self.port), **env})
+        self.process = subprocess.Popen([ROOT / "examples" / "start", name], stdout=subprocess.PIPE, text=True,
+                                        env={**environment(folder / name, self.port), **env})
 
     @staticmethod
     def free_ports():

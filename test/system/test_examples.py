@@ -1,13 +1,16 @@
 """The examples, each started by its one command and used in headless Chromium."""
 import os
 import shutil
+import signal
+import socket
+import subprocess
 
 import pytest
 
 from browser import needs_chromium, open_chromium
-from example_app import Example
-from longwire_server import is_built
-from waiting import wait_until
+from example_app import Example, environment
+from longwire_server import ROOT, is_built
+from waiting import SECONDS, wait_until
 
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -194,3 +197,22 @@ def test_chat(browser, tmp_path):
         assert text(browser, "trouble") == ""
         browser.close()
         browser.switch_to.window(home)
+
+
+def test_one_ctrl_c_ends_an_example_as_it_should(tmp_path):
+    """A terminal gives it to all processes of the group. The server is told once, and stops without haste."""
+    with subprocess.Popen([ROOT / "examples" / "start", "token_stream"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True, env=environment(tmp_path, Example.free_ports())) as process:
+        assert process.stdout.readline().startswith("open http")
+        os.killpg(process.pid, signal.SIGINT)
+        log = process.communicate(timeout=SECONDS)[1]
+    assert process.returncode == 0 and "event=stopped" in log and "second signal" not in log, log
+
+
+def test_a_port_in_use_is_said_and_nothing_is_left(tmp_path):
+    port = Example.free_ports()
+    with socket.create_server(("127.0.0.1", port)):
+        done = subprocess.run([ROOT / "examples" / "start", "token_stream"], capture_output=True, text=True, timeout=SECONDS, check=False,
+                              env=environment(tmp_path, port))
+    assert done.returncode == 1 and f"port {port} is in use" in done.stderr, done.stderr
+    assert "event=stopped" in done.stderr   # its end of the pipe is closed, so the server has gone

@@ -356,13 +356,27 @@ static bool routes_put(struct cluster *cluster)
     return true;
 }
 
+/* Does it answer, as far as this node knows? */
+static bool cluster_is_reached(const struct cluster *cluster)
+{
+    return cluster->is_up && !cluster->is_silent;
+}
+
+/* Nobody waits for a route while the engine does not answer. */
+static void routes_release(struct cluster *cluster)
+{
+    if (cluster_is_reached(cluster))
+        return;
+    cluster->has_released |= interest_has_waiting(cluster->interest);
+    interest_release(cluster->interest, on_routed, cluster);
+}
+
 static void routes_turn_end(struct cluster *cluster)
 {
     if (cluster->routes_want_lease && cluster_may_lease(cluster))
         lease_put(cluster);
-    if (!cluster->is_up)
-        interest_release(cluster->interest, on_routed, cluster);
-    while (cluster->is_up && !cluster->is_leaving && !cluster->routes_want_lease && cluster->now >= cluster->routes_retry_at &&
+    routes_release(cluster);
+    while (cluster_is_reached(cluster) && !cluster->is_leaving && !cluster->routes_want_lease && cluster->now >= cluster->routes_retry_at &&
            interest_has_unsettled(cluster->interest) && cluster->routes_under_way < cluster->routes_window && routes_put(cluster))
         ;
     counter_set(&cluster->counters.routes, interest_count(cluster->interest));
@@ -377,14 +391,14 @@ static void routes_turn_end(struct cluster *cluster)
 /* Do others' messages come, as far as this node can know? */
 static bool cluster_is_healthy(const struct cluster *cluster)
 {
-    return cluster->is_up && cluster_has_lease(cluster) && !cluster->is_rebuilding && cluster->told.stage == TOLD_NOT;
+    return cluster_is_reached(cluster) && cluster_has_lease(cluster) && !cluster->is_rebuilding && cluster->told.stage == TOLD_NOT;
 }
 
 /* Routes that are being registered anew will stand soon, and then all heads are compared; and meanwhile the others tell what they
  * commit (cluster_tell.c). */
 static bool cluster_is_polling(const struct cluster *cluster)
 {
-    return !cluster->is_up || !cluster_has_lease(cluster) ||
+    return !cluster_is_reached(cluster) || !cluster_has_lease(cluster) ||
            (cluster->is_rebuilding && cluster->now >= cluster->patient_until);
 }
 
@@ -409,7 +423,7 @@ static void cluster_set_pace(struct cluster *cluster)
 
     writer_compare_each(cluster->writer, each < TICK_MS ? 1 : (uint32_t)(each / TICK_MS));
     writer_compare_pace(cluster->writer, cluster_compare_pace(cluster));
-    counter_set(&cluster->counters.is_up, cluster->is_up);
+    counter_set(&cluster->counters.is_up, cluster_is_reached(cluster));
     counter_set(&cluster->counters.is_healthy, is_healthy);
 }
 
@@ -463,7 +477,7 @@ static void port_canary(void *ctx, struct canary *canary)
 {
     struct cluster *cluster = ctx;
 
-    if (!cluster->is_up || cluster->is_leaving) {
+    if (!cluster_is_reached(cluster) || cluster->is_leaving) {
         writer_end_canary(cluster->writer, canary, CANARY_AWAY);
         return;
     }
@@ -506,6 +520,8 @@ void cluster_take_up(struct cluster *cluster, uint64_t life, uint64_t since)
 
     cluster_ask_reach(cluster->ask, true);
     cluster->is_up       = true;
+    cluster->is_silent   = false;
+    cluster->has_released = false;  /* heads are compared for another reason */
     cluster->life        = life;
     cluster->has_life    = true;
     cluster->lease_next  = cluster->now;
@@ -521,10 +537,26 @@ void cluster_take_up(struct cluster *cluster, uint64_t life, uint64_t since)
 
 void cluster_take_down(struct cluster *cluster)
 {
-    cluster->is_up = false;
+    cluster->is_up     = false;
+    cluster->is_silent = false;
     cluster_told_end(cluster, DOUBT_RECONNECTED);
     cluster_ask_reach(cluster->ask, false);
     canaries_end(cluster, UINT64_MAX, INT64_MAX, CANARY_AWAY);
+}
+
+/* What is under way may still come, in its order: nothing is lost by that. Till then heads are polled, and nobody waits for answers of others. */
+void cluster_take_silence(struct cluster *cluster, bool is_silent)
+{
+    cluster->is_silent = is_silent;
+    cluster_ask_reach(cluster->ask, !is_silent);
+    if (is_silent) {
+        canaries_end(cluster, UINT64_MAX, INT64_MAX, CANARY_AWAY);
+    } else if (cluster->has_released) {
+        cluster->has_released  = false;
+        cluster->is_rebuilding = true;  /* what was published before those routes stand comes by no way */
+        cluster->patient_until = cluster->now + REBUILD_PATIENCE_MS;
+        cluster_told_end(cluster, DOUBT_ROUTES);
+    }
 }
 
 /* --- the port ----------------------------------------------------------------------------------------------------- */
@@ -535,8 +567,8 @@ static void port_follow(void *ctx, struct channel_name *name)
 
     if (interest_follow(cluster->interest, name))
         writer_routed(cluster->writer, name);
-    else if (!cluster->is_up)
-        interest_release(cluster->interest, on_routed, cluster);
+    else
+        routes_release(cluster);
 }
 
 static void port_unfollow(void *ctx, struct channel_name *name)

@@ -103,6 +103,7 @@ void cluster_take_done(struct cluster *cluster, struct engine_call *call);
 void cluster_take_frame(struct cluster *cluster, struct span frame);
 void cluster_take_up(struct cluster *cluster, uint64_t life, uint64_t since);
 void cluster_take_down(struct cluster *cluster);
+void cluster_take_silence(struct cluster *cluster, bool is_silent);
 
 /* Monotonic and wall time of this turn; before anything else of it. */
 void cluster_turn_begin(struct cluster *cluster, msec now, msec wall);

@@ -98,6 +98,8 @@ struct cluster {
     msec                    now, wall;
 
     bool                    is_up;          /* the engine can be reached */
+    bool                    is_silent;      /* … and says nothing, though it owes answers */
+    bool                    has_released;   /* since it is, somebody follows without a route */
     bool                    has_life;
     uint64_t                life;
     size_t                  under_way;      /* calls */

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { SEATS = 3, STEP_MS = 10, TICK_STEPS = 10, LEASE_MS = 5000, COMPARE_MS = 600000, HEAD_POLL_MS = 1000, PAYLOAD = 20 };
+enum { SEATS = 3, STEP_MS = 10, TICK_STEPS = 10, LEASE_MS = 5000, COMPARE_MS = 600000, HEAD_POLL_MS = 1000, PAYLOAD = 20, SILENT_MS = 500 };
 
 static const struct hash_key key = { 1, 2 };
 
@@ -136,7 +136,12 @@ static void on_down(void *ctx, const char *why)
     cluster_take_down(((struct place *)ctx)->cluster);
 }
 
-static const struct engine_events events = { on_done, on_frame, on_up, on_down };
+static void on_silent(void *ctx, bool is_silent)
+{
+    cluster_take_silence(((struct place *)ctx)->cluster, is_silent);
+}
+
+static const struct engine_events events = { on_done, on_frame, on_up, on_down, on_silent };
 
 static void on_usurped(void *ctx, const char *why)
 {
@@ -193,10 +198,14 @@ static void place_close(struct place *place)
     *place = (struct place){ 0 };
 }
 
+/* After so long the engine is silent, and after ten times as long it is given up; 0: it is given up at once. */
+static msec silence_of_next;
+
 static struct hall *hall_new(bool prefers_heads)
 {
     const struct sim_server_options options = {
-        .chance = { 4 }, .answer_ms_max = 6, .late_ms_max = 300, .timeout_ms = 500, .reconnect_ms = 50, .clock_permille = 1000,
+        .chance = { 4 }, .answer_ms_max = 6, .late_ms_max = 300, .timeout_ms = silence_of_next == 0 ? 500 : 10 * silence_of_next,
+        .silent_ms = silence_of_next, .reconnect_ms = 50, .clock_permille = 1000,
         .prefers_heads = prefers_heads, .frame_bytes_max = 4096,
     };
     static const char *const texts[] = { "topic:a", "topic:b", "user:ann" };
@@ -676,6 +685,65 @@ static void while_the_engine_is_away_heads_are_polled(void **state)
     hall_free(hall);
 }
 
+static struct hall *hall_with_silence(void)
+{
+    silence_of_next   = SILENT_MS;
+    struct hall *hall = hall_following(false);
+    silence_of_next   = 0;
+    return hall;
+}
+
+/* It answers later: nothing was lost, and nothing has to be compared. Meanwhile heads are polled. */
+static void what_a_silent_engine_holds_comes_when_it_speaks(void **state)
+{
+    (void)state;
+    struct hall *hall    = hall_with_silence();
+    uint64_t     count   = counter_get(&counters(hall, 1)->comparisons);
+    uint64_t     dropped = counter_get(&counters(hall, 0)->dropped);
+
+    for (unsigned i = 0; i < SEATS; i++)
+        sim_engine_set_ways(hall->places[i].engine, true, false);
+    publishes(hall, 0, 0);
+    passes(hall, SILENT_MS + 1500);
+    assert_int_equal(counter_get(&counters(hall, 1)->is_up), 0);
+    assert_int_equal(counter_get(&counters(hall, 1)->is_healthy), 0);
+    heard_is(hall, 1, "to 1");
+    for (unsigned i = 0; i < SEATS; i++)
+        sim_engine_set_ways(hall->places[i].engine, true, true);
+    passes(hall, 1000);
+    assert_int_equal(counter_get(&counters(hall, 1)->is_healthy), 1);
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    assert_non_null(strstr(hall->places[1].heard, "2"));
+    passes(hall, 3000);
+    assert_int_equal(counter_get(&counters(hall, 0)->dropped), dropped);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count);
+    hall_free(hall);
+}
+
+/* Nobody waits for a route of an engine that says nothing. What is published until the route stands comes by no way. */
+static void who_follows_while_the_engine_is_silent_is_told_at_once(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_with_silence();
+
+    sim_engine_set_ways(hall->places[1].engine, false, false);
+    passes(hall, 1500);
+    assert_int_equal(counter_get(&counters(hall, 1)->is_up), 0);
+    uint64_t routes = counter_get(&counters(hall, 1)->doubts[DOUBT_ROUTES]);
+    follows(hall, 1, 1);
+    passes(hall, 100);
+    heard_is(hall, 1, "head 0");
+    publishes(hall, 0, 1);
+    passes(hall, 100);
+    sim_engine_set_ways(hall->places[1].engine, true, true);
+    passes(hall, 2000);
+    heard_is(hall, 1, "to 1");
+    assert_int_equal(counter_get(&counters(hall, 1)->doubts[DOUBT_ROUTES]), routes + 1);
+    assert_int_equal(counter_get(&counters(hall, 1)->is_healthy), 1);
+    hall_free(hall);
+}
+
 static uint64_t heads_asked(const struct hall *hall, unsigned no)
 {
     return hall->places[no].writer.durable.away_count;
@@ -866,6 +934,8 @@ int main(void)
         cmocka_unit_test(what_others_have_told_is_not_compared),
         cmocka_unit_test(a_node_that_cannot_tell_all_makes_others_compare),
         cmocka_unit_test(while_the_engine_is_away_heads_are_polled),
+        cmocka_unit_test(what_a_silent_engine_holds_comes_when_it_speaks),
+        cmocka_unit_test(who_follows_while_the_engine_is_silent_is_told_at_once),
         cmocka_unit_test(a_healthy_bus_saves_comparisons),
         cmocka_unit_test(a_canary_tells_whether_the_bus_carries),
         cmocka_unit_test(nodes_know_each_other),

@@ -89,6 +89,9 @@ struct engine_events {
     void (*frame)(void *ctx, struct span frame);
     void (*up)(void *ctx, uint64_t life, uint64_t since);
     void (*down)(void *ctx, const char *why);
+    /* It is up, owes answers, and says nothing; what is under way may still be answered. Then, unless `down` comes first, that
+     * it answers again. A maker need not tell it; NULL: nobody wants to know. */
+    void (*silent)(void *ctx, bool is_silent);
 };
 
 struct engine_stats {

@@ -112,7 +112,19 @@ static void on_down(void *ctx, const char *why)
     pthread_mutex_unlock(&node->bench->lock);
 }
 
-const struct engine_events bench_events = { .done = on_done, .frame = on_frame, .up = on_up, .down = on_down };
+static void on_silent(void *ctx, bool is_silent)
+{
+    struct bench_node *node = ctx;
+
+    pthread_mutex_lock(&node->bench->lock);
+    node->silent_count += is_silent;
+    node->spoken_count += !is_silent;
+    pthread_cond_broadcast(&node->bench->changed);
+    pthread_mutex_unlock(&node->bench->lock);
+}
+
+const struct engine_events bench_events = { .done = on_done, .frame = on_frame, .up = on_up, .down = on_down,
+                                            .silent = on_silent };
 
 /* --- the bench: nodes --------------------------------------------------------------------------------------------- */
 
@@ -144,6 +156,11 @@ uint64_t bench_await_up(struct bench_node *node, size_t count)
 {
     BENCH_WAIT(node->bench, node->up_count > count);
     return bench_life(node);
+}
+
+void bench_await_silence(struct bench_node *node, size_t silent_count, size_t spoken_count)
+{
+    BENCH_WAIT(node->bench, node->silent_count >= silent_count && node->spoken_count >= spoken_count);
 }
 
 void bench_await_down(struct bench_node *node, size_t count)

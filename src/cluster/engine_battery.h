@@ -36,7 +36,7 @@ struct bench_node {
     msec                 started;
     struct engine       *engine;
     uint64_t             life, since;
-    size_t               up_count, down_count, frame_count;
+    size_t               up_count, down_count, silent_count, spoken_count, frame_count;
     struct bench_frame  *oldest, *newest;
     bool                 is_lease_new;  /* what bench_lease() was told last */
 };
@@ -93,6 +93,8 @@ uint64_t bench_await_up(struct bench_node *node, size_t count);
 uint64_t bench_life(struct bench_node *node);
 size_t   bench_up_count(struct bench_node *node);
 void     bench_await_down(struct bench_node *node, size_t count);
+/* Waits until the engine was silent, or has spoken again, so often. */
+void     bench_await_silence(struct bench_node *node, size_t silent_count, size_t spoken_count);
 
 /* Runs all tests; returns the number of failures, as cmocka counts them. */
 int engine_battery_run(const struct engine_maker *maker);

@@ -285,6 +285,11 @@ bool interest_has_unsettled(const struct interest *interest)
     return !list_is_empty(&interest->unsettled);
 }
 
+bool interest_has_waiting(const struct interest *interest)
+{
+    return !list_is_empty(&interest->waiting);
+}
+
 bool interest_is_settled(const struct interest *interest)
 {
     return interest->missing_count == 0;

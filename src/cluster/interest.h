@@ -48,6 +48,9 @@ typedef void interest_routed(void *ctx, struct channel_name *channel);
 void interest_batch_done(struct interest *interest, struct interest_batch *batch, bool is_done, interest_routed *routed,
                          void *ctx);
 
+/* Somebody waits for a route. */
+bool interest_has_waiting(const struct interest *interest);
+
 /* The engine is away: who waits waits no longer. */
 void interest_release(struct interest *interest, interest_routed *routed, void *ctx);
 

@@ -8,7 +8,7 @@
 #include "codec/bus/bus_frame.h"
 #include "cluster/redis_engine_priv.h"
 
-enum { CONNECT_MS = 2000, ANSWER_MS = 3000, BEAT_MS = 1000, SWEEP_MS = 30000, WORD_BYTES = 24, BUCKETS = 20 };
+enum { CONNECT_MS = 2000, ANSWER_MS = 12000, SILENT_PARTS = 4, BEAT_MS = 1000, SWEEP_MS = 30000, WORD_BYTES = 24, BUCKETS = 20 };
 
 static struct redis_engine *engine_of_line(const struct redis_line *line)
 {
@@ -160,6 +160,7 @@ static void line_is_lost(struct redis_line *line, const char *why, bool was_up)
     if (engine->is_known_down || redis_thread_is_stopping(&engine->thread))
         return;
     engine->is_up         = false;
+    engine->is_silent     = false;
     engine->is_known_down = true;
     say_up_told(engine, false);
     engine->events->down(engine->ctx, why);
@@ -341,6 +342,27 @@ void redis_take_live(struct redis_engine *engine, struct live_member *live, size
     engine->suspect_count = kept;
 }
 
+/* --- silence ------------------------------------------------------------------------------------------------------------ */
+
+static bool line_is_silent(const struct redis_engine *engine, const struct redis_line *line, msec now)
+{
+    return line->state == REDIS_UP && (redis_line_silence(line, now) > engine->answer_ms / SILENT_PARTS ||
+                                       redis_line_waits(line, now) > engine->answer_ms);
+}
+
+static void tell_silence(struct redis_engine *engine, msec now)
+{
+    bool is_silent = false;
+
+    for (size_t i = 0; i < engine->thread.line_count; i++)
+        is_silent |= line_is_silent(engine, &engine->thread.lines[i], now);
+    if (!engine->is_up || engine->is_silent == is_silent)
+        return;
+    engine->is_silent = is_silent;
+    if (engine->events->silent != NULL)
+        engine->events->silent(engine->ctx, is_silent);
+}
+
 /* --- the thread ------------------------------------------------------------------------------------------------------- */
 
 static void redis_turn(void *owner, msec now)
@@ -359,6 +381,7 @@ static void redis_turn(void *owner, msec now)
     while ((link = list_pop(&submitted)) != NULL)
         redis_call_start(engine, container_of(link, struct engine_call, link));
     redis_engine_tell_life(engine);
+    tell_silence(engine, now);
 }
 
 /* --- the port --------------------------------------------------------------------------------------------------------- */
@@ -462,6 +485,7 @@ enum rc redis_engine_open(const struct redis_engine_options *options, struct eng
     engine->events         = options->events;
     engine->ctx            = options->ctx;
     engine->instance_count = count;
+    engine->answer_ms      = answer_ms;
     engine->sweep_ms       = options->sweep_ms == 0 ? SWEEP_MS : options->sweep_ms;
     engine->suspects       = calloc(SUSPECTS, sizeof *engine->suspects);
     must(engine->suspects != NULL);

@@ -15,8 +15,8 @@
  * Life. Each second, and with each lease, the word of each instance is read. The life that `up` tells is made of these words,
  * and of the id that each Redis process has, so that a restart and a failover are other lives.
  *
- * Failures. A call whose instance has no connection is RC_IO at once. Redis that does not answer for answer_ms is a lost
- * connection. `down` comes when one connection of several is lost, and `up` when all stand again; calls that need only the others
+ * Failures. A call whose instance has no connection is RC_IO at once. A Redis that says nothing for a quarter of answer_ms, or lets a
+ * question wait for answer_ms, is silent; one that says nothing for answer_ms is a lost connection (store/redis_line.h). `down` comes when one connection of several is lost, and `up` when all stand again; calls that need only the others
  * go on meanwhile. Redis 5 or later, or Valkey; no TLS, no Redis Cluster mode; the policy for full memory should
  * not evict (docs/cluster.md).
  *
@@ -34,7 +34,7 @@ struct redis_engine_options {
     const struct engine_events *events;      /* borrowed until close */
     void                       *ctx;
     msec                        connect_ms;  /* 0: 2 s */
-    msec                        answer_ms;   /* 0: 3 s */
+    msec                        answer_ms;   /* 0: 12 s */
     msec                        sweep_ms;    /* a follower without a lease is removed after so long; 0: 30 s */
 };
 

@@ -76,11 +76,11 @@ struct redis_engine {
     size_t                      instance_count;  /* lines 0 to count - 1 are theirs */
     struct redis_instance       instances[REDIS_INSTANCES];
     struct list                 tasks[ENGINE_SEND + 1];
-    msec                        beat_due, sweep_ms;
+    msec                        beat_due, sweep_ms, answer_ms;
     uint32_t                    round;           /* of the lease: stands in the members */
     uint64_t                    beat_round;      /* of looking at the life (engine.h) */
     bool                        has_lease;
-    bool                        is_up, is_known_down;
+    bool                        is_up, is_known_down, is_silent;
     uint64_t                    life;            /* as it was told */
     struct live_member         *live;            /* as NODES told last; sorted */
     size_t                      live_count;

@@ -151,6 +151,27 @@ static void a_slow_redis_is_a_lost_connection_threat_39(void **state)
     assert_true(stats.failure[0] != '\0');
 }
 
+/* What is under way waits, and is answered. */
+static void a_redis_that_stands_for_a_moment_is_silent_threat_39(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    struct bench_call    route = { 0 };
+    struct engine_name   name  = { .name = SPAN("topic:x") };
+    struct engine_stats  stats;
+
+    redis_server_pause(&servers[0], true);
+    route.call = (struct engine_call){ .kind = ENGINE_ROUTE, .names = &name, .name_count = 1 };
+    bench_submit(a, &route);
+    bench_await_silence(a, 1, 0);
+    redis_server_pause(&servers[0], false);
+    bench_await(&route);
+    assert_int_equal(route.call.rc, RC_OK);
+    bench_await_silence(a, 1, 1);
+    a->engine->ops->stats(a->engine, &stats);
+    assert_int_equal(stats.reconnect_count, 0);
+}
+
 /* It serves all in turn, and each of them now and then. A new connection would cost all that waits, and make it no faster. */
 static void a_slow_redis_that_answers_keeps_its_connection_threat_39(void **state)
 {
@@ -486,6 +507,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_slow_redis_is_a_lost_connection_threat_39, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_redis_that_stands_for_a_moment_is_silent_threat_39, setup, teardown),
         cmocka_unit_test_setup_teardown(a_slow_redis_that_answers_keeps_its_connection_threat_39, setup, teardown),
         cmocka_unit_test_setup_teardown(frames_are_not_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flush_and_a_restart_are_noticed_by_themselves_threat_39, setup, teardown),

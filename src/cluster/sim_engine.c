@@ -23,7 +23,7 @@ struct sim_engine {
     struct list          stalled;  /* steps whose way is closed */
     msec                 stalled_at;
     msec                 up_at;    /* not up: not before then */
-    bool                 is_up, is_open_to, is_open_from, is_held;
+    bool                 is_up, is_open_to, is_open_from, is_held, is_silent;
     uint64_t             life;     /* of the server, as the node knows it */
     uint64_t             round, sure_round;  /* leases that were put; the last one that was taken in that life */
     msec                 last_carry[KIND_COUNT], last_answer[KIND_COUNT];
@@ -510,6 +510,7 @@ static void engine_lose(struct sim_engine *engine, const char *why)
     if (!engine->is_up)
         return;
     engine->is_up      = false;
+    engine->is_silent  = false;
     engine->up_at      = engine->server->now + engine->server->options.reconnect_ms;
     engine->last_frame = 0;
     take_events_of(&engine->server->events, engine, &lost);
@@ -532,6 +533,18 @@ static void engine_connect(struct sim_engine *engine)
     engine->events.up(engine->ctx, engine->life, engine->sure_round);
 }
 
+static void engine_tell_silence(struct sim_engine *engine)
+{
+    const struct sim_server *server    = engine->server;
+    const bool               is_silent = !list_is_empty(&engine->stalled) && server->now - engine->stalled_at >= server->options.silent_ms;
+
+    if (server->options.silent_ms == 0 || !engine->is_up || engine->is_held || is_silent == engine->is_silent ||
+        engine->events.silent == NULL)
+        return;
+    engine->is_silent = is_silent;
+    engine->events.silent(engine->ctx, is_silent);
+}
+
 static void engine_turn(struct sim_engine *engine)
 {
     const struct sim_server *server = engine->server;
@@ -543,6 +556,7 @@ static void engine_turn(struct sim_engine *engine)
     if (engine->is_up && !engine->is_held && !list_is_empty(&engine->stalled) &&
         server->now - engine->stalled_at >= server->options.timeout_ms)
         engine_lose(engine, "no answer");
+    engine_tell_silence(engine);
 }
 
 static bool event_is_stalled(const struct sim_event *event)

@@ -31,6 +31,7 @@ struct sim_server_options {
     msec       answer_ms_max;   /* a way there and back takes up to so long */
     msec       late_ms_max;     /* what is late or slow takes up to so much longer */
     msec       timeout_ms;      /* what is not answered for so long is given up, with the connection */
+    msec       silent_ms;       /* … and is told as silence before that; 0: never */
     msec       reconnect_ms;    /* so long after the ways are open again a connection stands */
     unsigned   clock_permille;  /* how fast the server's clock runs; 1,000: as that of everybody */
     bool       sweeps;          /* routes of a lease that has run out are gone; else they count again if it is renewed */

@@ -23,7 +23,7 @@
 
 enum { NODE_UNKNOWN_MS = 60000 };
 
-enum host_event_kind { EVENT_DONE, EVENT_FRAME, EVENT_UP, EVENT_DOWN };
+enum host_event_kind { EVENT_DONE, EVENT_FRAME, EVENT_UP, EVENT_DOWN, EVENT_SILENT, EVENT_SPEAKS };
 
 struct engine_event {
     struct command      command;
@@ -54,6 +54,8 @@ static void event_at_writer(struct command *command, struct writer *writer)
     case EVENT_FRAME: cluster_take_frame(cluster, span_of(event->bytes, event->len)); break;
     case EVENT_UP: cluster_take_up(cluster, event->life, event->since); break;
     case EVENT_DOWN: cluster_take_down(cluster); break;
+    case EVENT_SILENT: cluster_take_silence(cluster, true); break;
+    case EVENT_SPEAKS: cluster_take_silence(cluster, false); break;
     }
     free(event);
 }
@@ -107,8 +109,17 @@ static void on_engine_down(void *ctx, const char *why)
     event_send(ctx, EVENT_DOWN, SPAN(""), 0, 0);
 }
 
+static void on_engine_silent(void *ctx, bool is_silent)
+{
+    if (is_silent)
+        LOG(LOG_WARN, "cluster_engine_silent");
+    else
+        LOG(LOG_INFO, "cluster_engine_speaks");
+    event_send(ctx, is_silent ? EVENT_SILENT : EVENT_SPEAKS, SPAN(""), 0, 0);
+}
+
 static const struct engine_events host_events = {
-    .done = on_engine_done, .frame = on_engine_frame, .up = on_engine_up, .down = on_engine_down,
+    .done = on_engine_done, .frame = on_engine_frame, .up = on_engine_up, .down = on_engine_down, .silent = on_engine_silent,
 };
 
 /* --- what the cluster asks of the node -------------------------------------------------------------------------- */

@@ -385,13 +385,21 @@ static void line_connected(struct redis_line *line)
     line_greet(line);
 }
 
+msec redis_line_waits(const struct redis_line *line, msec now)
+{
+    return line->asked_count == 0 ? 0 : now - (msec)(line->asked[line->asked_first].at_us / 1000);
+}
+
+msec redis_line_silence(const struct redis_line *line, msec now)
+{
+    const msec waits = redis_line_waits(line, now);
+
+    return waits < now - line->heard_at ? waits : now - line->heard_at;
+}
+
 static bool line_is_late(const struct redis_line *line, msec now)
 {
-    if (line->asked_count == 0)
-        return false;
-    const msec asked_at = (msec)(line->asked[line->asked_first].at_us / 1000);
-    const msec since    = line->heard_at > asked_at ? line->heard_at : asked_at;
-    return now - since > line->answer_ms || now - asked_at > REDIS_LATE_TIMES * line->answer_ms;
+    return redis_line_silence(line, now) > line->answer_ms || redis_line_waits(line, now) > REDIS_LATE_TIMES * line->answer_ms;
 }
 
 static void line_go_late(struct redis_line *line, msec now)

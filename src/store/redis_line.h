@@ -98,6 +98,11 @@ void redis_line_say(struct redis_line *line, const struct span *args, size_t cou
 /* For greet(): a Redis that does not let answers be skipped is of no use to this line. */
 void redis_line_ask_skip(struct redis_line *line);
 
+/* How long the oldest question has waited; 0: there is none. */
+msec redis_line_waits(const struct redis_line *line, msec now);
+/* … and how long nothing at all has come meanwhile. */
+msec redis_line_silence(const struct redis_line *line, msec now);
+
 void redis_line_greeted(struct redis_line *line);
 /* The line is of no use: it is lost as soon as the caller's caller has come out of it. */
 void redis_line_fail(struct redis_line *line, const char *why);

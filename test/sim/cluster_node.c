@@ -58,7 +58,16 @@ static void on_down(void *ctx, const char *why)
     engine_mail_put_down(&node->mail);
 }
 
-static const struct engine_events engine_events = { .done = on_done, .frame = on_frame, .up = on_up, .down = on_down };
+static void on_silent(void *ctx, bool is_silent)
+{
+    struct cluster_node *node = ctx;
+
+    tell(&node->all->world, "node %u: the engine %s", node->sim_node->no, is_silent ? "is silent" : "speaks");
+    engine_mail_put_silence(&node->mail, is_silent);
+}
+
+static const struct engine_events engine_events = { .done = on_done, .frame = on_frame, .up = on_up, .down = on_down,
+                                                    .silent = on_silent };
 
 /* --- what the cluster asks of it --- */
 

@@ -24,6 +24,7 @@ enum {
     WALK_MS       = 2000,
     NO_WALK_MS    = 3600 * 1000,
     TIMEOUT_MS    = 400,
+    SILENT_MS     = 100,
     PAUSE_MS_MAX  = 2500,
     CUT_MS_MAX    = 1500,
     STOP_MS_MAX   = 1200,
@@ -42,6 +43,7 @@ enum {
     LEAVING_SEEDS = 3,
     PACED_SEEDS   = 2,
     EMPTIED_SEEDS = 7,
+    SILENT_SEEDS  = 7,
     EMPTIED_MS    = 100,
     LOSSES        = 26,
     CLUSTER_LOSSES = 13,
@@ -179,6 +181,12 @@ static void make_channels(struct cluster_world *all)
              CHANNEL_NAME_OK);
 }
 
+/* Then ways are mostly open again before the connection is given up. */
+static bool has_silence(const struct cluster_world *all)
+{
+    return all->world.seed % SILENT_SEEDS == 2 || all->world.seed % SILENT_SEEDS == 4;
+}
+
 static struct sim_server *server_new(struct cluster_world *all)
 {
     struct sim_server_options options = {
@@ -186,6 +194,7 @@ static struct sim_server *server_new(struct cluster_world *all)
         .answer_ms_max   = (msec)cluster_draw(all, 20),
         .late_ms_max     = LATE_MS_MAX,
         .timeout_ms      = TIMEOUT_MS,
+        .silent_ms       = has_silence(all) ? SILENT_MS : 0,
         .reconnect_ms    = 50,
         .clock_permille  = all->faults.odd_clock ? 500 + (unsigned)cluster_draw(all, 1500) : 1000,
         .sweeps          = cluster_one_in(all, 2),
@@ -397,7 +406,7 @@ static void seat_close_ways(struct cluster_world *all, unsigned no)
     uint64_t             ways = cluster_draw(all, 3);
 
     seat->has_closed_ways = true;
-    seat->ways_until      = all->world.now + (msec)cluster_draw(all, CUT_MS_MAX);
+    seat->ways_until      = all->world.now + (msec)cluster_draw(all, has_silence(all) ? TIMEOUT_MS : CUT_MS_MAX);
     sim_engine_set_ways(seat->node->engine, ways == 0, ways == 1);
     tell(&all->world, "node %u: the way to the engine is %s, from it %s", no, ways == 0 ? "open" : "closed",
          ways == 1 ? "open" : "closed");

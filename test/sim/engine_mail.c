@@ -4,7 +4,7 @@
 
 #include "base/must.h"
 
-enum engine_word_kind { WORD_DONE, WORD_FRAME, WORD_UP, WORD_DOWN };
+enum engine_word_kind { WORD_DONE, WORD_FRAME, WORD_UP, WORD_DOWN, WORD_SILENT, WORD_SPEAKS };
 
 struct engine_word {
     struct list           link;
@@ -56,6 +56,11 @@ void engine_mail_put_down(struct engine_mail *mail)
     word_put(mail, WORD_DOWN, SPAN(""));
 }
 
+void engine_mail_put_silence(struct engine_mail *mail, bool is_silent)
+{
+    word_put(mail, is_silent ? WORD_SILENT : WORD_SPEAKS, SPAN(""));
+}
+
 static void word_take(struct engine_word *word, struct cluster *cluster)
 {
     switch (word->kind) {
@@ -63,6 +68,8 @@ static void word_take(struct engine_word *word, struct cluster *cluster)
     case WORD_FRAME: cluster_take_frame(cluster, (struct span){ word->bytes, word->len }); break;
     case WORD_UP: cluster_take_up(cluster, word->life, word->since); break;
     case WORD_DOWN: cluster_take_down(cluster); break;
+    case WORD_SILENT: cluster_take_silence(cluster, true); break;
+    case WORD_SPEAKS: cluster_take_silence(cluster, false); break;
     }
     free(word);
 }

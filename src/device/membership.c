@@ -204,7 +204,10 @@ static void membership_settled(struct publish_command *publish, struct writer *w
     case PUBLISH_BUSY: membership_end(mine, MEMBERSHIP_BUSY); return;
     case PUBLISH_NO_SPACE: membership_end(mine, MEMBERSHIP_NO_SPACE); return;
     case PUBLISH_AWAY: membership_end(mine, MEMBERSHIP_AWAY); return;
-    case PUBLISH_BROKEN: membership_end(mine, MEMBERSHIP_BROKEN); return;
+    case PUBLISH_BROKEN:
+        counter_add(&mine->memberships->unknown_leaves, !is_join);
+        membership_end(mine, MEMBERSHIP_BROKEN);
+        return;
     case PUBLISH_REPLAYED:
     case PUBLISH_KEY_CONFLICT:
     case PUBLISH_NO_TARGET:

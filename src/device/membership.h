@@ -15,6 +15,7 @@
 #ifndef DEVICE_MEMBERSHIP_H
 #define DEVICE_MEMBERSHIP_H
 
+#include "base/counter.h"
 #include "device/member_count.h"
 #include "node/shard.h"
 
@@ -35,6 +36,7 @@ struct memberships {
     uint64_t             members_max, groups_max;  /* the maxima above; lower in tests */
     struct devices      *devices;     /* borrowed: they are told of changes; NULL: nobody is */
     struct event_outbox *events;      /* borrowed; NULL: nobody asks for `joined` and `left` */
+    struct counter       unknown_leaves;  /* that ended MEMBERSHIP_BROKEN: nobody was told. Read on any thread */
 };
 
 void memberships_init(struct memberships *memberships);

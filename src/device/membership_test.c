@@ -259,26 +259,30 @@ static void a_leave_that_was_made_already_is_told_again(void **state)
     bench_close(&bench);
 }
 
+/* Turns until the store has committed; the writer has not heard of it. */
+static struct mail *bench_commits(struct groups_bench *bench)
+{
+    for (;;) {
+        struct mail *mail = bundle_take(&bench->posted);
+        assert_non_null(mail);
+        assert_null(mail->next);
+        if (strcmp(command_of(mail)->kind->name, "committed") == 0)
+            return mail;
+        writer_take(&bench->writer, command_of(mail), WALL);
+        writer_turn_end(&bench->writer, WALL);
+    }
+}
+
 /* The store has made the first leave, and the writer has not heard of it. */
 static void a_leave_that_is_being_made_is_not_confirmed_before_it_is_told(void **state)
 {
     struct groups_bench bench;
-    struct mail        *committed = NULL;
 
     (void)state;
     bench_open(&bench);
     bench_expect(&bench, MEMBERSHIP_JOIN, "user:ann", "group:a", MEMBERSHIP_DONE, true, 1);
     bench_ask(&bench, MEMBERSHIP_LEAVE, "user:ann", "group:a");
-    while (committed == NULL) {
-        struct mail *mail = bundle_take(&bench.posted);
-        assert_non_null(mail);
-        assert_null(mail->next);
-        if (strcmp(command_of(mail)->kind->name, "committed") == 0)
-            committed = mail;
-        else
-            writer_take(&bench.writer, command_of(mail), WALL);
-        writer_turn_end(&bench.writer, WALL);
-    }
+    struct mail *committed = bench_commits(&bench);
     bench_ask(&bench, MEMBERSHIP_LEAVE, "user:ann", "group:a");
     bench_run(&bench);
     assert_int_equal(bench.answer_count, 1);
@@ -288,6 +292,27 @@ static void a_leave_that_is_being_made_is_not_confirmed_before_it_is_told(void *
     assert_int_equal(bench.answer_count, 3);
     assert_int_equal(bench.left_count, 2);
     assert_int_equal(bench.answer->seq, 2);
+    bench_close(&bench);
+}
+
+/* The store takes longer than anybody waits. */
+static void a_leave_of_which_nobody_knows_is_counted(void **state)
+{
+    struct groups_bench bench;
+
+    (void)state;
+    bench_open(&bench);
+    bench_expect(&bench, MEMBERSHIP_JOIN, "user:ann", "group:a", MEMBERSHIP_DONE, true, 1);
+    bench_ask(&bench, MEMBERSHIP_LEAVE, "user:ann", "group:a");
+    struct mail *committed = bench_commits(&bench);
+    for (unsigned i = 0; i <= DEADLINE_TICKS; i++)
+        writer_tick(&bench.writer, WALL);
+    bench_run(&bench);
+    assert_int_equal(bench.answer->outcome, MEMBERSHIP_BROKEN);
+    assert_int_equal(counter_get(&bench.memberships.unknown_leaves), 1);
+    assert_int_equal(bench.left_count, 0);
+    bundle_add(&bench.posted, committed);
+    bench_run(&bench);
     bench_close(&bench);
 }
 
@@ -405,6 +430,7 @@ int main(void)
         cmocka_unit_test(a_change_is_made_once),
         cmocka_unit_test(a_leave_that_was_made_already_is_told_again),
         cmocka_unit_test(a_leave_that_is_being_made_is_not_confirmed_before_it_is_told),
+        cmocka_unit_test(a_leave_of_which_nobody_knows_is_counted),
         cmocka_unit_test(lists_are_in_the_order_of_names),
         cmocka_unit_test(changes_race),
         cmocka_unit_test(groups_and_users_have_maxima),

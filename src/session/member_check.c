@@ -68,11 +68,17 @@ static void check_go_on(struct session_worker *worker)
     } while (check->is_under_way);
 }
 
+static bool check_is_of_use(const struct session_worker *worker)
+{
+    return worker->limits.member_check_ms != 0 &&
+           (worker->limits.may_miss_leaves || counter_get(&worker->memberships->unknown_leaves) > 0);
+}
+
 void member_check_tick(struct session_worker *worker)
 {
     struct member_check *check = &worker->member_check;
 
-    if (worker->limits.member_check_ms == 0)
+    if (!check_is_of_use(worker))
         return;
     if (!check->is_under_way) {
         if (worker->loop->now < check->next_round)

@@ -1,7 +1,7 @@
 /* member_check.h - is who follows a group's channel without a session still a member? Such a connection learns by a notice that its
- * user has left the group (device/membership_left.h), and between nodes a notice may be lost. So each loop of a cluster asks the ledger
- * for each of them, once in limits.member_check_ms, and who is no member any more leaves as if the notice had come. Private to
- * this module.
+ * user has left the group (device/membership_left.h). Between nodes a notice may be lost, and of a leave of which nobody knew whether it was
+ * written there is none. So each loop of a cluster, and of a node that had such a leave, asks the ledger for each of them, once in
+ * limits.member_check_ms, and who is no member any more leaves as if the notice had come. Private to this module.
  *
  * A round asks at most MEMBER_CHECKS_A_TICK questions a second, so one over very many connections takes longer. */
 #ifndef SESSION_MEMBER_CHECK_H

@@ -35,7 +35,8 @@ struct session_limits {
     const char *connection_key_header;  /* in which requests bring a key of their connection; "" or NULL: in none */
     msec     presence_lease_ms;       /* a silent client is present for so long: see heartbeat_lease() */
     msec     ticket_ttl_ms;           /* how long a ticket is good, if the token does not end before */
-    msec     member_check_ms;         /* member_check.h; 0: never, as on a node alone */
+    msec     member_check_ms;         /* member_check.h; 0: never */
+    bool     may_miss_leaves;         /* … in a cluster; else only once nobody knew what became of a leave */
     bool     has_echo;
     bool     has_compression;         /* permessage-deflate for WebSockets that are opened from now on */
 };

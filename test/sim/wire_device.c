@@ -130,6 +130,8 @@ void wire_devices_lend_sessions(struct wire_devices *devices, struct wire_loop *
     loop->identities.revoked         = &of_loop->revoked;
     loop->sessions.devices           = &devices->devices;
     loop->sessions.memberships       = &devices->memberships;
+    loop->sessions.limits.member_check_ms = MEMBER_CHECK_MS;
+    loop->sessions.limits.may_miss_leaves = devices->node->wire->world.has_shared_store;
     loop->sessions.revocations       = &of_loop->revoked;
     ticket_key_init(&loop->sessions.ticket_key, span_str(ticket_secret));
 }

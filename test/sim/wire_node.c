@@ -312,7 +312,6 @@ static struct session_limits draw_session_limits(struct world *world)
         .waiting_publishes_max  = is_tight ? 2 : 256,
         .echo_bytes_max         = 1024,
         .ticket_ttl_ms          = 3600 * 1000,
-        .member_check_ms        = world->has_shared_store ? MEMBER_CHECK_MS : 0,
     };
 }
 

@@ -6,6 +6,7 @@ import pytest
 from longwire_client import Api, Reader
 from longwire_server import Server, is_built
 from test_cli import Running, lines, run
+from waiting import SECONDS
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -60,3 +61,21 @@ def test_top_says_that_nobody_is_there():
 
 def test_top_wants_a_time_that_makes_sense(server):
     assert b"100ms at least" in run(server, "top", "--interval", "5ms", code=64).stderr
+
+
+def test_top_waits_for_a_server_that_is_restarted(server):
+    with Running(server, "top", "--json", "--interval", "200ms") as top:
+        top.wait_out(1)
+        server.kill()
+        top.wait_err("can't reach")
+        count = len(top.out)
+        server.start()
+        top.wait_out(count + 2)
+        assert top.process.poll() is None
+
+
+def test_top_with_a_count_ends_with_its_server(server):
+    with Running(server, "top", "--json", "--interval", "200ms", "-n", "1000000") as top:
+        top.wait_out(1)
+        server.kill()
+        top.end(2)

@@ -654,7 +654,7 @@ static const struct tool_command top = {
     .name = "top", .usage = "", .run = command_top,
     .summary = "a live table of the nodes: clients, rates, lag",
     .about = "Each round asks the server for its nodes, and each of these for its metrics. Needs the right `admin` once the servers have "
-             "keys. Ctrl-C leaves.",
+             "keys. Ctrl-C leaves. Without --count it waits for servers that go away after the first table.",
     .options = top_options, .sections = top_sections, .examples = top_examples,
     .words_min = 0, .words_max = 0, .words_ask = "longwire top takes no words, only options",
 };

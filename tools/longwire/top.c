@@ -253,6 +253,17 @@ static bool top_option(void *arg, int option, const char *value)
     }
 }
 
+/* False: leave, with *ret_exit. Who watches without end waits for a server that goes away: a restart is what one watches for. */
+static bool top_round(struct top *top, uint64_t *tables, int *ret_exit)
+{
+    if (top_ask_all(top, ret_exit))
+        return top_print(top, ret_exit) && ++*tables != top->count;
+    const bool may_come = *tables > 0 && top->count == 0 && (*ret_exit == EXIT_UNREACHED || *ret_exit == EXIT_TIMEOUT);
+    if (may_come)
+        *ret_exit = EXIT_FINE;
+    return may_come;
+}
+
 static int top_run(struct top *top, const struct target *target)
 {
     int exit_code = EXIT_FINE, stop_fd = stop_fd_open();
@@ -263,10 +274,9 @@ static int top_run(struct top *top, const struct target *target)
     top->nodes  = calloc(TOP_NODES_MAX, sizeof *top->nodes);
     top->former = calloc(TOP_NODES_MAX, sizeof *top->former);
     must(top->nodes != NULL && top->former != NULL);
-    for (uint64_t tables = 0; top_ask_all(top, &exit_code) && top_print(top, &exit_code);) {
-        if (++tables == top->count || !http_sleep(&top->http, top->interval_ms, 0))
+    for (uint64_t tables = 0; top_round(top, &tables, &exit_code);)
+        if (!http_sleep(&top->http, top->interval_ms, 0))
             break;
-    }
     free(top->nodes);
     free(top->former);
     http_fini(&top->node_http);

@@ -17,6 +17,13 @@ bool secret_is_valid(struct span secret)
     return len > 0 && secret.len >= KEY_SECRET_BYTES_MIN && secret.len <= KEY_SECRET_BYTES_MAX;
 }
 
+void secret_put_fault(bool is_given, struct buf *why)
+{
+    buf_putf(why, "%s %d to %d letters, digits and -._~+/, with = only at the end%s",
+             is_given ? "the secret must have" : "secret must be there:", KEY_SECRET_BYTES_MIN, KEY_SECRET_BYTES_MAX,
+             is_given ? "" : "; or secret_file");
+}
+
 bool secret_file_path_is_valid(struct span path)
 {
     return path.len > 1 && path.len <= SECRET_FILE_BYTES_MAX && path.at[0] == '/';

@@ -24,4 +24,7 @@ bool secret_file_is_public(const char *path);
 /* The token68 of RFC 9110 11.2, KEY_SECRET_BYTES_MIN or more: what can stand behind "Bearer ". */
 bool secret_is_valid(struct span secret);
 
+/* Why there is no such secret. `is_given`: there is one, which won't do. */
+void secret_put_fault(bool is_given, struct buf *why);
+
 #endif

@@ -396,8 +396,7 @@ static bool secret_find(struct section *section, struct buf *why)
     }
     if (is_seen(section, KEY_SECRET) && secret_is_valid(span_str(draft->secret)))
         return true;
-    buf_putf(why, "secret must be there: %d to %d letters, digits and -._~+/, with = only at the end; or secret_file",
-             KEY_SECRET_BYTES_MIN, KEY_SECRET_BYTES_MAX);
+    secret_put_fault(is_seen(section, KEY_SECRET), why);
     return false;
 }
 

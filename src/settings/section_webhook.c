@@ -92,8 +92,7 @@ static bool webhook_secret_find(struct webhook_draft *draft, struct buf *why)
     if (has_file)
         buf_putf(why, "secret_file must be an absolute path of at most %d bytes", SECRET_FILE_BYTES_MAX);
     else
-        buf_putf(why, "secret must be there: %d to %d letters, digits and -._~+/, with = only at the end; or secret_file",
-                 KEY_SECRET_BYTES_MIN, KEY_SECRET_BYTES_MAX);
+        secret_put_fault(draft->secret[0] != '\0', why);
     return false;
 }
 

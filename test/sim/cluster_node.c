@@ -55,6 +55,7 @@ static void on_down(void *ctx, const char *why)
     struct cluster_node *node = ctx;
 
     tell(&node->all->world, "node %u: the engine is down: %s", node->sim_node->no, why);
+    plant_take_silence(node, false);
     engine_mail_put_down(&node->mail);
 }
 
@@ -63,6 +64,7 @@ static void on_silent(void *ctx, bool is_silent)
     struct cluster_node *node = ctx;
 
     tell(&node->all->world, "node %u: the engine %s", node->sim_node->no, is_silent ? "is silent" : "speaks");
+    plant_take_silence(node, is_silent);
     engine_mail_put_silence(&node->mail, is_silent);
 }
 

@@ -28,6 +28,7 @@ const char *cluster_plant_text(unsigned plant)
         [CLUSTER_PLANT_HASTY_LEAVE] = "hasty-leave",
         [CLUSTER_PLANT_LEFT_ROUTES] = "left-routes",
         [CLUSTER_PLANT_UNTOLD] = "untold",
+        [CLUSTER_PLANT_UNSOUGHT] = "unsought",
     };
     return texts[plant];
 }
@@ -48,6 +49,7 @@ unsigned cluster_plant_seed_first(unsigned plant)
     case CLUSTER_PLANT_LOST_LOOKUP: return 15800;
     case CLUSTER_PLANT_NO_BEAT: return 6100;
     case CLUSTER_PLANT_UNTOLD: return 1400;
+    case CLUSTER_PLANT_UNSOUGHT: return 1500;
     default: return 1;
     }
 }
@@ -374,6 +376,13 @@ static void leases_keep(struct cluster_node *node, struct engine_call *call)
 
 /* --- calls ------------------------------------------------------------------------------------------------------------ */
 
+static void lookup_make_empty(struct engine_call *call)
+{
+    call->rc = RC_OK;
+    for (size_t i = 0; i < call->name_count; i++)
+        call->names[i].first = call->names[i].count = 0;
+}
+
 bool plant_take_call(struct cluster_node *node, struct engine_call *call)
 {
     if (call->kind == ENGINE_ROUTE && is_planted(node, CLUSTER_PLANT_LATE_ROUTE)) {
@@ -391,6 +400,11 @@ bool plant_take_call(struct cluster_node *node, struct engine_call *call)
     }
     if (call->kind == ENGINE_LOOKUP && is_planted(node, CLUSTER_PLANT_EARLY_LOOKUP) && lookup_is_known(node, call)) {
         lookup_answer(node, call);
+        return true;
+    }
+    if (call->kind == ENGINE_LOOKUP && is_planted(node, CLUSTER_PLANT_UNSOUGHT) && node->planted.is_silent) {
+        lookup_make_empty(call);
+        cluster_node_done(node, call);
         return true;
     }
     if (call->kind == ENGINE_SEND &&
@@ -419,13 +433,6 @@ static void own_done(struct cluster_node *node, struct engine_call *call)
     free(sent);
 }
 
-static void lookup_make_empty(struct engine_call *call)
-{
-    call->rc = RC_OK;
-    for (size_t i = 0; i < call->name_count; i++)
-        call->names[i].first = call->names[i].count = 0;
-}
-
 bool plant_take_done(struct cluster_node *node, struct engine_call *call)
 {
     if (call->owner == node) {
@@ -452,6 +459,11 @@ uint64_t plant_life(struct cluster_node *node, uint64_t life)
     if (node->planted.life == 0 || !is_planted(node, CLUSTER_PLANT_SAME_LIFE))
         node->planted.life = life;
     return node->planted.life;
+}
+
+void plant_take_silence(struct cluster_node *node, bool is_silent)
+{
+    node->planted.is_silent = is_silent;
 }
 
 bool plant_leaves_at_once(const struct cluster_node *node)

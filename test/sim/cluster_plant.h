@@ -25,6 +25,7 @@ enum cluster_plant {
     CLUSTER_PLANT_HASTY_LEAVE,     /* a node that leaves does not wait for its look-ups and frames, and nobody notices that it is gone */
     CLUSTER_PLANT_LEFT_ROUTES,     /* a node that leaves keeps its lease and its routes */
     CLUSTER_PLANT_UNTOLD,          /* a node says that it told all of what an emptied engine found nobody for, and told none */
+    CLUSTER_PLANT_UNSOUGHT,        /* what is looked up while the engine is silent counts as found by nobody */
     CLUSTER_PLANT_COUNT,
 };
 
@@ -41,6 +42,7 @@ struct plant_state {
     struct list lookups;      /* what was answered before */
     struct list leases;       /* all that were ever listed */
     uint64_t    life;
+    bool        is_silent;
 };
 
 void plant_init(struct cluster_node *node);
@@ -55,5 +57,6 @@ void plant_take_frame(struct cluster_node *node, struct buf *frame);
 /* Does the node end without having told the others what it has committed? */
 bool plant_leaves_at_once(const struct cluster_node *node);
 uint64_t plant_life(struct cluster_node *node, uint64_t life);
+void plant_take_silence(struct cluster_node *node, bool is_silent);
 
 #endif

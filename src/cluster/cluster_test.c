@@ -585,6 +585,37 @@ static void is_held(struct hall *hall, unsigned no, bool is)
     sim_engine_hold(hall->places[no].engine, is);
 }
 
+/* What is compared before the routes stand is compared then all the same. */
+static void while_routes_are_registered_nothing_is_compared(void **state)
+{
+    (void)state;
+    static const struct sim_engine_faults slow  = { .slow_answers = 1 };
+    struct hall                          *hall  = hall_of_many();
+    const struct node_id                  id    = { "n2", 101 };
+    const uint64_t                        count = counter_get(&counters(hall, 1)->comparisons);
+    const uint64_t                        gaps  = counter_get(&counters(hall, 1)->doubts[DOUBT_GAP]);
+    const uint64_t                        lives = counter_get(&counters(hall, 1)->lives);
+    const size_t                          routes = sim_server_route_count(hall->server, &id);
+    unsigned                              steps = 0;
+
+    sim_server_empty(hall->server);
+    sim_server_set_faults(hall->server, &slow);
+    for (int i = 0; i < 300 && counter_get(&counters(hall, 1)->lives) == lives; i++)
+        passes(hall, STEP_MS);
+    cluster_port.doubted(hall->places[0].cluster);
+    publishes(hall, 0, 0);
+    for (int i = 0; i < 1000; i++) {
+        passes(hall, STEP_MS);
+        if (sim_server_route_count(hall->server, &id) == routes)
+            continue;
+        steps += counter_get(&counters(hall, 1)->doubts[DOUBT_GAP]) > gaps;
+        assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count);
+    }
+    assert_true(steps > 10);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count + 1);
+    hall_free(hall);
+}
+
 /* On a busy machine a node notices it later than another asks for the list of leases. */
 static void a_node_that_renews_its_lease_late_is_not_lost(void **state)
 {
@@ -928,6 +959,7 @@ int main(void)
         cmocka_unit_test(look_ups_that_fail_are_noticed_by_the_others),
         cmocka_unit_test(what_is_too_much_is_dropped_and_healed),
         cmocka_unit_test(an_emptied_engine_is_filled_again),
+        cmocka_unit_test(while_routes_are_registered_nothing_is_compared),
         cmocka_unit_test(a_node_that_renews_its_lease_late_is_not_lost),
         cmocka_unit_test(a_node_that_is_gone_with_the_engine_is_lost_after_its_lease),
         cmocka_unit_test(each_route_is_registered_once_in_a_life),

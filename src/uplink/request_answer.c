@@ -138,6 +138,8 @@ static void answer_settled(struct publish_command *publish, struct writer *write
     if (outcome == PUBLISH_DONE) {
         count_response(work);
         request_waiters_tell(work, publish->append.message);
+        if (!work_has_rows(work))
+            request_link_note(work, publish->append.message);
     }
     if (outcome == PUBLISH_STALE)
         counter_add(&work->requests->counters.taken_over, 1);

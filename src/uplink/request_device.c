@@ -24,30 +24,48 @@ static bool is_request_device(const struct map_node *node, const void *key)
     return span_eq(span_of(device->name, device->len), sought->name);
 }
 
-static struct request_device *request_device_get(struct requests *requests, struct span name)
+struct request_device *request_device_find(const struct requests *requests, struct span name)
 {
     const struct device_sought sought = { name };
-    uint64_t                   hash   = hash_bytes(requests->setup.hash_key, name);
-    struct map_node           *node   = map_find(&requests->devices, hash, is_request_device, &sought);
+    struct map_node *node = map_find(&requests->devices, hash_bytes(requests->setup.hash_key, name), is_request_device, &sought);
 
-    if (node != NULL)
-        return container_of(node, struct request_device, by_name);
-    struct request_device *device = calloc(1, sizeof *device + name.len);
+    return node == NULL ? NULL : container_of(node, struct request_device, by_name);
+}
+
+static struct request_device *request_device_get(struct requests *requests, struct span name)
+{
+    struct request_device *device = request_device_find(requests, name);
+
+    if (device != NULL)
+        return device;
+    device = calloc(1, sizeof *device + name.len);
     must(device != NULL);
+    list_init(&device->answers);
     device->requests = requests;
     device->len      = name.len;
     memcpy(device->name, name.at, name.len);
-    map_add(&requests->devices, &device->by_name, hash);
+    map_add(&requests->devices, &device->by_name, hash_bytes(requests->setup.hash_key, name));
     return device;
 }
 
-static void request_device_forget(struct request_device *device)
+/* It rests no more, if it did. */
+static void request_device_wake(struct request_device *device)
+{
+    if (!list_is_linked(&device->link))
+        return;
+    list_take(&device->link);
+    if (list_is_empty(&device->answers))
+        device->requests->idle_count--;
+    else
+        device->requests->idle_link_count--;
+}
+
+void request_device_forget(struct request_device *device)
 {
     struct requests *requests = device->requests;
 
-    if (list_is_linked(&device->link))
-        requests->idle_count--;
-    list_take(&device->link);
+    request_device_wake(device);
+    request_link_forget_all(device);
     map_take(&requests->devices, &device->by_name);
     ledger_read_fini(&device->read.read);
     free(device);
@@ -122,11 +140,15 @@ void request_devices_save(struct requests *requests)
 
 /* --- which are remembered --------------------------------------------------------------------------------------- */
 
-/* Where nobody else writes, the total stays known; of links nothing is remembered. */
+/* Where nobody else writes, the total stays known; of links their answers are. */
 static void request_device_rest(struct request_device *device)
 {
     struct requests *requests = device->requests;
 
+    if (!list_is_empty(&device->answers)) {
+        request_link_rest(device);
+        return;
+    }
     if (!is_remembered(device)) {
         request_device_forget(device);
         return;
@@ -172,10 +194,7 @@ struct request_device *request_device_begin(struct requests *requests, struct sp
 
     if (device->under_way >= REQUESTS_OF_DEVICE_MAX)
         return NULL;
-    if (list_is_linked(&device->link)) {
-        list_take(&device->link);
-        requests->idle_count--;
-    }
+    request_device_wake(device);
     device->under_way++;
     if (has_rows && !device->is_known)
         request_device_ask_total(device);
@@ -199,6 +218,8 @@ void request_devices_fini(struct requests *requests)
 {
     while (!list_is_empty(&requests->idle))
         request_device_forget(container_of(requests->idle.next, struct request_device, link));
+    while (!list_is_empty(&requests->idle_links))
+        request_device_forget(container_of(requests->idle_links.next, struct request_device, link));
     must(requests->devices.count == 0);
     map_fini(&requests->devices);
 }

@@ -465,7 +465,7 @@ void request_admit(struct requests *requests, struct request_command *command)
         request_repeated(work, command);
     else if (requests->is_stopping || !can_be_kept(requests, command))
         request_tell(requests, command, REQUEST_AWAY);
-    else
+    else if (command->device.len > 0 || !request_link_replay(requests, command, name))
         request_begin(requests, command, name);
 }
 
@@ -531,6 +531,7 @@ void requests_tick(struct requests *requests)
         request_scan_tick(requests);
     request_calls_tick(requests);
     request_groups_tick(requests);
+    request_links_tick(requests);
     stop_tick(requests);
 }
 
@@ -543,6 +544,7 @@ void requests_init(struct requests *requests, const struct requests_setup *setup
     map_init(&requests->devices);
     list_init(&requests->all);
     list_init(&requests->idle);
+    list_init(&requests->idle_links);
     list_init(&requests->waiters);
     list_init(&requests->again);
     list_init(&requests->writes);

@@ -16,7 +16,8 @@
  *
  * Who waits for a response, or cancels, on another node than the one that calls: the rows say what became of it, and who calls.
  *
- * A link whose device name was made up has no rows: its response goes to conn:KEY and is lost with the link.
+ * A link whose device name was made up has no rows: its response goes to conn:KEY and is lost with the link. What it was answered last is
+ * in memory, so that an id which comes again is answered again (decision 152).
  *
  * It is owned beside the writer and runs on its thread. Pure: calls leave by the port, time, nodes and randomness are handed
  * in. */
@@ -96,6 +97,9 @@ struct requests {
     struct map               devices;     /* of which something is remembered */
     struct list              idle;        /* of them, those without a request under way; the oldest first */
     uint32_t                 idle_count;
+    struct list              idle_links;  /* likewise, links without a device whose answers are remembered */
+    uint32_t                 idle_link_count;
+    size_t                   link_bytes;  /* of these answers */
     struct list              waiters;     /* commands that wait for a response, by wait_ms */
     struct list              again;       /* works that try something anew, at a later tick */
     struct list              writes;      /* that wait for the batch under way */

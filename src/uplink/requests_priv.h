@@ -5,7 +5,8 @@
  *     request_device.c   bytes of answers       request_recover.c  calls whose node is gone
  *     request_io.c       rows                  request_follow.c   responses that another node writes
  *     request_cancel.c   cancels of calls that another node makes
- *     request_group.c    CALLS rows            request_calls.c   those of a start before */
+ *     request_group.c    CALLS rows            request_calls.c   those of a start before
+ *     request_link.c     answers of links without a device */
 #ifndef UPLINK_REQUESTS_PRIV_H
 #define UPLINK_REQUESTS_PRIV_H
 
@@ -50,7 +51,10 @@ void request_io_submit(struct requests *requests);
 struct request_device {
     struct map_node     by_name;
     struct requests    *requests;
-    struct list         link;       /* in requests.idle */
+    struct list         link;       /* in requests.idle, or of a link in idle_links … */
+    msec                rests_since;
+    struct list         answers;    /* … which it has had; none of a device: request_link.c */
+    uint32_t            answer_count;
     uint32_t            under_way;
     bool                is_known;   /* `total` is */
     bool                is_reading;
@@ -63,6 +67,9 @@ struct request_device {
     char                name[];     /* user 0 device, or the key of a link */
 };
 
+/* NULL: nothing is remembered of it. */
+struct request_device *request_device_find(const struct requests *requests, struct span name);
+void                   request_device_forget(struct request_device *device);
 /* One more request of it is under way; NULL: it has as many as it may. `has_rows`: the total is read if it isn't known. */
 struct request_device *request_device_begin(struct requests *requests, struct span name, bool has_rows);
 /* Its total isn't known: it is read, unless that was tried a moment ago. */
@@ -76,6 +83,19 @@ struct ledger_change   request_device_change(struct span name, uint64_t total);
 /* The rows of devices without a request under way that are not up to date are written. */
 void                   request_devices_save(struct requests *requests);
 void                   request_devices_fini(struct requests *requests);
+
+/* --- links without a device: request_link.c --- */
+
+struct request_work;
+
+/* The response to it was published. */
+void request_link_note(const struct request_work *work, struct message *message);
+/* True: the id was answered, and the command is told so. Takes it then. */
+bool request_link_replay(struct requests *requests, struct request_command *command, struct span name);
+/* No request of it is under way, and there are answers. */
+void request_link_rest(struct request_device *device);
+void request_link_forget_all(struct request_device *device);
+void request_links_tick(struct requests *requests);
 
 /* --- a request under way --- */
 

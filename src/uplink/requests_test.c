@@ -917,6 +917,79 @@ static void a_stop_forgets_the_requests_of_links(void **state)
     node->is_dead = true;
 }
 
+static struct request_command *link_request(struct request_stage_of *stage, const char *id, const char *body, uint64_t key)
+{
+    struct request_command *request = request_new(stage, id, body, false);
+
+    request->device = SPAN("");
+    request->key    = key;
+    return request;
+}
+
+/* As a link's loop does before a request is sent on. */
+static void loop_follows(struct request_stage_of *stage, struct request_node *node)
+{
+    struct follow_command *follow = calloc(1, sizeof *follow);
+
+    must(follow != NULL);
+    follow->command = (struct command){ .kind = &follow_kind };
+    follow->channel = channel_name_ref(stage->log);
+    writer_take(&node->writer, &follow->command, stage->wall);
+    settle(stage);
+}
+
+static enum request_outcome last_told(const struct request_stage_of *stage)
+{
+    return stage->told[stage->told_count - 1].outcome;
+}
+
+/* There are no rows of it; what it had last is in memory. */
+static void a_link_without_a_device_is_answered_again(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node  = add_node(stage, "a", 5);
+
+    loop_follows(stage, node);
+    for (int i = 0; i < 17; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "%d", i);
+        send_request(node, link_request(stage, id, "x", 7));
+        settle(stage);
+        back_end_answers(stage, 200, "done");
+        settle(stage);
+        assert_int_equal(last_told(stage), REQUEST_ACCEPTED);
+    }
+    for (int i = 1; i < 17; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "%d", i);
+        send_request(node, link_request(stage, id, "x", 7));
+        assert_int_equal(last_told(stage), REQUEST_REPLAYED);
+    }
+    send_request(node, link_request(stage, "16", "y", 7));
+    assert_int_equal(last_told(stage), REQUEST_CONFLICT);
+    assert_int_equal(stage->call_count, 0);
+
+    send_request(node, link_request(stage, "16", "x", 8));  /* another link */
+    settle(stage);
+    assert_int_equal(stage->call_count, 1);
+    back_end_answers(stage, 200, "done");
+    settle(stage);
+    send_request(node, link_request(stage, "0", "x", 7));  /* its oldest was forgotten */
+    settle(stage);
+    assert_int_equal(stage->call_count, 1);
+    back_end_answers(stage, 200, "done");
+    settle(stage);
+
+    assert_int_equal(node->requests.idle_link_count, 2);
+    pass(stage, 301000);
+    assert_int_equal(node->requests.idle_link_count, 0);
+    assert_int_equal(node->requests.link_bytes, 0);
+    send_request(node, link_request(stage, "16", "x", 7));
+    settle(stage);
+    assert_int_equal(stage->call_count, 1);
+}
+
 /* Another process takes the links: what could not be known there is answered here. */
 static void calls_of_links_that_move_are_broken_off(void **state)
 {
@@ -1142,6 +1215,7 @@ int main(void)
         cmocka_unit_test(bounds_are_kept),
         cmocka_unit_test(a_stop_forgets_the_requests_of_links),
         cmocka_unit_test(calls_of_links_that_move_are_broken_off),
+        cmocka_unit_test(a_link_without_a_device_is_answered_again),
         alone(an_answer_comes_in_the_log), alone(what_a_reload_broke_off_is_not_known_if_it_was_sent),
         alone(a_node_may_end_at_any_step),
         alone(a_large_request_is_kept_in_pieces),

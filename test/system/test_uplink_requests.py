@@ -302,6 +302,18 @@ def test_cancel_and_stop(server, back_end):
     assert response_of(server, "s1")["status"] == 504
 
 
+def test_a_link_without_a_device_is_answered_again(server, back_end):
+    with Ws(server, "user=bob") as link:
+        link.ask("request", "accepted", id="n", method="GET", path="/gate/n")
+        back_end.gate.set()
+        first = link.frame("response")
+        assert first["channel"].startswith("conn:") and first["status"] == 200
+        again = link.ask("request", "response", id="n", method="GET", path="/gate/n")
+        assert again.pop("replayed") is True and again == first
+        assert link.ask("request", "error", id="n", method="GET", path="/gate/other")["code"] == 422
+        assert back_end.count("/gate/n") == 1 and back_end.count("/gate/other") == 0
+
+
 def test_a_stop_leaves_what_may_be_sent_again(server, back_end):
     assert send(server, "twice", "/gate/twice")[0] == 202
     wait_until(lambda: back_end.count("/gate/twice") == 1, "the call")

@@ -347,6 +347,15 @@ def proxy(link):
         process.stderr.close()
 
 
+def test_a_device_beside_a_token_is_said_to_count_for_nothing(server):
+    process = tool("proxy", "--listen", "127.0.0.1:0", "--token", "e30.e30.e30", "--device", "car", "-s", f"lw://127.0.0.1:{server.tcp_port}")
+    try:
+        assert "--device counts beside --user alone" in process.stderr.readline()
+    finally:
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+
+
 def curl(*words):
     return subprocess.Popen(["curl", "-sS", "--max-time", str(SECONDS), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

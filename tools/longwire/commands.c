@@ -166,7 +166,7 @@ static const struct tool_option request_options[] = {
       "(default: random)" },
     { OPTION_INCLUDE, "include", "i", NULL, NULL, "print status and headers before the body" },
     { OPTION_USER, "user", "", "NAME", NULL, "who this is, for a server without keys and issuers" },
-    { OPTION_DEVICE, "device", "", "NAME", NULL, "the name of this device, beside `--user` (default longwire)" },
+    { OPTION_DEVICE, "device", "", "NAME", NULL, "the name of this device, beside `--user` (default longwire); a token names its device itself" },
     OPT_RETRY,
     OPT_TIMEOUT,
     OPT_END,
@@ -201,7 +201,7 @@ static const struct tool_option proxy_options[] = {
     { OPTION_LISTEN, "listen", "", "ADDRESS:PORT", NULL,
       "where local programs find it (default 127.0.0.1:8000); port 0: any that is free, which is said" },
     { OPTION_USER, "user", "", "NAME", NULL, "who this is, for a server without keys and issuers" },
-    { OPTION_DEVICE, "device", "", "NAME", NULL, "the name of this device, beside `--user` (default proxy)" },
+    { OPTION_DEVICE, "device", "", "NAME", NULL, "the name of this device, beside `--user` (default proxy); a token names its device itself" },
     { OPTION_TIMEOUT, "timeout", "W", "TIME", NULL, "answer a request with 504 after this time; see Times below" },
     OPT_END,
 };
@@ -210,7 +210,7 @@ static const struct tool_section proxy_sections[] = {
     { "Requests",
       "A program asks `http://127.0.0.1:8000/PATH`, or takes the address for its HTTP proxy. The request goes to the back end by the "
       "routes of the server; the host that the program names does not matter. Where the link to the server is lost, the program waits "
-      "until it is back. Where the program goes away, its request is cancelled. An `Idempotency-Key` becomes the id of the request, so a "
+      "until it is back, if the token names a device; else it is answered 504. Where the program goes away, its request is cancelled. An `Idempotency-Key` becomes the id of the request, so a "
       "program that repeats one with its key gets the answer that it has had." },
     { "Limits",
       "256 connections, one request at a time on each; bodies of 16 MiB, heads of 32 KiB with 32 header fields that are passed on. No "

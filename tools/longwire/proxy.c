@@ -237,6 +237,8 @@ static bool is_sound(struct proxy *proxy, const struct target *target)
     }
     if (proxy->user != NULL && proxy->device == NULL)
         proxy->device = "proxy";
+    else if (proxy->user == NULL && proxy->device != NULL)
+        say("--device counts beside --user alone: a token names its device itself, and without one a lost link loses its responses");
     return true;
 }
 

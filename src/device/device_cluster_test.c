@@ -696,7 +696,7 @@ static void after_a_hole_all_are_compared_at_once(void **state)
 /* Many nodes have the same reason at the same time. */
 static void a_paced_comparison_takes_its_share_a_tick(void **state)
 {
-    enum { SESSIONS = 6, PACE = 2 };
+    enum { SESSIONS = 6, PACE = 2, TICK_MS = 100 };
     struct cluster *cluster = cluster_start();
     struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
 
@@ -717,6 +717,12 @@ static void a_paced_comparison_takes_its_share_a_tick(void **state)
     assert_int_equal(counter_get(&a->devices.counters.compared), before + PACE);
     ticks(cluster, SESSIONS);
     assert_int_equal(a->fenced_count, 1);
+    a->devices.limits.compare_ms = TICK_MS;  /* as fast in peace: half of the five that are left in each tick */
+    before = counter_get(&a->devices.counters.compared);
+    devices_compare_pace(&a->devices, 1);
+    devices_compare_now(&a->devices);
+    ticks(cluster, 1);
+    assert_in_range(counter_get(&a->devices.counters.compared), before + 2, before + 3);
     cluster_end(cluster);
 }
 

@@ -157,9 +157,13 @@ static size_t compare_due(struct device_compare *compare)
     return (size_t)(credit / 1000);
 }
 
-static size_t compare_urgent(const struct device_compare *compare)
+/* Not fewer than in peace. */
+static size_t compare_urgent(struct device_compare *compare)
 {
-    return compare->pace == 0 || compare->pace > COMPARE_ROWS_MAX ? COMPARE_ROWS_MAX : compare->pace;
+    const size_t due  = compare_due(compare);
+    const size_t pace = compare->pace > due ? compare->pace : due;
+
+    return compare->pace == 0 || pace > COMPARE_ROWS_MAX ? COMPARE_ROWS_MAX : pace;
 }
 
 /* A node alone never needs one. */

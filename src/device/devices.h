@@ -128,7 +128,8 @@ void devices_group_moves(struct devices *devices);
 void devices_group_moved(struct devices *devices, struct span user, bool is_known);
 /* What other nodes said may be lost: sessions with a link are compared with the ledger at once. */
 void devices_compare_now(struct devices *devices);
-/* … but at most so many in a tick, because other nodes may have the same reason. 0, as at first: as many as the ledger answers. */
+/* … but at most so many in a tick, because other nodes may have the same reason, or as many as in peace, if that is more. 0, as at
+ * first: as many as the ledger answers. */
 void devices_compare_pace(struct devices *devices, uint32_t sessions);
 /* To be called when nothing is under way in the stores, before writer_fini(). */
 void devices_fini(struct devices *devices);

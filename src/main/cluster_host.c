@@ -21,7 +21,7 @@
 
 /* --- events: from the engine's threads to the writer's ------------------------------------------------------------ */
 
-enum { NODE_UNKNOWN_MS = 60000 };
+enum { NODE_UNKNOWN_MS = 60000, SESSIONS_BEHIND_HEADS = 4 };
 
 enum host_event_kind { EVENT_DONE, EVENT_FRAME, EVENT_UP, EVENT_DOWN, EVENT_SILENT, EVENT_SPEAKS };
 
@@ -344,6 +344,14 @@ static void host_share_doubts(struct cluster_host *host)
     presence_compare_now(&host->server->writer.presence);
 }
 
+/* All sessions are compared once in session_compare_s anyway; heads come first. */
+static uint32_t host_session_pace(const struct cluster_host *host)
+{
+    const uint32_t pace = cluster_compare_pace(host->cluster);
+
+    return pace == 0 ? 0 : pace / SESSIONS_BEHIND_HEADS + 1;
+}
+
 void cluster_host_tick(struct cluster_host *host)
 {
     struct server *server = host->server;
@@ -351,7 +359,7 @@ void cluster_host_tick(struct cluster_host *host)
     if (host->cluster == NULL)
         return;
     host_share_doubts(host);
-    devices_compare_pace(&server->writer.devices, cluster_compare_pace(host->cluster));
+    devices_compare_pace(&server->writer.devices, host_session_pace(host));
     if (cluster_registry(host->cluster)->version != host->nodes_told) {
         host->nodes_told = cluster_registry(host->cluster)->version;
         nodes_news_send(&server->writer.writer, cluster_registry(host->cluster));

@@ -24,6 +24,7 @@ const ENCODINGS = ['binary', 'json'];   // of WebSockets, best first
 const QUEUE_MAX = 10000;           // entries that wait for the application; beyond it nothing more is read
 const GONE_MAX = 128;              // groups that were left of which it is known what came
 const ACK_MS = 250;                // acknowledgements of this time go together
+const ACK_AGAIN_MS = 2000;         // what could not be said by a request is said again
 const QUICK_MS = 5000;             // an attempt that failed within this time may have met a server that was just starting
 /* How late an answer may be before a link counts as dead; after how long without a sign of life it is asked for one, or
  * left where it cannot be asked (two heartbeats of 25 s and a little); how long a poll waits. */
@@ -376,7 +377,10 @@ export class Client extends Emitter {
             // 404: there is no session (yet). What is not acknowledged comes again, and is dropped.
             if (!answer.ok && answer.status !== 404) throw await failureOf(answer);
         } catch (error) {
-            this.#report(error);   // the next acknowledgement says the same and more
+            this.#report(error);
+            if (error.isFinal || !this.isOpen) return;   // what is not acknowledged comes again, and is dropped
+            for (const [channel, place] of places) if (!this.#acks.has(channel)) this.#acks.set(channel, place);
+            this.#ackTimer ||= setTimeout(() => this.#sendAcks(), Math.max(ACK_AGAIN_MS, error.leastMs ?? 0));
         }
     }
 

@@ -251,6 +251,22 @@ test('a session without a WebSocket: polls acknowledge by their cursor, once all
     await context.client.close();
 });
 
+test('an acknowledgement over HTTP that is put off is sent again', async () => {
+    let acks = 0;
+    const stream = () => new Response(new ReadableStream({
+        start(controller) {
+            const said = { ...message('user:ann', 1), cursor: 'c1.' };
+            controller.enqueue(new TextEncoder().encode(`retry: 1000\n\nid: c1.\ndata: ${JSON.stringify(said)}\n\n`));
+        },
+    }), { headers: { 'Content-Type': 'text/event-stream' } });
+    const context = open({ session: true, device: 'web', user: 'ann', transports: ['sse'], onMessage: () => {} },
+        { '/v1/subscribe': stream, '/v1/ack': () => new Response('{"places":{}}', { status: acks++ ? 200 : 503 }) });
+    await until(() => acks === 2);
+    const bodies = context.asked.filter(({ url }) => url.startsWith('/v1/ack')).map(({ body }) => JSON.parse(body).places);
+    assert.deepEqual(bodies, [{ 'user:ann': 1 }, { 'user:ann': 1 }]);
+    await context.client.close();
+});
+
 test('a replaced client is closed, and says so', async () => {
     const context = open({ session: true });
     const socket = await live(context);

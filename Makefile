@@ -40,7 +40,9 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -isystem /usr/include/postgresql -M
 # --- modules ---------------------------------------------------------------------------------------------------
 # One archive a module; what a module may be linked with is what src/MODULES lets it see.
 MODULES  := base message codec hub store route settings reactor fetch node device http publish auth session cluster uplink api main
-LIBS     := -lrocksdb -lssl -lcrypto -lcurl -linih -lz -Wl,--as-needed -lpq -lhiredis -lseccomp -Wl,--no-as-needed -lpthread -lm
+# Sanitizers bring a malloc of their own.
+MALLOC   := $(if $(filter release,$(FLAVOUR)),-ljemalloc)
+LIBS     := $(MALLOC) -lrocksdb -lssl -lcrypto -lcurl -linih -lz -Wl,--as-needed -lpq -lhiredis -lseccomp -Wl,--no-as-needed -lpthread -lm
 # nghttp2 is whom HTTP/2 is held against.
 TEST_LIBS = $(LIBS) -lnghttp2
 sources   = $(filter-out %_test.c %_fuzz.c %_battery.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))

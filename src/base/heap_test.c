@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jemalloc/jemalloc.h>
 
 #include "base/must.h"
+
+extern __typeof__(mallctl) mallctl __attribute__((weak));
 
 enum { BLOCK_BYTES = 8000, BLOCKS = 25000, KEPT = 16, WORTH_BYTES = 64 << 20 };  /* 200 MB, of which each sixteenth block stays */
 
@@ -36,12 +39,20 @@ static void flood(void *blocks[BLOCKS])
             free(blocks[i]);
 }
 
+/* On a busy machine a test may take longer than jemalloc waits; -1: for ever. */
+static void let_it_wait_for(ssize_t ms)
+{
+    if (mallctl != NULL)
+        must(mallctl("arena.0.dirty_decay_ms", NULL, NULL, &ms, sizeof ms) == 0);
+}
+
 static void what_a_flood_left_goes_back(void **state)
 {
     (void)state;
     static void      *blocks[BLOCKS];
     struct heap_watch watch = { 0 };
 
+    let_it_wait_for(-1);
     assert_false(heap_give_back(&watch, WORTH_BYTES));
     for (int round = 0; round < 2; round++) {
         flood(blocks);
@@ -55,6 +66,26 @@ static void what_a_flood_left_goes_back(void **state)
         }
         assert_false(heap_give_back(&watch, WORTH_BYTES));
     }
+}
+
+/* It is nobody's turn to allocate. */
+static void it_goes_back_where_nothing_is_allocated(void **state)
+{
+    (void)state;
+    static void *blocks[BLOCKS];
+
+    if (mallctl == NULL)
+        skip();
+    let_it_wait_for(-1);
+    flood(blocks);
+    const size_t before = resident_bytes();
+    let_it_wait_for(1000);
+    heap_begin();
+    for (int i = 0; i < 6000 && resident_bytes() > before - BLOCKS / 2 * BLOCK_BYTES; i++)
+        usleep(10000);
+    assert_true(resident_bytes() <= before - BLOCKS / 2 * BLOCK_BYTES);
+    for (int i = 0; i < BLOCKS; i += KEPT)
+        free(blocks[i]);
 }
 
 static void another_malloc_is_left_alone(void **state)
@@ -80,6 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HAS_ANOTHER_MALLOC ? (struct CMUnitTest)cmocka_unit_test(another_malloc_is_left_alone)
                            : (struct CMUnitTest)cmocka_unit_test(what_a_flood_left_goes_back),
+        cmocka_unit_test(it_goes_back_where_nothing_is_allocated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@ void memory_control_open(struct memory_control *control)
 {
     *control = (struct memory_control){ .gave_back_at = clock_now() };
     memory_watch_open(&control->watch);
+    heap_begin();
 }
 
 void memory_control_close(struct memory_control *control)

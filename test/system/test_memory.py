@@ -273,8 +273,9 @@ def test_a_fault_has_last_words():
         assert re.search(r"longwire: ended by signal 11 at address 0x[0-9a-f]+: .*memory", server.log()), server.log()
 
 
-# A sanitizer keeps freed memory for a while; here it must not.
-UNHOARDED = {"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:allocator_release_to_os_interval_ms=100"}
+# A sanitizer and jemalloc keep freed memory for a while; here they must not.
+UNHOARDED = {"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:allocator_release_to_os_interval_ms=100",
+             "MALLOC_CONF": "dirty_decay_ms:0"}
 
 
 # --- idle sessions -----------------------------------------------------------------------------------------------------

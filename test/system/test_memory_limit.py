@@ -17,9 +17,10 @@ from waiting import SECONDS, wait_until
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
 STEPS = ["calm", "lean", "closed", "short", "sheds_strangers", "sheds"]
-# A sanitizer keeps freed memory for a while; here it must not.
+# A sanitizer and jemalloc keep freed memory for a while; here they must not.
 BALLAST_BYTES = 60_000_000
-UNHOARDED = {"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:allocator_release_to_os_interval_ms=100"}
+UNHOARDED = {"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:allocator_release_to_os_interval_ms=100",
+             "MALLOC_CONF": "dirty_decay_ms:0"}
 
 
 class LimitedServer(Server):

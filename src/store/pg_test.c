@@ -435,6 +435,29 @@ static void days_that_are_over_are_dropped(void **state)
     assert_int_equal(bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" }).outcome, APPEND_DONE);
 }
 
+/* As a backup does, which reads everything in one transaction for hours. */
+static void a_long_transaction_holds_up_no_publish_threat_41(void **state)
+{
+    static const char ROWS[] = "select count(*) from longwire.message";
+    struct bench     *bench  = *state;
+
+    bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" });
+    engine_hold("lock table longwire.message, longwire.message_kept in access share mode");
+    bench->wall += 3 * DAY_MS;  /* that day has no partition yet, and the first one is over */
+    for (size_t i = 0; i < 3; i++) {
+        bench->store->ops->tick(bench->store, bench->wall);
+        assert_int_equal(bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" }).outcome, APPEND_DONE);
+    }
+    tend_until(bench, "select count(*) from longwire.day where tried is not null", 1);
+    assert_int_equal(engine_sql(ROWS), 4);
+    engine_let_go();
+    for (size_t i = 0; i < 3; i++)
+        bench->store->ops->tick(bench->store, bench->wall);
+    assert_int_equal(engine_sql(ROWS), 4);  /* not yet: it is tried once a minute */
+    engine_sql("update longwire.day set tried = tried - interval '1 minute'");
+    tend_until(bench, ROWS, 3);
+}
+
 static void what_is_let_go_is_deleted(void **state)
 {
     struct bench        *bench = *state;
@@ -940,6 +963,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_schema_of_another_version_is_refused_threat_44),
         ENGINE_TEST(what_is_volatile_begins_anew_after_a_crash),
         ENGINE_TEST(days_that_are_over_are_dropped),
+        ENGINE_TEST(a_long_transaction_holds_up_no_publish_threat_41),
         ENGINE_TEST(what_is_let_go_is_deleted),
         ENGINE_TEST(a_crash_is_survived_and_refused_honestly_threat_40),
         ENGINE_TEST(a_crash_amid_batches_loses_and_doubles_nothing_threat_40),

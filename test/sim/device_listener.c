@@ -17,7 +17,6 @@ enum {
     STAY_MS_MAX    = 6000,
     PATIENCE_MS    = 2 * LINK_HEARTBEAT_MS + 300,
     CONFIRM_MS     = 3500,  /* who others are is known to a new node within 1500 ms, and after a leave before that its loops ask within 2000 ms */
-    TOKEN_BYTES    = 64,
     TEXT_BYTES_MAX = 1 << 20,
 };
 
@@ -28,6 +27,8 @@ struct listener {
     struct client_link  link;
     enum listener_state state;
     unsigned            user, group, no;
+    bool                streams;    /* it asks for an endless answer instead of a WebSocket */
+    struct buf          text;       /* of that answer, which was not read yet */
     bool                has_asked;  /* to follow the group */
     msec                at;         /* away until then, or there */
 };
@@ -64,15 +65,36 @@ static void listener_go(struct listener *listener, const char *why)
         return;
     tell(world_of(listener), "listener %u leaves: %s", listener->no, why);
     client_link_close(&listener->link);
+    buf_clear(&listener->text);
     listener->state = LISTENER_AWAY;
     listener->at    = soon(listener, AWAY_MS_MAX);
+}
+
+static void listener_put_token(const struct listener *listener, struct buf *text)
+{
+    buf_putf(text, "u%u.-.listener%u.%lld.0", listener->user, listener->no, (long long)(world_wall(world_of(listener)) / 1000));
+}
+
+/* Each second one. Only a member may, so it asks when its user is one. */
+static void listener_ask_stream(struct listener *listener)
+{
+    struct buf text;
+
+    buf_init(&text, 1024);
+    buf_putf(&text, "GET /v1/subscribe?channel=%s HTTP/1.1\r\nHost: sim\r\nAccept: application/x-ndjson\r\nAuthorization: Bearer ",
+             group_text(listener));
+    listener_put_token(listener, &text);
+    buf_put_lit(&text, "\r\n\r\n");
+    client_link_send(&listener->link, buf_span(&text));
+    buf_fini(&text);
 }
 
 static void listener_come(struct listener *listener)
 {
     struct world *world = world_of(listener);
+    bool          may_ask = !listener->streams || truth_is_member(listener->all->all->truth, listener->user, listener->group);
 
-    if (!client_link_open(&listener->link, false)) {
+    if (!may_ask || !client_link_open(&listener->link, false)) {
         listener->at = soon(listener, AWAY_MS_MAX);
         return;
     }
@@ -80,20 +102,22 @@ static void listener_come(struct listener *listener)
     listener->has_asked = false;
     listener->at        = soon(listener, STAY_MS_MAX);
     tell(world, "listener %u of user %u comes to loop %u for %s", listener->no, listener->user, listener->link.loop, group_text(listener));
-    ws_ask_upgrade(&listener->link, "");
+    if (listener->streams)
+        listener_ask_stream(listener);
+    else
+        ws_ask_upgrade(&listener->link, "");
 }
 
 /* --- what it says --- */
 
 static void listener_connect(struct listener *listener)
 {
-    char       token[TOKEN_BYTES];
     struct buf text;
 
-    snprintf(token, sizeof token, "u%u.-.listener%u.%lld.0", listener->user, listener->no,
-             (long long)(world_wall(world_of(listener)) / 1000));
     buf_init(&text, 1024);
-    buf_putf(&text, "{\"type\":\"connect\",\"token\":\"%s\"}", token);
+    buf_put_lit(&text, "{\"type\":\"connect\",\"token\":\"");
+    listener_put_token(listener, &text);
+    buf_put_lit(&text, "\"}");
     ws_say(&listener->link, 1, buf_span(&text));
     buf_fini(&text);
 }
@@ -169,14 +193,35 @@ static void hear_head(struct listener *listener)
 
     if (!reply_head_read(world_of(listener), buf_span(&listener->link.in), &reply))
         return;
-    if (reply.status != 101) {
+    if (reply.status != (listener->streams ? 200 : 101)) {
         listener_go(listener, "it is not let in");
         return;
     }
-    ws_check_upgrade(world_of(listener), &reply);
+    if (!listener->streams)
+        ws_check_upgrade(world_of(listener), &reply);
     buf_drop(&listener->link.in, reply.used);
     listener->state = LISTENER_OPEN;
-    listener_connect(listener);
+    if (!listener->streams)
+        listener_connect(listener);
+}
+
+/* Lines of JSON: messages, gaps and pings. */
+static void hear_lines(struct listener *listener)
+{
+    bool        is_last = chunks_read(world_of(listener), &listener->link.in, &listener->text);
+    struct span rest    = buf_span(&listener->text);
+    const char *end;
+
+    while (rest.len > 0 && (end = memchr(rest.at, '\n', rest.len)) != NULL) {
+        struct span              line   = span_head(rest, (size_t)(end - rest.at));
+        const struct json_token *object = object_read(&listener->all->objects, line);
+        if (json_member(&listener->all->objects.doc, object, SPAN("seq")) != NULL)
+            hear_message(listener, object);
+        rest = span_skip(rest, line.len + 1);
+    }
+    buf_drop(&listener->text, listener->text.len - rest.len);
+    if (is_last)
+        listener_go(listener, "the stream ends");
 }
 
 static void hear_frames(struct listener *listener)
@@ -213,7 +258,9 @@ static void listener_turn(struct listener *listener)
     enum sim_end end = client_link_read(&listener->link);
     if (listener->state == LISTENER_UPGRADING)
         hear_head(listener);
-    if (listener->state == LISTENER_OPEN)
+    if (listener->state == LISTENER_OPEN && listener->streams)
+        hear_lines(listener);
+    else if (listener->state == LISTENER_OPEN)
         hear_frames(listener);
     if (end != SIM_OPEN)
         listener_go(listener, "it ended");
@@ -221,7 +268,7 @@ static void listener_turn(struct listener *listener)
         listener_go(listener, "nothing is heard");
     else if (listener->at <= world->now && !world->is_healing)
         listener_go(listener, "as it likes");
-    if (listener->state == LISTENER_OPEN)
+    if (listener->state == LISTENER_OPEN && !listener->streams)
         listener_ask(listener);
 }
 
@@ -246,8 +293,9 @@ struct listeners *listeners_new(struct device_world *all)
     for (unsigned i = 0; i < listeners->count; i++) {
         listeners->at[i] = (struct listener){
             .all = listeners, .no = i, .user = (unsigned)rng_below(&listeners->chance, all->user_count),
-            .group = (unsigned)rng_below(&listeners->chance, all->group_count),
+            .group = (unsigned)rng_below(&listeners->chance, all->group_count), .streams = i % 2 == 1,
         };
+        buf_init(&listeners->at[i].text, TEXT_BYTES_MAX);
         client_link_init(&listeners->at[i].link, &all->wire, OF_BUS);
     }
     return listeners;
@@ -255,8 +303,10 @@ struct listeners *listeners_new(struct device_world *all)
 
 void listeners_free(struct listeners *listeners)
 {
-    for (unsigned i = 0; i < listeners->count; i++)
+    for (unsigned i = 0; i < listeners->count; i++) {
         client_link_fini(&listeners->at[i].link);
+        buf_fini(&listeners->at[i].text);
+    }
     object_reader_fini(&listeners->objects);
     free(listeners);
 }

@@ -1,19 +1,11 @@
 #include "base/pool.h"
 
-#include <stdint.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/must.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define POOL_IS_MALLOC 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define POOL_IS_MALLOC 1
-#endif
-#endif
 
 enum { SLAB_BYTES = 64 * 1024 };
 
@@ -68,17 +60,64 @@ static uint32_t slab_places(const struct pool *pool)
     return (uint32_t)((SLAB_BYTES - sizeof(struct slab)) / pool->object_bytes);
 }
 
-/* Twice the size always holds one slab that begins at a multiple of its size. What lies around that slab goes back. */
+/* --- the range that slabs come from. Any thread. --- */
+
+enum { RANGE_SLABS = 512 * 1024 };
+
+char *pool_range;
+
+/* Slabs that came back are chained by their numbers, in an array of which only what was used has memory: in themselves they have
+ * none. Number 0 is never used, so that nothing lies at the beginning of the range. */
+static struct {
+    pthread_mutex_t lock;
+    uint32_t        fresh, free;
+    uint32_t        next_free[RANGE_SLABS];
+} range = { .lock = PTHREAD_MUTEX_INITIALIZER, .fresh = 1 };
+
+/* Addresses alone: they count against no limit of memory. What lies around the slabs stays unused. */
+static void range_reserve(void)
+{
+    const size_t bytes = (size_t)RANGE_SLABS * SLAB_BYTES;
+    char        *raw   = mmap(NULL, bytes + SLAB_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    must(raw != MAP_FAILED);
+    pool_range = (char *)(((uintptr_t)raw + SLAB_BYTES - 1) & ~(uintptr_t)(SLAB_BYTES - 1));
+}
+
+static uint32_t range_take(void)
+{
+    pthread_mutex_lock(&range.lock);
+    if (pool_range == NULL)
+        range_reserve();
+    uint32_t number = range.free;
+    if (number != 0)
+        range.free = range.next_free[number];
+    else
+        number = range.fresh++;
+    pthread_mutex_unlock(&range.lock);
+    must(number < RANGE_SLABS);
+    return number;
+}
+
 static struct slab *slab_new(void)
 {
-    char *raw = mmap(NULL, 2 * SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    must(raw != MAP_FAILED);
+    const uint32_t number = range_take();
+    char          *begin  = pool_range + (size_t)number * SLAB_BYTES;
 
-    char *begin = (char *)(((uintptr_t)raw + SLAB_BYTES - 1) & ~(uintptr_t)(SLAB_BYTES - 1));
-    if (begin > raw)
-        munmap(raw, (size_t)(begin - raw));
-    munmap(begin + SLAB_BYTES, (size_t)(raw + SLAB_BYTES - begin));
+    must(mprotect(begin, SLAB_BYTES, PROT_READ | PROT_WRITE) == 0);
     return (struct slab *)(void *)begin;
+}
+
+/* Its addresses are mapped anew, without memory. */
+static void slab_free(struct slab *slab)
+{
+    uint32_t number = (uint32_t)(((char *)slab - pool_range) / SLAB_BYTES);
+
+    must(mmap(slab, SLAB_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == slab);
+    pthread_mutex_lock(&range.lock);
+    range.next_free[number] = range.free;
+    range.free              = number;
+    pthread_mutex_unlock(&range.lock);
 }
 
 void pool_fini(struct pool *pool)
@@ -87,7 +126,7 @@ void pool_fini(struct pool *pool)
 
     must(pool->count == 0);
     while ((link = list_pop(&pool->roomy)) != NULL)
-        munmap(container_of(link, struct slab, link), SLAB_BYTES);
+        slab_free(container_of(link, struct slab, link));
 }
 
 void *pool_take(struct pool *pool)
@@ -127,7 +166,7 @@ void pool_give(struct pool *pool, void *object)
     /* The pool keeps one empty slab, so that a single object that comes and goes costs no system call. */
     if (slab->used == 0 && pool->roomy.next != pool->roomy.prev) {
         list_take(&slab->link);
-        munmap(slab, SLAB_BYTES);
+        slab_free(slab);
     }
 }
 

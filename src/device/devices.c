@@ -12,7 +12,7 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
                   const struct hash_key *hash_key, const struct devices_limits *limits)
 {
     *devices = (struct devices){ .writer = writer, .namespaces = namespaces, .hash_key = hash_key, .limits = *limits };
-    map_init(&devices->standings);
+    near_map_init(&devices->standings);
     pool_init(&devices->standing_pool, sizeof(struct standing));
     list_init(&devices->idle);
     list_init(&devices->dirty);
@@ -44,14 +44,14 @@ bool devices_have_link_of(const struct devices *devices, const struct session_ro
 
 /* --- sessions in memory ----------------------------------------------------------------------------------------- */
 
-/* What map_find() compares: a device of a user, or all of them, by being told of each. */
+/* What near_map_find() compares: a device of a user, or all of them, by being told of each. */
 struct standing_query {
     struct span user, device;
     void      (*visit)(struct standing *standing, void *ctx);
     void       *ctx;
 };
 
-static bool standing_is(const struct map_node *node, const void *key)
+static bool standing_is(const struct near_map_node *node, const void *key)
 {
     const struct standing       *standing = container_of(node, struct standing, node);
     const struct standing_query *query    = key;
@@ -59,21 +59,21 @@ static bool standing_is(const struct map_node *node, const void *key)
     return span_eq(standing_user(standing), query->user) && span_eq(standing_device(standing), query->device);
 }
 
-static uint64_t user_hash(const struct devices *devices, struct span user)
+static uint32_t user_hash(const struct devices *devices, struct span user)
 {
-    return hash_bytes(devices->hash_key, user);
+    return (uint32_t)hash_bytes(devices->hash_key, user);
 }
 
 struct standing *standing_find(const struct devices *devices, struct span user, struct span device)
 {
     const struct standing_query query = { .user = user, .device = device };
-    struct map_node            *node  = map_find(&devices->standings, user_hash(devices, user), standing_is, &query);
+    struct near_map_node       *node  = near_map_find(&devices->standings, user_hash(devices, user), standing_is, &query);
 
     return node == NULL ? NULL : container_of(node, struct standing, node);
 }
 
-/* All nodes of one hash are shown to map_find()'s comparison, so it can be used to walk over a user's devices. */
-static bool standing_visit(const struct map_node *node, const void *key)
+/* All nodes of one hash are shown to near_map_find()'s comparison, so it can be used to walk over a user's devices. */
+static bool standing_visit(const struct near_map_node *node, const void *key)
 {
     struct standing             *standing = container_of(node, struct standing, node);
     const struct standing_query *query    = key;
@@ -88,7 +88,7 @@ void standings_walk(const struct devices *devices, struct span user, void (*visi
 {
     const struct standing_query query = { .user = user, .visit = visit, .ctx = ctx };
 
-    map_find(&devices->standings, user_hash(devices, user), standing_visit, &query);
+    near_map_find(&devices->standings, user_hash(devices, user), standing_visit, &query);
 }
 
 /* Behind `device:` */
@@ -145,7 +145,7 @@ static struct standing *standing_new(struct devices *devices, struct span user, 
     must(user.len <= USER_NAME_BYTES_MAX && device.len <= DEVICE_NAME_BYTES_MAX);
     standing->channel  = device_channel(devices, user, device);
     standing->user_len = (uint8_t)user.len;
-    map_add(&devices->standings, &standing->node, user_hash(devices, user));
+    near_map_add(&devices->standings, &standing->node, user_hash(devices, user));
     list_push(&devices->held, &standing->link);
     counter_add(&devices->counters.standing, 1);
     return standing;
@@ -169,7 +169,7 @@ void standing_places_free(struct standing *standing)
 
 static void standing_free(struct devices *devices, struct standing *standing)
 {
-    map_take(&devices->standings, &standing->node);
+    near_map_take(&devices->standings, &standing->node);
     list_take(&standing->link);
     standing_places_free(standing);
     channel_name_unref(standing->channel);
@@ -461,6 +461,6 @@ void devices_fini(struct devices *devices)
     device_compare_free(devices->compare);
     device_sweep_free(devices->sweep);
     member_sweep_free(devices->member_sweep);
-    map_fini(&devices->standings);
+    near_map_fini(&devices->standings);
     pool_fini(&devices->standing_pool);
 }

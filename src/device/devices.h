@@ -21,7 +21,7 @@
 #define DEVICE_DEVICES_H
 
 #include "base/counter.h"
-#include "base/map.h"
+#include "base/near_map.h"
 #include "base/pool.h"
 #include "device/device_command.h"
 #include "node/writer.h"
@@ -80,7 +80,7 @@ struct devices {
     struct devices_limits  limits;       /* may change between two turns */
     struct pool            standing_pool;
     const char            *transports[DEVICE_TRANSPORTS_MAX];  /* static texts, of links so far */
-    struct map             standings;    /* by the hash of the user: all of a user's lie in one row of the map */
+    struct near_map        standings;    /* by the hash of the user: all of a user's lie in one row of the map */
     struct list            idle;         /* without link, opening and news; oldest first */
     struct list            dirty;        /* with news to be stored, not being written */
     struct list            held;         /* the others: with a link, an opening or a write */

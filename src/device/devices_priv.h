@@ -31,7 +31,7 @@ struct standing_place {
 
 /* One session in memory. */
 struct standing {
-    struct map_node        node;          /* in devices.standings */
+    struct near_map_node   node;          /* in devices.standings */
     struct list            link;          /* in devices.idle, .dirty or .held */
     struct session_open   *op;            /* the opening under way, and behind it by `next` those that wait; NULL: none */
     struct channel_name   *channel;       /* device:USER/DEVICE, which is who it is; owns a reference */
@@ -63,7 +63,9 @@ struct standing {
     uint64_t               is_parted     : 1;  /* its link ended a moment ago: another node may ask what it acknowledged */
 };
 
-_Static_assert(sizeof(struct standing) == 120, "every idle session pays for one");
+#ifndef POOL_IS_MALLOC
+_Static_assert(sizeof(struct standing) == 112, "every idle session pays for one");
+#endif
 enum { STANDING_PLACES_MAX = (1 << 26) - 1 };
 
 /* The session has been raised so often since its link was opened that what is said there counts for nothing any more. */

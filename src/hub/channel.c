@@ -7,7 +7,7 @@ struct channel *channel_new(struct channel_name *name, struct pool *pool)
     struct channel *channel = pool_take(pool);
 
     channel->entry.name = channel_name_ref(name);
-    list_init(&channel->subs);
+    near_list_init(&channel->subs);
     list_init(&channel->link);
     return channel;
 }
@@ -16,7 +16,7 @@ void channel_free(struct channel *channel, struct pool *pool)
 {
     if (channel == NULL)
         return;
-    must(list_is_empty(&channel->subs));
+    must(near_list_is_empty(&channel->subs));
     channel_window_clear(channel);
     channel_name_unref(channel->entry.name);
     pool_give(pool, channel);

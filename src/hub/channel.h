@@ -9,7 +9,7 @@
 struct channel {
     struct hub_entry     entry;     /* in hub.channels */
     struct list          link;      /* in hub.touched, .lingering, .hurried or .resting, or in none */
-    struct list          subs;
+    struct near_list     subs;
     struct message_ring *window;    /* the contiguous end of the live feed, [head - count + 1, head]; let go as soon as
                                      * everybody has drawn it */
     uint64_t             epoch;     /* 0: not answered yet */

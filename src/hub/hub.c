@@ -13,12 +13,12 @@ enum { HUB_ASKED_MAX = 1000 };
 enum { HUB_FOLDED_MAX = 4096 };
 
 /* Folded entries stand in the same slot under another hash, so that a search tells which kind it has found. */
-static const uint64_t HASH_FOLDED = UINT64_C(1) << 63;
+static const uint32_t HASH_FOLDED = UINT32_C(1) << 31;
 
 void hub_init(struct hub *hub, const struct hub_port *port, void *ctx, const struct hub_limits *limits)
 {
     *hub = (struct hub){ .port = port, .ctx = ctx, .limits = limits };
-    map_init(&hub->channels);
+    near_map_init(&hub->channels);
     pool_init(&hub->pool, sizeof(struct channel));
     list_init(&hub->touched);
     list_init(&hub->lingering);
@@ -34,38 +34,38 @@ void hub_fini(struct hub *hub)
     hub_turn_end(hub);
     while ((link = list_pop(&hub->lingering)) != NULL) {
         struct channel *channel = container_of(link, struct channel, link);
-        map_take(&hub->channels, &channel->entry.node);
+        near_map_take(&hub->channels, &channel->entry.node);
         channel_free(channel, &hub->pool);
     }
-    map_fini(&hub->channels);
+    near_map_fini(&hub->channels);
     pool_fini(&hub->pool);
 }
 
-static bool entry_has_name(const struct map_node *node, const void *key)
+static bool entry_has_name(const struct near_map_node *node, const void *key)
 {
     return channel_name_eq(container_of(node, struct hub_entry, node)->name, key);
 }
 
-static struct hub_entry *hub_find_entry(const struct hub *hub, const struct channel_name *name, uint64_t hash)
+static struct hub_entry *hub_find_entry(const struct hub *hub, const struct channel_name *name, uint32_t hash)
 {
-    struct map_node *node = map_find(&hub->channels, hash, entry_has_name, name);
+    struct near_map_node *node = near_map_find(&hub->channels, hash, entry_has_name, name);
     return node == NULL ? NULL : container_of(node, struct hub_entry, node);
 }
 
 static bool entry_is_folded(const struct hub_entry *entry)
 {
-    return entry->node.hash != entry->name->hash;
+    return entry->node.hash != (uint32_t)entry->name->hash;
 }
 
 static struct channel *hub_find_channel(const struct hub *hub, const struct channel_name *name)
 {
-    struct hub_entry *entry = hub_find_entry(hub, name, name->hash);
+    struct hub_entry *entry = hub_find_entry(hub, name, (uint32_t)name->hash);
     return entry == NULL ? NULL : container_of(entry, struct channel, entry);
 }
 
 static struct subscription *hub_find_folded(const struct hub *hub, const struct channel_name *name)
 {
-    struct hub_entry *entry = hub_find_entry(hub, name, name->hash ^ HASH_FOLDED);
+    struct hub_entry *entry = hub_find_entry(hub, name, (uint32_t)name->hash ^ HASH_FOLDED);
     return entry == NULL ? NULL : container_of(entry, struct subscription, entry);
 }
 
@@ -98,7 +98,7 @@ static struct channel *hub_find_for_news(struct hub *hub, const struct channel_n
 
 static struct subscription *channel_only(const struct channel *channel)
 {
-    return container_of(channel->subs.next, struct subscription, in_channel);
+    return container_of(near_list_next(&channel->subs), struct subscription, in_channel);
 }
 
 static bool channel_may_fold(const struct channel *channel)
@@ -112,12 +112,12 @@ static void channel_fold(struct channel *channel, struct hub *hub)
 {
     struct subscription *sub = channel_only(channel);
 
-    list_take(&sub->in_channel);
-    map_take(&hub->channels, &channel->entry.node);
+    near_list_take(&sub->in_channel);
+    near_map_take(&hub->channels, &channel->entry.node);
     sub->entry.name   = channel->entry.name;
     sub->folded_epoch = channel->epoch;
     sub->is_folded    = true;
-    map_add(&hub->channels, &sub->entry.node, sub->entry.name->hash ^ HASH_FOLDED);
+    near_map_add(&hub->channels, &sub->entry.node, (uint32_t)sub->entry.name->hash ^ HASH_FOLDED);
     pool_give(&hub->pool, channel);
 }
 
@@ -126,7 +126,7 @@ struct channel *hub_unfold(struct hub *hub, struct subscription *sub)
     struct channel *channel = channel_new(sub->entry.name, &hub->pool);
 
     must(sub->is_folded);
-    map_take(&hub->channels, &sub->entry.node);
+    near_map_take(&hub->channels, &sub->entry.node);
     channel_name_unref(sub->entry.name);
     channel->epoch     = sub->folded_epoch;
     channel->first     = 1;
@@ -134,10 +134,9 @@ struct channel *hub_unfold(struct hub *hub, struct subscription *sub)
     channel->sub_count = 1;
     sub->is_folded     = false;
     sub->more          = NULL;
-    sub->channel       = channel;
-    list_init(&sub->in_channel);
-    list_push(&channel->subs, &sub->in_channel);
-    map_add(&hub->channels, &channel->entry.node, channel->entry.name->hash);
+    sub->channel       = near_to(channel);
+    near_list_push(&channel->subs, &sub->in_channel);
+    near_map_add(&hub->channels, &channel->entry.node, (uint32_t)channel->entry.name->hash);
     hub_rest(hub, channel);
     return channel;
 }
@@ -204,7 +203,7 @@ struct channel *hub_join(struct hub *hub, struct channel_name *name)
         return channel;
     }
     channel = channel_new(name, &hub->pool);
-    map_add(&hub->channels, &channel->entry.node, name->hash);
+    near_map_add(&hub->channels, &channel->entry.node, (uint32_t)name->hash);
     return channel;
 }
 
@@ -213,7 +212,7 @@ static void hub_leave(struct hub *hub, struct channel *channel)
     hub->port->unfollow(hub->ctx, channel->entry.name);
     list_take(&channel->link);
     hub->lingering_count -= channel->is_lingering;
-    map_take(&hub->channels, &channel->entry.node);
+    near_map_take(&hub->channels, &channel->entry.node);
     channel_free(channel, &hub->pool);
 }
 
@@ -298,7 +297,7 @@ void hub_tick(struct hub *hub, msec now)
 /* The head has moved: a subscription that is behind looks again. */
 static void channel_wake_placed(struct channel *channel, struct hub *hub)
 {
-    for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
+    for (struct near_list *link = near_list_next(&channel->subs); link != &channel->subs; link = near_list_next(link)) {
         struct subscription *sub = container_of(link, struct subscription, in_channel);
         if (subscription_is_behind(sub))
             subscription_say_ready(sub, hub);
@@ -308,7 +307,7 @@ static void channel_wake_placed(struct channel *channel, struct hub *hub)
 /* The channel's head is answered: a subscription that waits for a place gets one, unless it needs a later answer. */
 static void channel_place_joining(struct channel *channel, struct hub *hub)
 {
-    for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
+    for (struct near_list *link = near_list_next(&channel->subs); link != &channel->subs; link = near_list_next(link)) {
         struct subscription *sub = container_of(link, struct subscription, in_channel);
         if (sub->state == SUB_JOINING)
             subscription_hear(sub, hub);
@@ -320,7 +319,7 @@ static void channel_begin_epoch(struct channel *channel)
 {
     channel_window_clear(channel);
     channel->head = 0;
-    for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
+    for (struct near_list *link = near_list_next(&channel->subs); link != &channel->subs; link = near_list_next(link)) {
         struct subscription *sub = container_of(link, struct subscription, in_channel);
         subscription_let_go(sub);
         if (sub->state != SUB_JOINING)
@@ -389,7 +388,7 @@ void hub_purge(struct hub *hub, const struct channel_name *name, uint64_t epoch,
     channel_window_drop(channel, head);
     if (channel->first <= head)
         channel->first = head + 1;
-    for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next)
+    for (struct near_list *link = near_list_next(&channel->subs); link != &channel->subs; link = near_list_next(link))
         subscription_purge(container_of(link, struct subscription, in_channel), hub, head);
 }
 
@@ -418,7 +417,7 @@ void hub_tell(struct hub *hub)
 {
     for (struct list *at = hub->touched.next; at != &hub->touched; at = at->next) {
         struct channel *channel = container_of(at, struct channel, link);
-        for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
+        for (struct near_list *link = near_list_next(&channel->subs); link != &channel->subs; link = near_list_next(link)) {
             struct subscription *sub = container_of(link, struct subscription, in_channel);
             /* A subscription without a place has nothing to look at. If ready() were called now, it would not be called
              * when the subscription gets its place. */
@@ -452,8 +451,8 @@ size_t hub_channel_count(const struct hub *hub)
 /* visit() may close the subscription that it is told of. */
 static void channel_visit(const struct channel *channel, void (*visit)(struct subscription *sub, void *ctx), void *ctx)
 {
-    for (struct list *at = channel->subs.next, *next; at != &channel->subs; at = next) {
-        next = at->next;
+    for (struct near_list *at = near_list_next(&channel->subs), *next; at != &channel->subs; at = next) {
+        next = near_list_next(at);
         visit(container_of(at, struct subscription, in_channel), ctx);
     }
 }
@@ -469,10 +468,10 @@ static void entry_visit(struct hub_entry *entry, void (*visit)(struct subscripti
 void hub_visit(const struct hub *hub, const struct channel_name *name,
                void (*visit)(struct subscription *sub, void *ctx), void *ctx)
 {
-    struct hub_entry *entry = hub_find_entry(hub, name, name->hash);
+    struct hub_entry *entry = hub_find_entry(hub, name, (uint32_t)name->hash);
 
     if (entry == NULL)
-        entry = hub_find_entry(hub, name, name->hash ^ HASH_FOLDED);
+        entry = hub_find_entry(hub, name, (uint32_t)name->hash ^ HASH_FOLDED);
     if (entry != NULL)
         entry_visit(entry, visit, ctx);
 }
@@ -481,7 +480,7 @@ size_t hub_walk(const struct hub *hub, size_t slot, void (*visit)(struct subscri
 {
     if (slot >= hub->channels.slot_count)
         return 0;
-    for (struct map_node *node = hub->channels.slots[slot]; node != NULL; node = node->next)
+    for (struct near_map_node *node = near_map_first(&hub->channels, slot); node != NULL; node = near_map_next(node))
         entry_visit(container_of(node, struct hub_entry, node), visit, ctx);
     return slot + 1 >= hub->channels.slot_count ? 0 : slot + 1;
 }

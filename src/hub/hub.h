@@ -24,7 +24,7 @@
 #define HUB_HUB_H
 
 #include "base/list.h"
-#include "base/map.h"
+#include "base/near_map.h"
 #include "base/pool.h"
 #include "message/message.h"
 
@@ -62,7 +62,7 @@ struct hub {
     const struct hub_port   *port;
     void                    *ctx;
     const struct hub_limits *limits;
-    struct map               channels;   /* struct hub_entry: channels, and subscriptions that stand for theirs */
+    struct near_map          channels;   /* struct hub_entry: channels, and subscriptions that stand for theirs */
     struct pool              pool;       /* where channels live */
     struct list              touched;    /* channels with something new this turn */
     struct list              lingering;  /* channels without subscriptions, oldest first; HUB_LINGERING_MAX at most */
@@ -89,24 +89,25 @@ struct start {
 
 /* What stands in hub.channels under its name. */
 struct hub_entry {
-    struct map_node      node;
+    struct near_map_node node;
     struct channel_name *name;    /* owns a reference */
 };
 
-/* Lives inside its owner. Zeroed before subscription_open(). */
+/* Lives in a pool, and so does its owner. Zeroed before subscription_open(). */
 struct subscription {
     union {
         struct {
-            struct list      in_channel;
-            struct channel  *channel;  /* NULL: not open */
+            struct near_list in_channel;
+            struct near      channel;  /* NULL: not open */
+            struct subscription_more *more;  /* what few have at any time: a read, a page …; NULL: none of it */
         };
-        struct hub_entry     entry;    /* is_folded: in hub.channels, where its channel was */
+        struct {
+            struct hub_entry entry;         /* is_folded: in hub.channels, where its channel was */
+            uint64_t         folded_epoch;  /* … and the channel's; the channel's head is next - 1 */
+        };
     };
-    void           *owner;        /* the session's; the hub hands it back and never looks at it */
-    union {
-        struct subscription_more *more;  /* what few have at any time: a read, a page …; NULL: none of it */
-        uint64_t     folded_epoch;       /* is_folded: its channel's; the channel's head is next - 1 */
-    };
+    struct near     owner;        /* the session's; the hub hands it back and never looks at it */
+    struct near     beside;       /* the owner's, here where there is room for it: the next one that it has */
     uint64_t        next;         /* cursor + 1: the seq to deliver next. Before the channel answers: start.seq + 1 */
     uint8_t         state      : 4;  /* enum subscription_state, in hub_priv.h */
     uint8_t         start_kind : 2;
@@ -130,7 +131,9 @@ struct subscription {
     uint32_t        told_alias;
 };
 
-_Static_assert(sizeof(struct subscription) == 56, "each channel of every idle connection pays for one");
+#ifndef POOL_IS_MALLOC
+_Static_assert(sizeof(struct subscription) == 48, "each channel of every idle connection pays for one");
+#endif
 
 enum look_result {
     LOOK_ENTRY,   /* *ret_entry is next: deliver it, then subscription_step() */

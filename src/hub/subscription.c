@@ -30,6 +30,12 @@ static void page_free(struct hub_page *page)
     free(page);
 }
 
+/* Not of a folded one. NULL: it is not open. */
+static struct channel *subscription_channel(const struct subscription *sub)
+{
+    return near_get(sub->channel);
+}
+
 /* NULL: it has none. */
 static struct subscription_more *subscription_more(const struct subscription *sub)
 {
@@ -130,7 +136,7 @@ void subscription_say_ready(struct subscription *sub, struct hub *hub)
  * delivered those messages already, and this loop is late. */
 static bool subscription_is_doubtful(const struct subscription *sub)
 {
-    const struct channel *channel = sub->channel;
+    const struct channel *channel = subscription_channel(sub);
     uint64_t              epoch   = subscription_seen_epoch(sub);
 
     return sub->start_kind == START_AFTER &&
@@ -140,7 +146,7 @@ static bool subscription_is_doubtful(const struct subscription *sub)
 /* The channel has answered: where does the reader stand? */
 static void subscription_place(struct subscription *sub)
 {
-    const struct channel *channel = sub->channel;
+    const struct channel *channel = subscription_channel(sub);
     uint64_t              seq     = sub->next - 1;
     uint64_t              epoch   = subscription_seen_epoch(sub);
 
@@ -182,7 +188,7 @@ void subscription_hear(struct subscription *sub, struct hub *hub)
     if (sub->answers > 0)
         sub->answers--;
     if (sub->answers > 0 && subscription_is_doubtful(sub)) {
-        hub_ask(hub, sub->channel);
+        hub_ask(hub, subscription_channel(sub));
         return;
     }
     subscription_place(sub);
@@ -194,22 +200,22 @@ void subscription_hear(struct subscription *sub, struct hub *hub)
 void subscription_open(struct subscription *sub, struct hub *hub, struct channel_name *name, struct start start,
                        void *owner)
 {
-    must(sub->channel == NULL);
-    sub->channel    = hub_join(hub, name);
-    sub->owner      = owner;
+    must(near_get(sub->channel) == NULL);
+    sub->channel    = near_to(hub_join(hub, name));
+    sub->owner      = near_to(owner);
     sub->start_kind = (uint8_t)start.kind;
     sub->next       = start.seq + 1;
     sub->state      = SUB_JOINING;
     subscription_set_epoch(sub, start.epoch);
-    sub->answers    = sub->channel->is_asked ? 2 : 1;
-    list_push(&sub->channel->subs, &sub->in_channel);
-    sub->channel->sub_count++;
+    sub->answers    = subscription_channel(sub)->is_asked ? 2 : 1;
+    near_list_push(&subscription_channel(sub)->subs, &sub->in_channel);
+    subscription_channel(sub)->sub_count++;
     hub->subscription_count++;
-    if (channel_is_known(sub->channel) && !subscription_is_doubtful(sub)) {
+    if (channel_is_known(subscription_channel(sub)) && !subscription_is_doubtful(sub)) {
         subscription_place(sub);
         subscription_say_ready(sub, hub);
     } else {
-        hub_ask(hub, sub->channel);
+        hub_ask(hub, subscription_channel(sub));
     }
 }
 
@@ -249,7 +255,7 @@ void subscription_purge(struct subscription *sub, struct hub *hub, uint64_t head
 
 void subscription_close(struct subscription *sub, struct hub *hub, msec now)
 {
-    struct channel *channel = sub->is_folded ? hub_unfold(hub, sub) : sub->channel;
+    struct channel *channel = sub->is_folded ? hub_unfold(hub, sub) : subscription_channel(sub);
 
     if (channel == NULL)
         return;
@@ -257,8 +263,8 @@ void subscription_close(struct subscription *sub, struct hub *hub, msec now)
     subscription_let_go(sub);
     free(sub->more);
     sub->more = NULL;
-    list_take(&sub->in_channel);
-    sub->channel = NULL;
+    near_list_take(&sub->in_channel);
+    sub->channel = near_to(NULL);
     hub->subscription_count--;
     if (--channel->sub_count == 0)
         hub_linger(hub, channel, now);
@@ -268,7 +274,7 @@ void subscription_close(struct subscription *sub, struct hub *hub, msec now)
 
 bool subscription_may_fold(const struct subscription *sub)
 {
-    return sub->state == SUB_PLACED && sub->next == sub->channel->head + 1 && sub->more == NULL && !sub->is_ready &&
+    return sub->state == SUB_PLACED && sub->next == subscription_channel(sub)->head + 1 && sub->more == NULL && !sub->is_ready &&
            !sub->is_listed;
 }
 
@@ -281,22 +287,22 @@ bool subscription_is_placed(const struct subscription *sub)
 
 bool subscription_is_alone(const struct subscription *sub)
 {
-    return sub->is_folded || sub->channel->sub_count == 1;
+    return sub->is_folded || subscription_channel(sub)->sub_count == 1;
 }
 
 struct channel_name *subscription_name(const struct subscription *sub)
 {
-    return sub->is_folded ? sub->entry.name : sub->channel->entry.name;
+    return sub->is_folded ? sub->entry.name : subscription_channel(sub)->entry.name;
 }
 
 uint64_t subscription_epoch(const struct subscription *sub)
 {
-    return sub->is_folded ? sub->folded_epoch : sub->channel->epoch;
+    return sub->is_folded ? sub->folded_epoch : subscription_channel(sub)->epoch;
 }
 
 uint64_t subscription_head(const struct subscription *sub)
 {
-    return sub->is_folded ? sub->next - 1 : sub->channel->head;
+    return sub->is_folded ? sub->next - 1 : subscription_channel(sub)->head;
 }
 
 /* It begins behind a head, and a new life of the log that began since has yet to be told. */
@@ -381,7 +387,7 @@ bool subscription_is_lean(const struct subscription *sub)
 /* The entry that covers `seq`, from the window or the page. */
 static bool subscription_find(struct subscription *sub, uint64_t seq, struct entry *ret_entry)
 {
-    struct message *live = channel_window_at(sub->channel, seq);
+    struct message *live = channel_window_at(subscription_channel(sub), seq);
 
     if (live != NULL) {
         *ret_entry = (struct entry){ .message = live };
@@ -413,8 +419,8 @@ static bool subscription_has_newer(const struct subscription *sub, const struct 
         if (other != NULL && other->seq > message->seq && message_collapses_with(message, other))
             return true;
     }
-    for (uint64_t seq = sub->channel->head; seq > message->seq; seq--) {
-        if ((live = channel_window_at(sub->channel, seq)) == NULL)
+    for (uint64_t seq = subscription_channel(sub)->head; seq > message->seq; seq--) {
+        if ((live = channel_window_at(subscription_channel(sub), seq)) == NULL)
             break;
         if (message_collapses_with(message, live))
             return true;
@@ -449,7 +455,7 @@ static void subscription_join_past(struct subscription *sub, msec wall, enum gap
 
 static enum look_result subscription_look_told_first(const struct subscription *sub, struct entry *ret_entry)
 {
-    const struct channel *channel = sub->channel;
+    const struct channel *channel = subscription_channel(sub);
     struct gap            gap;
 
     if (sub->state == SUB_AHEAD)
@@ -479,7 +485,7 @@ static void subscription_skip_trimmed(struct subscription *sub, msec wall)
 
 enum look_result subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry)
 {
-    const struct channel *channel = sub->channel;
+    const struct channel *channel = subscription_channel(sub);
     enum gap_why    why;
 
     sub->is_ready = false;
@@ -511,11 +517,11 @@ enum look_result subscription_look_head(struct subscription *sub, struct entry *
         return LOOK_WAIT;
     if (sub->state == SUB_AHEAD || sub->state == SUB_EPOCH)
         return subscription_look_told_first(sub, ret_entry);
-    if (sub->next > sub->channel->head) {
+    if (sub->next > subscription_channel(sub)->head) {
         sub->state = SUB_PLACED;
         return LOOK_WAIT;
     }
-    *ret_entry = (struct entry){ .gap = { sub->next, sub->channel->head, GAP_COLLAPSED } };
+    *ret_entry = (struct entry){ .gap = { sub->next, subscription_channel(sub)->head, GAP_COLLAPSED } };
     return LOOK_ENTRY;
 }
 
@@ -571,7 +577,7 @@ void subscription_rewind(struct subscription *sub, struct hub *hub, const struct
         hub_unfold(hub, sub);
     must(mark->state == SUB_EPOCH || mark->next <= sub->next);
     sub->next = mark->next;
-    if (sub->state == SUB_EPOCH || mark->state == SUB_EPOCH || mark->epoch != sub->channel->epoch) {
+    if (sub->state == SUB_EPOCH || mark->state == SUB_EPOCH || mark->epoch != subscription_channel(sub)->epoch) {
         subscription_leave(sub, SUB_EPOCH);
         subscription_set_epoch(sub, mark->epoch);
         return;
@@ -590,7 +596,7 @@ bool subscription_is_plain(const struct subscription *sub)
 
 void subscription_skip(struct subscription *sub, uint64_t next)
 {
-    must(subscription_is_plain(sub) && !sub->is_folded && next >= sub->next && next <= sub->channel->head + 1);
+    must(subscription_is_plain(sub) && !sub->is_folded && next >= sub->next && next <= subscription_channel(sub)->head + 1);
     sub->next     = next;
     sub->is_ready = false;
 }
@@ -609,7 +615,7 @@ static struct hub_page *page_new(struct entry *entries, size_t count)
 void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t epoch, uint64_t head,
                             struct entry **entries, size_t entry_count)
 {
-    struct channel *channel = sub->channel;
+    struct channel *channel = subscription_channel(sub);
     struct hub_page    *page    = entry_count == 0 ? NULL : page_new(*entries, entry_count);
 
     free(*entries);

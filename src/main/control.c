@@ -76,9 +76,9 @@ void control_read(struct control *control, msec wall)
         return;
     control->is_ready = false;
     for (;;) {
-        switch (subscription_look(&control->sub, wall, &entry)) {
+        switch (subscription_look(control->sub, wall, &entry)) {
         case LOOK_ENTRY: break;
-        case LOOK_UNREAD: subscription_read(&control->sub, &control->shard->hub); return;
+        case LOOK_UNREAD: subscription_read(control->sub, &control->shard->hub); return;
         case LOOK_WAIT:
         case LOOK_READING: return;
         }
@@ -86,13 +86,13 @@ void control_read(struct control *control, msec wall)
             control_take_message(control, entry.message);
         else
             control_take_gap(control, &entry.gap);
-        subscription_step(&control->sub, &entry);
+        subscription_step(control->sub, &entry);
     }
 }
 
 bool control_take_ready(struct control *control, const struct subscription *sub)
 {
-    if (sub != &control->sub)
+    if (sub != control->sub)
         return false;
     control->is_ready = true;
     return true;
@@ -114,14 +114,18 @@ void control_open(struct control *control, struct shard *shard, struct session_w
     buf_init(&control->strings, CONTROL_STRINGS_BYTES_MAX);
     must(channel_name_new(sessions->namespaces, sessions->hash_key, SPAN("sys:control"), &control->name) ==
          CHANNEL_NAME_OK);
-    subscription_open(&control->sub, &shard->hub, control->name, start, NULL);
+    pool_init(&control->subs, sizeof(struct subscription));
+    control->sub = pool_take(&control->subs);
+    subscription_open(control->sub, &shard->hub, control->name, start, NULL);
 }
 
 void control_close(struct control *control, msec now)
 {
     if (control->name == NULL)
         return;
-    subscription_close(&control->sub, &control->shard->hub, now);
+    subscription_close(control->sub, &control->shard->hub, now);
+    pool_give(&control->subs, control->sub);
+    pool_fini(&control->subs);
     channel_name_unref(control->name);
     json_doc_fini(&control->doc);
     buf_fini(&control->strings);

@@ -21,7 +21,8 @@ struct control {
     struct session_worker *sessions;
     struct revocations    *revocations;
     struct channel_name   *name;
-    struct subscription    sub;
+    struct pool            subs;
+    struct subscription   *sub;          /* the one of `subs` */
     struct json_doc        doc;
     struct buf             strings;
     struct control_done { uint64_t seq, cut; } done[CONTROL_DONE_KEPT];

@@ -42,7 +42,7 @@ static void on_ready(void *ctx, struct subscription *sub)
 {
     struct stage *stage = ctx;
 
-    assert_ptr_equal(sub->owner, stage);
+    assert_ptr_equal(near_get(sub->owner), stage);
     stage->ready_count++;
 }
 

@@ -7,7 +7,7 @@
 void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
 {
     *tails = (struct tails){ .bytes_max = bytes_max, .messages_max = messages_max };
-    map_init(&tails->map);
+    near_map_init(&tails->map);
     pool_init(&tails->pool, sizeof(struct tail));
     pool_init(&tails->folded, sizeof(struct tail_folded));
     list_init(&tails->recent);
@@ -17,7 +17,7 @@ void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
 /* --- folded or not -------------------------------------------------------------------------------------------- */
 
 /* Folded entries stand in the same slot under another hash, so that a search tells which kind it has found. */
-static const uint64_t HASH_FOLDED = UINT64_C(1) << 63;
+static const uint32_t HASH_FOLDED = UINT32_C(1) << 31;
 static const uint64_t HEAD_FORGOTTEN = UINT64_MAX;
 
 /* Of tails.folded_counts and folded_epochs. */
@@ -26,55 +26,55 @@ static unsigned folded_kind(const struct channel_name *name)
     return name->space->durability == DURABLE;
 }
 
-static struct tail_entry *tail_entry_of(struct map_node *node)
+static struct tail_entry *tail_entry_of(struct near_map_node *node)
 {
     return container_of(node, struct tail_entry, node);
 }
 
-static bool tail_entry_has_name(const struct map_node *node, const void *key)
+static bool tail_entry_has_name(const struct near_map_node *node, const void *key)
 {
     return channel_name_eq(container_of(node, struct tail_entry, node)->name, key);
 }
 
-static struct map_node *tails_find_folded(const struct tails *tails, const struct channel_name *name)
+static struct near_map_node *tails_find_folded(const struct tails *tails, const struct channel_name *name)
 {
-    return map_find(&tails->map, name->hash ^ HASH_FOLDED, tail_entry_has_name, name);
+    return near_map_find(&tails->map, (uint32_t)name->hash ^ HASH_FOLDED, tail_entry_has_name, name);
 }
 
-struct tail *tail_at(struct map_node *node)
+struct tail *tail_at(struct near_map_node *node)
 {
     struct tail_entry *entry = tail_entry_of(node);
 
-    return node->hash == entry->name->hash ? container_of(entry, struct tail, entry) : NULL;
+    return node->hash == (uint32_t)entry->name->hash ? container_of(entry, struct tail, entry) : NULL;
 }
 
 struct tail *tails_look(const struct tails *tails, const struct channel_name *name)
 {
-    struct map_node *node = map_find(&tails->map, name->hash, tail_entry_has_name, name);
+    struct near_map_node *node = near_map_find(&tails->map, (uint32_t)name->hash, tail_entry_has_name, name);
 
     return node == NULL ? NULL : tail_at(node);
 }
 
 struct tail_entry *tails_entry(const struct tails *tails, const struct channel_name *name)
 {
-    struct map_node *node = map_find(&tails->map, name->hash, tail_entry_has_name, name);
+    struct near_map_node *node = near_map_find(&tails->map, (uint32_t)name->hash, tail_entry_has_name, name);
 
     if (node == NULL)
         node = tails_find_folded(tails, name);
     return node == NULL ? NULL : tail_entry_of(node);
 }
 
-static bool tail_entry_has_text(const struct map_node *node, const void *key)
+static bool tail_entry_has_text(const struct near_map_node *node, const void *key)
 {
     return span_eq(channel_name_span(container_of(node, struct tail_entry, node)->name), *(const struct span *)key);
 }
 
 struct channel_name *tails_name(const struct tails *tails, uint64_t hash, struct span text)
 {
-    struct map_node *node = map_find(&tails->map, hash, tail_entry_has_text, &text);
+    struct near_map_node *node = near_map_find(&tails->map, (uint32_t)hash, tail_entry_has_text, &text);
 
     if (node == NULL)
-        node = map_find(&tails->map, hash ^ HASH_FOLDED, tail_entry_has_text, &text);
+        node = near_map_find(&tails->map, (uint32_t)hash ^ HASH_FOLDED, tail_entry_has_text, &text);
     return node == NULL ? NULL : tail_entry_of(node)->name;
 }
 
@@ -85,7 +85,7 @@ uint64_t tails_followers(const struct tails *tails, const struct channel_name *n
     return entry == NULL ? 0 : entry->followers;
 }
 
-struct tail *tails_unfold(struct tails *tails, struct map_node *node)
+struct tail *tails_unfold(struct tails *tails, struct near_map_node *node)
 {
     struct tail        *tail   = tail_at(node);
     struct tail_folded *folded = container_of(tail_entry_of(node), struct tail_folded, entry);
@@ -102,8 +102,8 @@ struct tail *tails_unfold(struct tails *tails, struct map_node *node)
         tail->first      = 1;
         tail->head       = folded->head;
     }
-    map_take(&tails->map, node);
-    map_add(&tails->map, &tail->entry.node, tail->entry.name->hash);
+    near_map_take(&tails->map, node);
+    near_map_add(&tails->map, &tail->entry.node, (uint32_t)tail->entry.name->hash);
     pool_give(&tails->folded, folded);
     tails->folded_counts[kind]--;
     return tail;
@@ -127,8 +127,8 @@ void tail_fold(struct tails *tails, struct tail *tail)
     folded->entry.name      = tail->entry.name;
     folded->entry.followers = tail->entry.followers;
     folded->head            = knows && tail->epoch == tails->folded_epochs[kind] ? tail->head : HEAD_FORGOTTEN;
-    map_take(&tails->map, &tail->entry.node);
-    map_add(&tails->map, &folded->entry.node, folded->entry.name->hash ^ HASH_FOLDED);
+    near_map_take(&tails->map, &tail->entry.node);
+    near_map_add(&tails->map, &folded->entry.node, (uint32_t)folded->entry.name->hash ^ HASH_FOLDED);
     pool_give(&tails->pool, tail);
 }
 
@@ -140,7 +140,7 @@ struct tail *tails_find(struct tails *tails, const struct channel_name *name)
 
     if (tail != NULL || tails->folded.count == 0)
         return tail;
-    struct map_node *folded = tails_find_folded(tails, name);
+    struct near_map_node *folded = tails_find_folded(tails, name);
     return folded == NULL ? NULL : tails_unfold(tails, folded);
 }
 
@@ -152,7 +152,7 @@ struct tail *tails_get(struct tails *tails, struct channel_name *name)
         return tail;
     tail             = pool_take(&tails->pool);
     tail->entry.name = channel_name_ref(name);
-    map_add(&tails->map, &tail->entry.node, name->hash);
+    near_map_add(&tails->map, &tail->entry.node, (uint32_t)name->hash);
     return tail;
 }
 
@@ -222,7 +222,7 @@ static bool folded_says_less(const struct tail_folded *folded, uint64_t folded_e
 bool tails_say_less(const struct tails *tails, const struct channel_name *name, uint64_t epoch, uint64_t head)
 {
     const struct tail *tail = tails_look(tails, name);
-    struct map_node   *node = tail == NULL ? tails_find_folded(tails, name) : NULL;
+    struct near_map_node   *node = tail == NULL ? tails_find_folded(tails, name) : NULL;
 
     if (tail != NULL)
         return tail_says_less(tail, epoch, head);
@@ -234,7 +234,7 @@ void tail_let_go(struct tails *tails, struct tail *tail)
 {
     if (tail->entry.followers != 0 || tail->ring != NULL || tail->owed != NULL || tail_is_asked(tail))
         return;
-    map_take(&tails->map, &tail->entry.node);
+    near_map_take(&tails->map, &tail->entry.node);
     channel_name_unref(tail->entry.name);
     pool_give(&tails->pool, tail);
 }
@@ -391,8 +391,8 @@ static void tail_free_owed(struct tail *tail)
 void tails_fini(struct tails *tails)
 {
     for (size_t i = 0; i < tails->map.slot_count; i++) {
-        while (tails->map.slots[i] != NULL) {
-            struct tail *tail = tails_unfold(tails, tails->map.slots[i]);
+        for (struct near_map_node *node; (node = near_map_first(&tails->map, i)) != NULL;) {
+            struct tail *tail = tails_unfold(tails, node);
             tail_empty(tails, tail);
             tail_free_owed(tail);
             tail->entry.followers  = 0;
@@ -400,7 +400,7 @@ void tails_fini(struct tails *tails)
             tail_let_go(tails, tail);
         }
     }
-    map_fini(&tails->map);
+    near_map_fini(&tails->map);
     pool_fini(&tails->pool);
     pool_fini(&tails->folded);
 }

@@ -7,7 +7,7 @@
 #define NODE_TAIL_H
 
 #include "base/list.h"
-#include "base/map.h"
+#include "base/near_map.h"
 #include "base/pool.h"
 #include "message/message_ring.h"
 #include "node/command.h"
@@ -36,7 +36,7 @@ struct tail_owed {
 
 /* What stands in tails.map. Each idle connection may have a channel of its own, and so one of these: keep it small. */
 struct tail_entry {
-    struct map_node      node;
+    struct near_map_node node;
     struct channel_name *name;        /* owns a reference */
     uint64_t             followers;   /* a bit a loop */
 };
@@ -48,7 +48,9 @@ struct tail_folded {
     uint64_t          head;      /* HEAD_FORGOTTEN: it was not known, or the log has another epoch */
 };
 
-_Static_assert(sizeof(struct tail_folded) == 40, "each channel of every idle connection may pay for one");
+#ifndef POOL_IS_MALLOC
+_Static_assert(sizeof(struct tail_folded) == 32, "each channel of every idle connection may pay for one");
+#endif
 
 struct tail {
     struct tail_entry    entry;
@@ -61,7 +63,7 @@ struct tail {
 };
 
 struct tails {
-    struct map  map;
+    struct near_map  map;
     struct pool pool;           /* where they live … */
     struct pool folded;         /* … and those that are folded; by durability: */
     size_t      folded_counts[2];
@@ -95,9 +97,9 @@ uint64_t tails_followers(const struct tails *tails, const struct channel_name *n
 bool tails_say_less(const struct tails *tails, const struct channel_name *name, uint64_t epoch, uint64_t head);
 
 /* For walks over tails.map: the tail; NULL: it is folded. */
-struct tail *tail_at(struct map_node *node);
+struct tail *tail_at(struct near_map_node *node);
 /* … and is made again if it is. It stays in its slot. */
-struct tail *tails_unfold(struct tails *tails, struct map_node *node);
+struct tail *tails_unfold(struct tails *tails, struct near_map_node *node);
 /* Lets go of all but who follows and the head, of a tail that has nothing else: see tail_may_fold(). */
 void tail_fold(struct tails *tails, struct tail *tail);
 /* Somebody follows, it holds no message and owes nothing, and the store is not being asked. */

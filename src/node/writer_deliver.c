@@ -303,7 +303,7 @@ void writer_tick_moved(struct writer *writer)
 /* --- a loop's heartbeat --------------------------------------------------------------------------------------- */
 
 /* Of a tail that knows no head the store is asked, and who follows is told what it answers. */
-static void writer_owe_entry(struct writer *writer, struct map_node *node, uint64_t bit)
+static void writer_owe_entry(struct writer *writer, struct near_map_node *node, uint64_t bit)
 {
     if ((container_of(node, struct tail_entry, node)->followers & bit) == 0)
         return;
@@ -317,8 +317,8 @@ static void writer_owe_entry(struct writer *writer, struct map_node *node, uint6
 static void writer_owe_all(struct writer *writer, unsigned loop)
 {
     for (size_t i = 0; i < writer->tails.map.slot_count; i++) {
-        for (struct map_node *node = writer->tails.map.slots[i], *next; node != NULL; node = next) {
-            next = node->next;
+        for (struct near_map_node *node = near_map_first(&writer->tails.map, i), *next; node != NULL; node = next) {
+            next = near_map_next(node);
             writer_owe_entry(writer, node, UINT64_C(1) << loop);
         }
     }

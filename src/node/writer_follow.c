@@ -145,8 +145,8 @@ void writer_note_heads(struct writer *writer, const struct store_heads *heads)
 void writer_outdate_all(struct writer *writer, const struct writer_store *from)
 {
     for (size_t i = 0; i < writer->tails.map.slot_count; i++) {
-        for (struct map_node *node = writer->tails.map.slots[i], *next; node != NULL; node = next) {
-            next = node->next;
+        for (struct near_map_node *node = near_map_first(&writer->tails.map, i), *next; node != NULL; node = next) {
+            next = near_map_next(node);
             if (writer_store_of(writer, container_of(node, struct tail_entry, node)->name) == from)
                 tail_move(writer, tails_unfold(&writer->tails, node), HEAD_OUTDATE);
         }
@@ -156,7 +156,7 @@ void writer_outdate_all(struct writer *writer, const struct writer_store *from)
 
 static void writer_outdate_slot(struct writer *writer, size_t slot)
 {
-    for (struct map_node *node = writer->tails.map.slots[slot]; node != NULL; node = node->next) {
+    for (struct near_map_node *node = near_map_first(&writer->tails.map, slot); node != NULL; node = near_map_next(node)) {
         struct tail *tail = tail_at(node);
         if (tail != NULL && writer_store_of(writer, tail->entry.name)->is_shared)
             tail_move(writer, tail, HEAD_OUTDATE);
@@ -171,7 +171,7 @@ static void writer_store_walk_all(struct writer *writer, struct writer_store *fr
 
 static void writer_compare_wide_slot(struct writer *writer, size_t slot)
 {
-    for (struct map_node *node = writer->tails.map.slots[slot]; node != NULL; node = node->next) {
+    for (struct near_map_node *node = near_map_first(&writer->tails.map, slot); node != NULL; node = near_map_next(node)) {
         struct tail *tail = tail_at(node);
         if (tail == NULL || tail->entry.followers == 0 || !name_is_wide(tail->entry.name) || !writer_store_of(writer, tail->entry.name)->is_shared)
             continue;
@@ -567,7 +567,7 @@ static bool writer_compare_tail(struct writer *writer, struct writer_store *from
 /* False: there is no room to ask for all of them. */
 static bool writer_compare_slot(struct writer *writer, struct writer_store *from)
 {
-    for (struct map_node *node = writer->tails.map.slots[from->slot]; node != NULL; node = node->next)
+    for (struct near_map_node *node = near_map_first(&writer->tails.map, from->slot); node != NULL; node = near_map_next(node))
         if (!writer_compare_tail(writer, from, tail_at(node)))
             return false;
     return true;
@@ -634,8 +634,8 @@ static void writer_unfold_all(struct writer *writer, const struct writer_store *
     if (from->store->has_one_writer || writer->tails.folded_counts[from == &writer->durable] == 0)
         return;
     for (size_t i = 0; i < writer->tails.map.slot_count; i++) {
-        for (struct map_node *node = writer->tails.map.slots[i], *next; node != NULL; node = next) {
-            next = node->next;
+        for (struct near_map_node *node = near_map_first(&writer->tails.map, i), *next; node != NULL; node = next) {
+            next = near_map_next(node);
             if (writer_store_of(writer, container_of(node, struct tail_entry, node)->name) == from)
                 tails_unfold(&writer->tails, node);
         }
@@ -674,9 +674,9 @@ static bool writer_may_fold(struct writer *writer, const struct tail *tail)
 
 static void writer_fold_slot(struct writer *writer, size_t slot)
 {
-    for (struct map_node *node = writer->tails.map.slots[slot], *next; node != NULL; node = next) {
+    for (struct near_map_node *node = near_map_first(&writer->tails.map, slot), *next; node != NULL; node = next) {
         struct tail *tail = tail_at(node);
-        next              = node->next;
+        next              = near_map_next(node);
         if (tail != NULL && writer_may_fold(writer, tail))
             tail_fold(&writer->tails, tail);
     }

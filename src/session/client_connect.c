@@ -81,9 +81,9 @@ static void client_drop_forbidden(struct client *client)
 {
     struct link *link = &client->link;
 
-    for (struct reader_sub *sub = link->reader->subs, *next; sub != NULL; sub = next) {
+    for (struct reader_sub *sub = reader_subs(link->reader), *next; sub != NULL; sub = next) {
         struct channel_name *name = channel_name_ref(subscription_name(&sub->sub));
-        next                      = sub->next;
+        next                      = reader_sub_next(sub);
         struct verdict verdict    = may(link->holder, name, ACTION_SUBSCRIBE);
         if (verdict.status != 0 && !verdict.needs_member && !sub->sub.is_unasked) {
             free(client_take_ref(client, sub));

@@ -14,7 +14,7 @@ static bool link_is_settled(const struct link *link)
 {
     if (link->reader->unplaced_count > 0)
         return false;
-    for (const struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
         if (!sub->sub.is_unasked && (!subscription_is_settled(&sub->sub) || (sub->sub.is_own && sub->sub.is_bounded) ||
                                      sub->sub.is_notify))
             return false;

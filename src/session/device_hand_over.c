@@ -65,7 +65,7 @@ enum open_outcome device_link_take_over(struct link *link, const struct handover
 /* The last of this name that the session follows: one that listens in silence is never bound. */
 static struct reader_sub *own_sub_of(const struct link *link, const struct channel_name *name)
 {
-    for (struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
+    for (struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
         if (sub->sub.is_own && !sub->sub.is_unasked && channel_name_eq(subscription_name(&sub->sub), name))
             return sub;
     return NULL;

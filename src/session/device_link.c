@@ -350,8 +350,8 @@ void device_link_put_token(const struct link *link, struct buf *buf)
     size_t                    count  = 0;
 
     session_token_put(buf, &(struct session_token){ device->generation, device->since, device_link_device(device) });
-    for (const struct reader_sub *sub = link->reader->subs; sub != NULL && count < SESSION_TOKEN_PLACES_MAX;
-         sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL && count < SESSION_TOKEN_PLACES_MAX;
+         sub = reader_sub_next(sub))
         if (sub->sub.is_moved || !sub->sub.is_own)
             places[count++] = link_place_of(link, sub, true);
     count += group_follow_put_left(&device->groups, link->reader, places + count, SESSION_TOKEN_PLACES_MAX - count);
@@ -489,7 +489,7 @@ static void note_delivered(const struct link *link, struct session_close *closed
 
     closed->delivered = calloc(count + 1, sizeof closed->delivered[0]);
     must(closed->delivered != NULL);
-    for (const struct reader_sub *sub = link->reader->subs; sub != NULL && closed->delivered_count < count; sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL && closed->delivered_count < count; sub = reader_sub_next(sub))
         if (sub->sub.is_own && !sub->sub.is_notify && !sub->sub.is_unasked && subscription_is_placed(&sub->sub))
             closed->delivered[closed->delivered_count++] = (struct session_place){
                 .name = channel_name_ref(subscription_name(&sub->sub)), .epoch = subscription_seen_epoch(&sub->sub),

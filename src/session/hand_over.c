@@ -144,7 +144,7 @@ static void link_put(const struct link *link, const struct link_parcel *parcel, 
     size_t at = buf->len;
 
     handover_put_link(buf, &parcel->link);
-    for (const struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
         put_sub(buf, link, sub);
     buf_put(buf, buf_span(&parcel->bounds));
     handover_end_link(buf, at);

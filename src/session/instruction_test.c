@@ -101,7 +101,7 @@ static bool carry_out(struct told_link *told)
 static const char *follows(struct told_link *told)
 {
     buf_clear(&told->follows);
-    for (const struct reader_sub *sub = told->reader.subs; sub != NULL; sub = sub->next) {
+    for (const struct reader_sub *sub = reader_subs(&told->reader); sub != NULL; sub = reader_sub_next(sub)) {
         if (told->follows.len > 0)
             buf_putc(&told->follows, ' ');
         buf_put(&told->follows, channel_name_span(subscription_name(&sub->sub)));

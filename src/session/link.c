@@ -22,7 +22,7 @@ void link_init(struct link *link, struct session_worker *worker, const struct li
                            .encoding = (uint8_t)encoding,
                            .key = key != 0 ? key : worker->port->new_key(worker->ctx) };
     reader->owner = link;
-    for (struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+    for (struct reader_sub *sub = reader_subs(reader); sub != NULL; sub = reader_sub_next(sub))
         sub->sub.told_alias = 0;  /* another link was told */
     list_init(&link->in_dirty);
     list_push(transport == TRANSPORT_POLL ? &worker->polls : &worker->links, &link->in_worker);
@@ -146,7 +146,7 @@ size_t link_places(const struct link *link, bool has_names, struct place **ret_p
     const struct reader *reader = link->reader;
     struct place        *places = session_worker_places(link->worker, reader->sub_count), *place = places;
 
-    for (const struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(reader); sub != NULL; sub = reader_sub_next(sub))
         if (!sub->sub.is_unasked)
             *place++ = link_place_of(link, sub, has_names);
     *ret_places = places;
@@ -159,7 +159,7 @@ static bool link_has_places(const struct link *link)
 {
     if (link->device == NULL || link->reader->unplaced_count == 0)
         return link->reader->unplaced_count == 0;
-    for (const struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
         if (!sub->sub.is_own && !subscription_is_placed(&sub->sub))
             return false;
     return true;
@@ -200,7 +200,7 @@ static void link_tell_placed(struct link *link, struct reader_sub *sub)
 void link_tell_all_placed(struct link *link)
 {
     struct reader     *reader = link->reader;
-    struct reader_sub *sub    = reader->ready;
+    struct reader_sub *sub    = reader_last_ready(reader);
 
     if (link->device != NULL)
         link->device->has_joined = false;
@@ -210,7 +210,7 @@ void link_tell_all_placed(struct link *link)
     do {
         sub = reader_sub_line(sub);
         link_tell_placed(link, sub);
-    } while (!link->is_over && reader->unplaced_count > 0 && sub != reader->ready);
+    } while (!link->is_over && reader->unplaced_count > 0 && sub != reader_last_ready(reader));
 }
 
 /* --- what waits for the stream --- */
@@ -405,7 +405,7 @@ static bool link_may_share(const struct link *link)
 {
     const struct frame_batch *batch  = &link->worker->batch;
     const struct reader      *reader = link->reader;
-    const struct reader_sub  *sub    = reader->ready;
+    const struct reader_sub  *sub    = reader_last_ready(reader);
 
     return batch->channel != NULL && reader->sub_count == 1 && sub != NULL &&
            subscription_name(&sub->sub) == batch->channel && sub->sub.next == batch->from &&
@@ -418,7 +418,7 @@ static bool link_may_share(const struct link *link)
 static void link_share(struct link *link)
 {
     struct frame_batch      *batch = &link->worker->batch;
-    struct reader_sub       *sub   = link->reader->ready;
+    struct reader_sub       *sub   = reader_last_ready(link->reader);
     struct subscription_mark mark  = subscription_mark(&sub->sub);
 
     reader_skip_first(link->reader, batch->to);
@@ -435,9 +435,9 @@ static void link_offer_batch(const struct link *link, uint64_t from, uint32_t to
 {
     struct frame_batch      *batch  = &link->worker->batch;
     const struct reader     *reader = link->reader;
-    const struct reader_sub *sub    = reader->subs;
+    const struct reader_sub *sub    = reader_subs(reader);
 
-    if (reader->sub_count != 1 || reader->ready != NULL || batch->message_count != batch->count ||
+    if (reader->sub_count != 1 || reader_last_ready(reader) != NULL || batch->message_count != batch->count ||
         link->encoding == ENCODING_PRIVATE || sub->sub.next != subscription_head(&sub->sub) + 1 ||
         sub->sub.next - from != batch->count)
         return;
@@ -524,7 +524,7 @@ static bool link_send_some(struct link *link, bool *is_gone)
     if (link_may_share(link)) {
         link_share(link);
     } else {
-        const struct reader_sub *ready = link->reader->ready;
+        const struct reader_sub *ready = reader_last_ready(link->reader);
         uint64_t                 from  = ready == NULL ? 0 : ready->sub.next;
         uint32_t                 told_alias = ready == NULL ? 0 : ready->sub.told_alias;
         frame_batch_clear(batch);
@@ -583,7 +583,7 @@ bool link_draw(struct link *link)
         goes_on = link_send_first(link, &is_gone);
     if (goes_on)
         goes_on = link_flush_waiting(link, &is_gone);
-    while (goes_on && !link->is_over && reader->ready != NULL && !(link->needs_all && reader->unplaced_count > 0))
+    while (goes_on && !link->is_over && reader_last_ready(reader) != NULL && !(link->needs_all && reader->unplaced_count > 0))
         goes_on = link_send_some(link, &is_gone);
     if (is_gone) {
         link->kind->lost(link);

@@ -261,7 +261,7 @@ static size_t runs(const struct wire_format *format, unsigned channels, struct s
     for (unsigned i = 0; i < channels; i++)
         stage_publish(&cut_stage.stage, &cut_stage.stage.logs[i]);
     stage_turn(&cut_stage.stage);
-    for (const struct reader_sub *sub = cut_stage.reader.subs; sub != NULL; sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(&cut_stage.reader); sub != NULL; sub = reader_sub_next(sub))
         assert_true(subscription_is_lean(&sub->sub));
     wire.cut_out_at = 0;
     cut_link_open(&link, &cut_stage, format, &wire);

@@ -51,7 +51,7 @@ static struct frame *on_encode(struct link *link, struct reader_sub *sub, const 
         buf_put(&line, message_payload(entry->message));
     else
         buf_putf(&line, "%s %llu", gap_why_text(entry->gap.why), (unsigned long long)entry->gap.to);
-    for (const struct reader_sub *at = link->reader->subs; at != NULL && link->reader->sub_count > 1; at = at->next)
+    for (const struct reader_sub *at = reader_subs(link->reader); at != NULL && link->reader->sub_count > 1; at = reader_sub_next(at))
         buf_putf(&line, "|%c%llu", (char)('a' + index_of(at)),
                  subscription_seen_epoch(&at->sub) == logs[index_of(at)].epoch
                      ? (unsigned long long)subscription_seen(&at->sub) : OLD);
@@ -318,7 +318,7 @@ static size_t count_pages(const struct subscriber *subscriber)
 {
     size_t count = 0;
 
-    for (const struct reader_sub *sub = subscriber->reader.subs; sub != NULL; sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(&subscriber->reader); sub != NULL; sub = reader_sub_next(sub))
         count += !subscription_is_lean(&sub->sub);
     return count;
 }
@@ -384,8 +384,8 @@ static void a_stalled_reader_holds_no_page_that_comes_behind_news(void **state)
 /* The cursors that stand lowest and highest. */
 static void span_of_places(const struct subscriber *subscriber, uint64_t *ret_low, uint64_t *ret_high)
 {
-    *ret_low = *ret_high = subscription_seen(&subscriber->reader.subs->sub);
-    for (const struct reader_sub *sub = subscriber->reader.subs; sub != NULL; sub = sub->next) {
+    *ret_low = *ret_high = subscription_seen(&reader_subs(&subscriber->reader)->sub);
+    for (const struct reader_sub *sub = reader_subs(&subscriber->reader); sub != NULL; sub = reader_sub_next(sub)) {
         uint64_t seen = subscription_seen(&sub->sub);
         *ret_low      = seen < *ret_low ? seen : *ret_low;
         *ret_high     = seen > *ret_high ? seen : *ret_high;
@@ -465,7 +465,7 @@ static void a_reader_lags_until_its_cursor_has_reached_the_head(void **state)
     subscriber_follow(&subscriber, log, (struct start){ START_AFTER, 1, 9 });
     while (!subscriber.link.stream->is_full)
         stage_turn(&stage);
-    while (subscription_is_behind(&subscriber.reader.subs->sub)) {
+    while (subscription_is_behind(&reader_subs(&subscriber.reader)->sub)) {
         assert_int_equal(counter_get(&stage.worker.counters.lagging), 1);
         subscriber_read(&subscriber, 3000);
         stage_turn(&stage);
@@ -518,7 +518,7 @@ static struct stage_log *cut_a_frame(struct stage *stage, struct subscriber *sub
     subscriber_follow(subscriber, log, (struct start){ START_AFTER, 22, 9 });
     while (link_waiting_bytes(&subscriber->link) == 0)
         stage_turn(stage);
-    assert_int_equal(subscription_seen(&subscriber->reader.subs->sub), 22);
+    assert_int_equal(subscription_seen(&reader_subs(&subscriber->reader)->sub), 22);
     return log;
 }
 
@@ -552,7 +552,7 @@ static void a_frame_whose_channel_was_left_ends_the_link(void **state)
     struct subscriber subscriber;
 
     cut_a_frame(&stage, &subscriber);
-    link_unfollow(&subscriber.link, subscriber.reader.subs);
+    link_unfollow(&subscriber.link, reader_subs(&subscriber.reader));
     stage_turn(&stage);
     assert_true(subscriber.is_gone);
     subscriber_close(&subscriber);

@@ -244,7 +244,7 @@ static void leaver_visit(struct subscription *sub, void *ctx)
 {
     const struct leaver *leaver  = ctx;
     struct reader_sub   *mine    = container_of(sub, struct reader_sub, sub);
-    struct link         *link    = ((const struct reader *)sub->owner)->owner;
+    struct link         *link    = ((const struct reader *)near_get(sub->owner))->owner;
 
     if (!link_follows_as_member(link, sub) || !span_eq(identity_user(link->holder), leaver->user))
         return;

@@ -38,7 +38,7 @@ void notify_told(struct link *link, struct reader_sub *sub, msec quiet_ms)
 
 void notify_hold_back(struct link *link)
 {
-    for (struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
+    for (struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
         if (sub->sub.is_notify)
             reader_note_told(sub, &link->worker->readers, NOTIFY_QUIET_MS);
 }

@@ -26,6 +26,11 @@ struct poll_session {
     struct buf            held;         /* the answer, while the channels of its instructions are followed; empty: none */
 };
 
+size_t poll_session_bytes(void)
+{
+    return sizeof(struct poll_session);
+}
+
 static struct poll_session *poll_session_of(struct link *link)
 {
     return container_of(link, struct poll_session, link);
@@ -40,7 +45,7 @@ static void poll_session_free(struct poll_session *session)
     buf_fini(&session->notes);
     buf_fini(&session->held);
     reader_fini(&session->reader, &worker->readers, worker->loop->now);
-    free(session);
+    pool_give(&worker->poll_sessions, session);
 }
 
 /* Draws all that is ready into `body`; returns the number of entries. */
@@ -240,9 +245,9 @@ static const struct link_kind poll_session_kind = {
 void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange,
                         const struct subscribe_requests *requests, const struct session_open *open)
 {
-    struct poll_session *session = calloc(1, sizeof *session);
+    struct poll_session *session = pool_take(&worker->poll_sessions);
 
-    must(session != NULL && loop_is_here(worker->loop));
+    must(loop_is_here(worker->loop));
     buf_init(&session->notes, POLL_NOTES_BYTES_MAX);
     buf_init(&session->held, SIZE_MAX / 2);
     reader_init(&session->reader);

@@ -23,9 +23,9 @@ void reader_init(struct reader *reader)
 void reader_fini(struct reader *reader, struct reader_shared *shared, msec now)
 {
     must(reader->owner == NULL);
-    while (reader->subs != NULL)
-        reader_unfollow(reader, shared, reader->subs, now);
-    must(reader->ready == NULL && reader->sub_count == 0 && reader->unplaced_count == 0);
+    while (reader_subs(reader) != NULL)
+        reader_unfollow(reader, shared, reader_subs(reader), now);
+    must(reader_last_ready(reader) == NULL && reader->sub_count == 0 && reader->unplaced_count == 0);
 }
 
 /* --- which subscription is looked at next ---
@@ -41,12 +41,12 @@ static void reader_list(struct reader *reader, struct reader_sub *sub)
     if (sub->sub.is_listed)
         return;
     sub->sub.is_listed = true;
-    if (reader->ready == NULL) {
-        reader->ready = sub;
+    if (reader_last_ready(reader) == NULL) {
+        reader->ready = near_to(sub);
         return;
     }
-    subscription_set_line(&sub->sub, &reader_sub_line(reader->ready)->sub);
-    subscription_set_line(&reader->ready->sub, &sub->sub);
+    subscription_set_line(&sub->sub, &reader_sub_line(reader_last_ready(reader))->sub);
+    subscription_set_line(&reader_last_ready(reader)->sub, &sub->sub);
 }
 
 static void reader_unlist_next(struct reader *reader, struct reader_sub *before)
@@ -56,17 +56,17 @@ static void reader_unlist_next(struct reader *reader, struct reader_sub *before)
     must(sub->sub.is_listed);
     subscription_set_line(&sub->sub, NULL);
     if (sub == before)
-        reader->ready = NULL;
+        reader->ready = near_to(NULL);
     else
         subscription_set_line(&before->sub, behind == before ? NULL : &behind->sub);
-    if (sub == reader->ready)
-        reader->ready = before;
+    if (sub == reader_last_ready(reader))
+        reader->ready = near_to(before);
     sub->sub.is_listed = sub->sub.is_in_line = false;
 }
 
 static void reader_unlist(struct reader *reader, struct reader_sub *sub)
 {
-    struct reader_sub *before = reader->ready;
+    struct reader_sub *before = reader_last_ready(reader);
 
     if (!sub->sub.is_listed)
         return;
@@ -78,8 +78,8 @@ static void reader_unlist(struct reader *reader, struct reader_sub *sub)
 /* The first becomes the last. */
 static void reader_stand_in_line(struct reader *reader)
 {
-    reader->ready                 = reader_sub_line(reader->ready);
-    reader->ready->sub.is_in_line = true;
+    reader->ready                 = near_to(reader_sub_line(reader_last_ready(reader)));
+    reader_last_ready(reader)->sub.is_in_line = true;
 }
 
 /* --- subscriptions --- */
@@ -90,8 +90,8 @@ struct reader_sub *reader_follow(struct reader *reader, struct reader_shared *sh
     struct reader_sub *sub = pool_take(&shared->subs);
 
     must(reader->sub_count < UINT16_MAX);
-    sub->next    = reader->subs;
-    reader->subs = sub;
+    sub->sub.beside = reader->subs;
+    reader->subs    = near_to(sub);
     reader->sub_count++;
     reader->unplaced_count++;
     subscription_open(&sub->sub, shared->hub, name, start, reader);
@@ -100,7 +100,7 @@ struct reader_sub *reader_follow(struct reader *reader, struct reader_shared *sh
 
 struct reader_sub *reader_find(const struct reader *reader, struct span channel)
 {
-    for (struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+    for (struct reader_sub *sub = reader_subs(reader); sub != NULL; sub = reader_sub_next(sub))
         if (span_eq(channel_name_span(subscription_name(&sub->sub)), channel))
             return sub;
     return NULL;
@@ -108,12 +108,15 @@ struct reader_sub *reader_find(const struct reader *reader, struct span channel)
 
 void reader_unfollow(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec now)
 {
-    struct reader_sub **at = &reader->subs;
-
-    must(sub->sub.owner == reader);
-    while (*at != sub)
-        at = &(*at)->next;
-    *at = sub->next;
+    must(near_get(sub->sub.owner) == reader);
+    if (reader_subs(reader) == sub) {
+        reader->subs = sub->sub.beside;
+    } else {
+        struct reader_sub *before = reader_subs(reader);
+        while (reader_sub_next(before) != sub)
+            before = reader_sub_next(before);
+        before->sub.beside = sub->sub.beside;
+    }
     reader->sub_count--;
     if (!sub->sub.is_told)
         reader->unplaced_count--;
@@ -124,7 +127,7 @@ void reader_unfollow(struct reader *reader, struct reader_shared *shared, struct
 
 struct reader *reader_ready(struct subscription *subscription)
 {
-    struct reader *reader = subscription->owner;
+    struct reader *reader = near_get(subscription->owner);
 
     reader_list(reader, container_of(subscription, struct reader_sub, sub));
     if (reader->owner == NULL)
@@ -134,7 +137,7 @@ struct reader *reader_ready(struct subscription *subscription)
 
 void reader_look_again(struct reader *reader)
 {
-    for (struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+    for (struct reader_sub *sub = reader_subs(reader); sub != NULL; sub = reader_sub_next(sub))
         if (subscription_is_behind(&sub->sub))
             reader_list(reader, sub);
 }
@@ -158,19 +161,19 @@ void reader_note_told_before(struct reader *reader, struct reader_sub *sub)
 
 void reader_reverse(struct reader *reader)
 {
-    struct reader_sub *rest = reader->subs, *next;
+    struct reader_sub *rest = reader_subs(reader), *next;
 
-    reader->subs = NULL;
+    reader->subs = near_to(NULL);
     for (; rest != NULL; rest = next) {
-        next         = rest->next;
-        rest->next   = reader->subs;
-        reader->subs = rest;
+        next             = reader_sub_next(rest);
+        rest->sub.beside = reader->subs;
+        reader->subs     = near_to(rest);
     }
 }
 
 bool reader_is_behind(const struct reader *reader)
 {
-    for (const struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(reader); sub != NULL; sub = reader_sub_next(sub))
         if (subscription_is_behind(&sub->sub))
             return true;
     return false;
@@ -189,7 +192,7 @@ static bool reader_may_read(const struct reader *reader, unsigned reads_max)
 
     if (reader->sub_count <= reads_max)
         return true;
-    for (const struct reader_sub *sub = reader->subs; sub != NULL && count < reads_max; sub = sub->next)
+    for (const struct reader_sub *sub = reader_subs(reader); sub != NULL && count < reads_max; sub = reader_sub_next(sub))
         count += subscription_is_reading(&sub->sub);
     return count < reads_max;
 }
@@ -241,7 +244,7 @@ struct reader_sub *reader_look(struct reader *reader, struct reader_shared *shar
         case LOOK_READING:
             break;
         }
-        reader_unlist_next(reader, reader->ready);
+        reader_unlist_next(reader, reader_last_ready(reader));
     }
     return NULL;
 }
@@ -249,7 +252,7 @@ struct reader_sub *reader_look(struct reader *reader, struct reader_shared *shar
 enum look_result reader_look_at(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec wall,
                                 struct entry *ret_entry)
 {
-    must(sub->sub.owner == reader);
+    must(near_get(sub->sub.owner) == reader);
     enum look_result found = subscription_look(&sub->sub, wall, ret_entry);
     if (found != LOOK_UNREAD)
         return found;
@@ -260,13 +263,13 @@ enum look_result reader_look_at(struct reader *reader, struct reader_shared *sha
 void reader_skip_first(struct reader *reader, uint64_t next)
 {
     subscription_skip(&reader_first(reader)->sub, next);
-    reader_unlist_next(reader, reader->ready);
+    reader_unlist_next(reader, reader_last_ready(reader));
 }
 
 void reader_rewind(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub,
                    const struct subscription_mark *mark)
 {
-    must(sub->sub.owner == reader);
+    must(near_get(sub->sub.owner) == reader);
     subscription_rewind(&sub->sub, shared->hub, mark);
     sub->sub.told_alias = 0;  /* what told it may be among what was not sent */
     reader_list(reader, sub);
@@ -274,6 +277,6 @@ void reader_rewind(struct reader *reader, struct reader_shared *shared, struct r
 
 void reader_let_go(struct reader *reader)
 {
-    for (struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+    for (struct reader_sub *sub = reader_subs(reader); sub != NULL; sub = reader_sub_next(sub))
         subscription_let_go(&sub->sub);
 }

@@ -36,17 +36,38 @@ struct reader_sub {
                                       * is_notify: until when it tells nothing, see reader_note_told().
                                       * is_noted: link_note_subscribed() has told it;
                                       * is_heard: its link shows what it draws to instruction_note() */
-    struct reader_sub  *next;        /* in reader.subs */
 };
 
+/* The next one in reader.subs. */
+static inline struct reader_sub *reader_sub_next(const struct reader_sub *sub)
+{
+    return near_get(sub->sub.beside);
+}
+
 struct reader {
-    struct reader_sub *subs;
-    struct reader_sub *ready;         /* the last in a ring of those that are to be looked at; NULL: none */
+    struct near        subs;
+    struct near        ready;         /* the last in a ring of those that are to be looked at; NULL: none */
     void              *owner;         /* the link that draws; NULL: none does now */
     uint16_t           sub_count;
     uint16_t           unplaced_count;  /* subscriptions whose channel has not answered, or was not noted yet */
     uint32_t           held_at;         /* its owner's: where it is in worker.held (notify.h), from 1; 0: nowhere */
 };
+
+#ifndef POOL_IS_MALLOC
+_Static_assert(sizeof(struct reader) == 24, "every idle connection pays for one");
+#endif
+
+/* The last one that it followed; the others by reader_sub_next(). */
+static inline struct reader_sub *reader_subs(const struct reader *reader)
+{
+    return near_get(reader->subs);
+}
+
+/* … of those that are to be looked at. */
+static inline struct reader_sub *reader_last_ready(const struct reader *reader)
+{
+    return near_get(reader->ready);
+}
 
 void reader_shared_init(struct reader_shared *shared, struct hub *hub);
 void reader_shared_fini(struct reader_shared *shared);  /* all readers are gone */
@@ -103,7 +124,8 @@ static inline struct reader_sub *reader_sub_line(const struct reader_sub *sub)
 /* The subscription that would be looked at first; NULL: none. */
 static inline struct reader_sub *reader_first(const struct reader *reader)
 {
-    return reader->ready == NULL ? NULL : reader_sub_line(reader->ready);
+    struct reader_sub *last = reader_last_ready(reader);
+    return last == NULL ? NULL : reader_sub_line(last);
 }
 /* The first one was sent all before `next` (see subscription_skip()) and has nothing more to say. */
 void reader_skip_first(struct reader *reader, uint64_t next);

@@ -127,11 +127,11 @@ static void without_a_link_a_reader_holds_no_page(void **state)
     assert_int_equal(stage.read_count, 1);
     stage.reader.owner = NULL;
     page_comes(&stage, stage.reads[0]);
-    assert_true(subscription_is_lean(&stage.reader.subs->sub));
+    assert_true(subscription_is_lean(&reader_subs(&stage.reader)->sub));
     stage.reader.owner = &stage.link;
     assert_null(looks(&stage, &entry));
     page_comes(&stage, stage.reads[1]);
-    assert_ptr_equal(looks(&stage, &entry), stage.reader.subs);
+    assert_ptr_equal(looks(&stage, &entry), reader_subs(&stage.reader));
     assert_int_equal(entry.message->seq, 2);
     stage_tear_down(&stage);
 }
@@ -236,7 +236,7 @@ static void a_notify_stands_for_all_that_is_new(void **state)
     stage.shared.now   = ((msec)1 << 32) - 500;  /* its low bits begin anew within the quiet time */
     hold_count         = 0;
     follows(&stage, 1, 1);
-    struct reader_sub *sub = stage.reader.subs;
+    struct reader_sub *sub = reader_subs(&stage.reader);
     sub->sub.is_notify     = true;
     assert_ptr_equal(looks(&stage, &entry), sub);
     assert_true(reader_entry_is_notify(sub, &entry));

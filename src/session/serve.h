@@ -18,7 +18,9 @@ void link_follow_all(struct link *link, const struct subscribe_requests *request
 
 /* The size of one entry in the worker's pool of WebSocket sessions. */
 size_t ws_session_bytes(void);
-size_t native_session_bytes(void);  /* … of native sessions */
+size_t native_session_bytes(void);  /* … of native sessions … */
+size_t stream_session_bytes(void);  /* … of streams over HTTP, and of polls */
+size_t poll_session_bytes(void);
 
 /* link_kind.leave and .lost for all echoes. */
 void echo_leave_all(struct session_worker *worker);

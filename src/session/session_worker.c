@@ -20,6 +20,8 @@ void session_worker_init(struct session_worker *worker)
     worker->names        = (struct channel_names){ NULL };
     worker->held_count = worker->held_max = 0;
     pool_init(&worker->ws_sessions, ws_session_bytes());
+    pool_init(&worker->stream_sessions, stream_session_bytes());
+    pool_init(&worker->poll_sessions, poll_session_bytes());
     pool_init(&worker->native_sessions, native_session_bytes());
     pool_init(&worker->device_links, sizeof(struct device_link));
     list_init(&worker->links);
@@ -67,6 +69,8 @@ void session_worker_fini(struct session_worker *worker)
     reader_shared_fini(&worker->readers);
     ticket_key_fini(&worker->ticket_key);
     pool_fini(&worker->ws_sessions);
+    pool_fini(&worker->stream_sessions);
+    pool_fini(&worker->poll_sessions);
     pool_fini(&worker->native_sessions);
     pool_fini(&worker->device_links);
 }

@@ -73,6 +73,8 @@ struct session_worker {
     void                      *ctx;
     struct reader_shared       readers;
     struct pool                ws_sessions;      /* where WebSocket sessions live … */
+    struct pool                stream_sessions;  /* … streams over HTTP, and polls … */
+    struct pool                poll_sessions;
     struct pool                native_sessions;  /* … and native ones, by far the most */
     struct pool                device_links;     /* … and what links have of the sessions that outlive them */
     struct list                links;            /* those with a stream of their own, for stopping */

@@ -26,6 +26,11 @@ struct stream_session {
     char                        boundary[BOUNDARY_BYTES + 1];
 };
 
+size_t stream_session_bytes(void)
+{
+    return sizeof(struct stream_session);
+}
+
 static struct stream_session *stream_session_of(struct link *link)
 {
     return container_of(link, struct stream_session, link);
@@ -39,7 +44,7 @@ static void stream_session_free(struct stream_session *session)
     stream_close(session->link.stream);
     link_fini(&session->link);
     reader_fini(&session->reader, &worker->readers, worker->loop->now);
-    free(session);
+    pool_give(&worker->stream_sessions, session);
 }
 
 static void stream_session_lost(struct link *link)
@@ -286,9 +291,8 @@ static void stream_session_open(struct stream_session *session, struct http_exch
 static struct stream_session *stream_session_new(struct session_worker *worker, const struct http_caller *caller,
                                                  const struct stream_format *format, size_t channel_count)
 {
-    struct stream_session *session = calloc(1, sizeof *session);
+    struct stream_session *session = pool_take(&worker->stream_sessions);
 
-    must(session != NULL);
     reader_init(&session->reader);
     link_init(&session->link, worker, &stream_session_kind, &session->reader, format->transport,
               channel_count == 1 ? format->shared : ENCODING_PRIVATE, caller->connection);

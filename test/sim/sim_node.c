@@ -260,7 +260,7 @@ static void sim_node_on_send_to_writer(void *ctx, struct command *command)
 static void sim_node_on_ready(void *ctx, struct subscription *sub)
 {
     (void)ctx;
-    reader_on_ready(sub->owner);
+    reader_on_ready(near_get(sub->owner));
 }
 
 static const struct shard_port shard_port = { .send = sim_node_on_send_to_writer, .ready = sim_node_on_ready };

@@ -41,9 +41,9 @@ struct standing {
     uint64_t               key;           /* … its connection */
     uint64_t               generation;    /* 0: there is no session yet */
     msec                   asked_at : 40; /* … and when its opening was asked for, by a clock that starts with the machine; 0: not known */
-    uint64_t               user_len : 8;
-    uint64_t               link_back : 8; /* generation - that of its link, or of the link that is being told to go; LINK_LOST at most */
-    uint64_t               from_back : 8; /* generation - session_row.from; 0: its opener named none */
+    uint8_t                user_len;      /* read by loops: in no word with bits that the writer writes */
+    uint8_t                link_back;     /* generation - that of its link, or of the link that is being told to go; LINK_LOST at most */
+    uint8_t                from_back;     /* generation - session_row.from; 0: its opener named none */
     msec                   since : 48;
     uint64_t               handle_count : 16;  /* links that have not sent session_close */
     msec                   seen : 48;

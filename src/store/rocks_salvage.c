@@ -295,6 +295,25 @@ static enum rc table_mend(struct salvage *salvage, struct rocks *rocks, const st
 
 /* --- all of it ---------------------------------------------------------------------------------------------------- */
 
+/* RocksDB makes tables of a log only for the families that it knows by other tables, and moves the log away. A second repair would find a whole
+ * database without it. */
+static bool log_was_left_out(const struct rocks *rocks)
+{
+    char *path   = NULL;
+    bool  is_left = false;
+
+    must(asprintf(&path, "%s/lost", rocks->db_path) >= 0);
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; directory != NULL && !is_left && (entry = readdir(directory)) != NULL;) {
+        const char *dot = strrchr(entry->d_name, '.');
+        is_left         = dot != NULL && strcmp(dot, ".log") == 0;
+    }
+    if (directory != NULL)
+        closedir(directory);
+    free(path);
+    return is_left;
+}
+
 static enum rc manifest_mend(struct salvage *salvage, struct rocks *rocks, struct rocks_db_options *options,
                              char *ret_why, size_t why_size)
 {
@@ -307,6 +326,13 @@ static enum rc manifest_mend(struct salvage *salvage, struct rocks *rocks, struc
                  "damage are set aside, and all readers get a gap `epoch`",
                  found);
         return RC_CORRUPT;
+    }
+    if (log_was_left_out(rocks)) {
+        snprintf(ret_why, why_size,
+                 "%s; a repair has left out logs, which are in %s/lost, and acknowledged messages may be in them alone: restore the copy that "
+                 "was made before, or a backup; or move that folder away, which gives them up",
+                 found, rocks->db_path);
+        return RC_IO;
     }
     enum rc rc = newest_file(rocks, "MANIFEST-", manifest) ? set_aside(rocks, manifest, ret_why, why_size) : RC_OK;
     if (rc == RC_OK)

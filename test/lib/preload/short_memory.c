@@ -5,6 +5,7 @@
  * The control file exists before the process starts. It holds a signed 64-bit number in the machine's byte order: n > 0
  * lets n - 1 allocations pass and fails the next one, of any thread, library or size. The number counts down to 0, and
  * from then on allocations succeed again. Freeing and shrinking never fail. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -15,10 +16,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-extern void *__libc_memalign(size_t alignment, size_t size);
+/* Of the malloc that the process has without this library, jemalloc's or glibc's. */
+typedef void *take_fn(size_t size);
+typedef void *take_pair_fn(size_t a, size_t b);
+typedef void *grow_fn(void *old, size_t size);
 
 static _Atomic int64_t *left;
 
@@ -43,26 +44,42 @@ static bool fails(void)
     return true;
 }
 
+/* Constructors of other libraries allocate before ours has run, so each function is looked up when it is first called. */
+static void *look_up(_Atomic(void *) *found, const char *name)
+{
+    void *at = atomic_load_explicit(found, memory_order_relaxed);
+
+    if (at == NULL) {
+        at = dlsym(RTLD_NEXT, name);
+        if (at == NULL)
+            abort();
+        atomic_store_explicit(found, at, memory_order_relaxed);
+    }
+    return at;
+}
+
+static _Atomic(void *) real_malloc, real_calloc, real_realloc, real_memalign;
+
 void *malloc(size_t size)
 {
-    return fails() ? NULL : __libc_malloc(size);
+    return fails() ? NULL : ((take_fn *)look_up(&real_malloc, "malloc"))(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return fails() ? NULL : __libc_calloc(count, size);
+    return fails() ? NULL : ((take_pair_fn *)look_up(&real_calloc, "calloc"))(count, size);
 }
 
 void *realloc(void *old, size_t size)
 {
     bool is_growing = old == NULL || size > malloc_usable_size(old);
 
-    return is_growing && fails() ? NULL : __libc_realloc(old, size);
+    return is_growing && fails() ? NULL : ((grow_fn *)look_up(&real_realloc, "realloc"))(old, size);
 }
 
 void *memalign(size_t alignment, size_t size)
 {
-    return fails() ? NULL : __libc_memalign(alignment, size);
+    return fails() ? NULL : ((take_pair_fn *)look_up(&real_memalign, "memalign"))(alignment, size);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)

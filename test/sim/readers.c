@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "base/pool.h"
 #include "sim_node.h"
 #include "model.h"
 #include "purger.h"
@@ -28,10 +29,11 @@ struct reader {
 };
 
 struct readers {
-    struct world *world;
-    msec          moved_at;
-    unsigned      count;
-    struct reader at[READERS_MAX];
+    struct world  *world;
+    msec           moved_at;
+    unsigned       count;
+    struct pool    pool;            /* of readers: subscriptions are pointed at by near.h */
+    struct reader *at[READERS_MAX];
 };
 
 struct readers *readers_new(struct world *world)
@@ -41,16 +43,22 @@ struct readers *readers_new(struct world *world)
     must(readers != NULL);
     readers->world = world;
     readers->count = 2 + (unsigned)draw(world, OF_PLAN, READERS_MAX - 1);
-    for (unsigned i = 0; i < readers->count; i++)
-        readers->at[i] = (struct reader){
+    pool_init(&readers->pool, sizeof(struct reader));
+    for (unsigned i = 0; i < readers->count; i++) {
+        readers->at[i]  = pool_take(&readers->pool);
+        *readers->at[i] = (struct reader){
             .world = world, .no = i, .channel = (unsigned)draw(world, OF_PLAN, world->channel_count),
             .move_at = (msec)draw(world, OF_PLAN, STAY_MS_MAX),
         };
+    }
     return readers;
 }
 
 void readers_free(struct readers *readers)
 {
+    for (unsigned i = 0; i < readers->count; i++)
+        pool_give(&readers->pool, readers->at[i]);
+    pool_fini(&readers->pool);
     free(readers);
 }
 
@@ -351,23 +359,23 @@ static void reader_turn(struct reader *reader)
 void readers_turn(struct readers *readers, unsigned loop)
 {
     for (unsigned i = 0; i < readers->count; i++)
-        if (readers->at[i].loop == loop)
-            reader_turn(&readers->at[i]);
+        if (readers->at[i]->loop == loop)
+            reader_turn(readers->at[i]);
 }
 
 void readers_cut(struct readers *readers, struct loop_range range)
 {
     for (unsigned i = 0; i < readers->count; i++)
-        if (readers->at[i].is_here && loop_is_in(range, readers->at[i].loop))
-            reader_go(&readers->at[i]);
+        if (readers->at[i]->is_here && loop_is_in(range, readers->at[i]->loop))
+            reader_go(readers->at[i]);
 }
 
 void readers_move(struct readers *readers, struct loop_range range)
 {
     readers_cut(readers, range);
     for (unsigned i = 0; i < readers->count; i++)
-        if (loop_is_in(range, readers->at[i].loop))
-            readers->at[i].loop = draw_loop(readers->world, OF_READERS);
+        if (loop_is_in(range, readers->at[i]->loop))
+            readers->at[i]->loop = draw_loop(readers->world, OF_READERS);
 }
 
 size_t readers_here(const struct readers *readers, unsigned channel, struct loop_range range)
@@ -375,7 +383,7 @@ size_t readers_here(const struct readers *readers, unsigned channel, struct loop
     size_t count = 0;
 
     for (unsigned i = 0; i < readers->count; i++)
-        count += readers->at[i].is_here && readers->at[i].channel == channel && loop_is_in(range, readers->at[i].loop);
+        count += readers->at[i]->is_here && readers->at[i]->channel == channel && loop_is_in(range, readers->at[i]->loop);
     return count;
 }
 
@@ -387,7 +395,7 @@ msec readers_moved_at(const struct readers *readers)
 bool readers_are_complete(const struct readers *readers)
 {
     for (unsigned i = 0; i < readers->count; i++) {
-        const struct reader *reader = &readers->at[i];
+        const struct reader *reader = readers->at[i];
         struct log_now       log    = world_log(readers->world, reader->channel);
         if (!reader->is_here || !reader->has_place || reader->is_lying || reader->epoch != log.epoch ||
             reader->seq != log.head)
@@ -399,7 +407,7 @@ bool readers_are_complete(const struct readers *readers)
 void readers_check_end(struct readers *readers)
 {
     for (unsigned i = 0; i < readers->count; i++) {
-        const struct reader *reader = &readers->at[i];
+        const struct reader *reader = readers->at[i];
         struct log_now       log    = world_log(readers->world, reader->channel);
         promise(readers->world, reader->is_here && reader->has_place && !reader->is_lying, "reader %u has a place", i);
         promise(readers->world, reader->epoch == log.epoch && reader->seq == log.head,

@@ -181,7 +181,8 @@ void          fetch_part_free(struct fetch *part);  /* before the module; fetch_
 void          fetch_part_send(struct fetch *part, struct fetch_call *call);
 /* In turn_end() of the loop: done() of what has ended. */
 void          fetch_part_turn_end(struct fetch *part);
-/* All calls that it still has end as FETCH_STOPPED now; it takes no more. */
+/* All calls that it still has end as FETCH_STOPPED now; it takes no more. In turn_end() of the loop, or while that does not run: events of
+ * the turn name its connections, which are freed. */
 void          fetch_part_stop(struct fetch *part);
 
 #endif

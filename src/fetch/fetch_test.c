@@ -228,16 +228,6 @@ struct part {
     atomic_bool   is_ending;
 };
 
-static void part_begin_turn(void *ctx)
-{
-    struct part *part = ctx;
-
-    if (!atomic_load(&part->is_ending))
-        return;
-    fetch_part_stop(part->fetch);
-    loop_stop(&part->loop);
-}
-
 static void part_take(void *ctx, struct mail *mail)
 {
     fetch_part_send(((struct part *)ctx)->fetch, container_of(mail, struct fetch_call, mail));
@@ -245,10 +235,16 @@ static void part_take(void *ctx, struct mail *mail)
 
 static void part_end_turn(void *ctx)
 {
-    fetch_part_turn_end(((struct part *)ctx)->fetch);
+    struct part *part = ctx;
+
+    fetch_part_turn_end(part->fetch);
+    if (!atomic_load(&part->is_ending))
+        return;
+    fetch_part_stop(part->fetch);
+    loop_stop(&part->loop);
 }
 
-static const struct loop_hooks part_hooks = { .turn_begin = part_begin_turn, .mail = part_take, .turn_end = part_end_turn };
+static const struct loop_hooks part_hooks = { .mail = part_take, .turn_end = part_end_turn };
 
 static void *part_main(void *ctx)
 {

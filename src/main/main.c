@@ -314,18 +314,19 @@ static int run(struct settings *settings, const struct buf *warnings, bool takes
     log_warnings(warnings);
     confine(&(const struct confinement){ .filters_calls = settings->seccomp, .dumps_core = settings->core_dumps });
 
-    enum rc rc = server_open(&server, settings, takes_over, why, sizeof why);
+    service_manager_open(&manager, clock_now());
+    enum rc rc = server_open(&server, settings, &manager, takes_over, why, sizeof why);
     if (rc != RC_OK) {
         LOG(LOG_ERROR, "cant_start", log_str("why", why));
         take_over_free(server.take_over, why);
         server_stop(&server);
         server_close(&server);
+        service_manager_close(&manager);
         return EXIT_CANT_START;
     }
     say_hello(settings, &server);
     hand_over_open(&hand, settings);
     settings_fini(settings);  /* the server has a copy; here the secrets are wiped */
-    service_manager_open(&manager, clock_now());
     say_ready(&server, &manager, ready);
     wait_for_the_end(&server, &hand, &manager, &ours, argv);
     service_manager_close(&manager);

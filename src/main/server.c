@@ -13,6 +13,7 @@
 #include "main/memory_cgroup.h"
 #include "main/random.h"
 #include "main/revocations_load.h"
+#include "main/start_wait.h"
 #include "main/take_over.h"
 #include "reactor/log.h"
 #include "reactor/tls_tickets.h"
@@ -92,8 +93,8 @@ void server_learn_port(struct server *server, size_t at, unsigned port)
 
 /* --- tickets -------------------------------------------------------------------------------------------------- */
 
-/* If the ledger can't keep the key, tickets are good until the process ends. */
-static void server_get_ticket_secret(struct server *server, const struct settings *settings)
+/* If the ledger can't keep the key, tickets are good until the process ends, and on this node alone. */
+static void server_get_ticket_secret(struct server *server, const struct settings *settings, struct start_wait *wait)
 {
     uint64_t fresh[TICKET_SECRET_BYTES / sizeof(uint64_t)];
 
@@ -105,8 +106,10 @@ static void server_get_ticket_secret(struct server *server, const struct setting
     for (size_t i = 0; i < sizeof fresh / sizeof fresh[0]; i++)
         fresh[i] = random_u64();
     memcpy(server->ticket_bytes, fresh, sizeof fresh);
-    enum rc rc = ticket_secret_get(server->stores.durable->ledger, clock_wall(), (const char *)fresh,
-                                   server->ticket_bytes);
+    enum rc rc;
+    do
+        rc = ticket_secret_get(server->stores.durable->ledger, clock_wall(), (const char *)fresh, server->ticket_bytes);
+    while (rc != RC_OK && start_wait_again(wait, rc, "the key of tickets in the store can't be read"));
     if (rc != RC_OK)
         LOG(LOG_WARN, "ticket_key_not_kept", log_str("why", rc_text(rc)));
 }
@@ -183,18 +186,32 @@ static void server_name_node(struct server *server, const struct settings *setti
         snprintf(server->node, sizeof server->node, "node");
 }
 
-/* A server that does not know what is revoked must not let anybody in. */
-static enum rc server_load_revocations(struct server *server, char *why, size_t why_size)
+static void say_revocations_unread(const struct server *server, enum rc rc, char *why, size_t why_size)
 {
-    struct channel_name *control;
+    struct store      *store = server->stores.durable;
+    struct store_stats stats;
 
-    must(channel_name_new(&server->namespaces, &server->hash_key, SPAN("sys:control"), &control) == CHANNEL_NAME_OK);
-    enum rc rc = revocations_load(&server->revocations, server->stores.durable, control, clock_wall(),
-                                  &server->control_start);
-    channel_name_unref(control);
-    if (rc != RC_OK)
+    store->ops->stats(store, &stats);
+    if (server->snapshot->settings.store_kind == STORE_POSTGRES)
+        snprintf(why, why_size, "the revocations in the store can't be read: %s", stats.failure[0] != '\0' ? stats.failure : rc_text(rc));
+    else
         snprintf(why, why_size, "the revocations in the store can't be read: %s; longwired --repair gives up what is damaged",
                  rc_text(rc));
+}
+
+/* A server that does not know what is revoked must not let anybody in. */
+static enum rc server_load_revocations(struct server *server, struct start_wait *wait, char *why, size_t why_size)
+{
+    struct channel_name *control;
+    enum rc              rc;
+
+    must(channel_name_new(&server->namespaces, &server->hash_key, SPAN("sys:control"), &control) == CHANNEL_NAME_OK);
+    do {
+        rc = revocations_load(&server->revocations, server->stores.durable, control, clock_wall(), &server->control_start);
+        if (rc != RC_OK)
+            say_revocations_unread(server, rc, why, why_size);
+    } while (rc != RC_OK && start_wait_again(wait, rc, why));
+    channel_name_unref(control);
     return rc;
 }
 
@@ -241,12 +258,22 @@ static void server_go_on(struct server *server, const struct handover_offer *off
     server->started_wall = (msec)offer->started_wall;
 }
 
-static enum rc server_open_stores(struct server *server, const struct settings *settings, char *why, size_t why_size)
+static enum rc stores_open_again(struct server *server, const struct settings *settings, char *why, size_t why_size)
+{
+    stores_close_threaded(&server->stores);
+    stores_close_inline(&server->stores);
+    return stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);
+}
+
+static enum rc server_open_stores(struct server *server, const struct settings *settings, struct start_wait *wait, char *why,
+                                  size_t why_size)
 {
     enum rc rc = server->take_over == NULL ? RC_OK : take_over_receive(server->take_over, why, why_size);
 
     if (rc == RC_OK)
         rc = stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);
+    while (rc != RC_OK && start_wait_again(wait, rc, why))
+        rc = stores_open_again(server, settings, why, why_size);
     if (rc == RC_OK && server->take_over != NULL)
         take_over_memory(server->take_over, server);
     return rc;
@@ -260,7 +287,31 @@ static enum rc server_commit(struct server *server, char *why, size_t why_size)
     return take_over_commit(server->take_over, why, why_size);
 }
 
-enum rc server_open(struct server *server, const struct settings *settings, bool takes_over, char *why, size_t why_size)
+/* What is asked of the stores before anything is open. A process that takes another one's place does not wait: the other one stands
+ * still meanwhile, and goes on if it fails. */
+static enum rc server_ask_stores(struct server *server, const struct settings *settings, const struct service_manager *manager, char *why,
+                                 size_t why_size)
+{
+    struct start_wait wait = { .may_wait = false };
+    enum rc           rc   = server->take_over != NULL ? RC_OK : start_wait_begin(&wait, settings, manager);
+
+    if (rc != RC_OK) {
+        snprintf(why, why_size, "can't start threads");
+        return rc;
+    }
+    rc = server_open_stores(server, settings, &wait, why, why_size);
+    if (rc == RC_OK)
+        server->wall_seen = stores_wall_seen(&server->stores, settings);
+    if (rc == RC_OK)
+        rc = server_load_revocations(server, &wait, why, why_size);
+    if (rc == RC_OK)
+        server_get_ticket_secret(server, &server->snapshot->settings, &wait);
+    start_wait_end(&wait);
+    return rc;
+}
+
+enum rc server_open(struct server *server, const struct settings *settings, const struct service_manager *manager, bool takes_over,
+                    char *why, size_t why_size)
 {
     const unsigned       count = worker_count_of(settings);
     struct tls_sections *tls   = NULL;
@@ -292,13 +343,7 @@ enum rc server_open(struct server *server, const struct settings *settings, bool
     if (rc == RC_OK)
         rc = server_trust(server, settings, why, why_size);
     if (rc == RC_OK)
-        rc = server_open_stores(server, settings, why, why_size);
-    if (rc == RC_OK)
-        server->wall_seen = stores_wall_seen(&server->stores, settings);
-    if (rc == RC_OK)
-        rc = server_load_revocations(server, why, why_size);
-    if (rc == RC_OK)
-        server_get_ticket_secret(server, &server->snapshot->settings);
+        rc = server_ask_stores(server, settings, manager, why, why_size);
     if (rc == RC_OK)
         rc = writer_thread_open(&server->writer, server->snapshot, &server->stores, &server->namespaces,
                                 &server->hash_key, server->incarnation, server->fetch, count, why, why_size);

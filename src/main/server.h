@@ -14,6 +14,7 @@
 #include "main/addresses.h"
 #include "main/cluster_host.h"
 #include "main/hand_over_gate.h"
+#include "main/service_manager.h"
 #include "main/ticket_secret.h"
 #include "main/worker.h"
 #include "main/writer_thread.h"
@@ -61,10 +62,11 @@ struct server {
     struct counter        snapshot_at;           /* when the configuration in force was read; wall clock */
 };
 
-/* Opens stores and sockets and starts all threads; takes_over: those of the server that runs (take_over.h), which waits for
+/* Opens stores and sockets and starts all threads; while it waits for a store (start_wait.h), the manager is told. takes_over: those of the server that runs (take_over.h), which waits for
  * server_let_predecessor_go(). Not RC_OK: `why` is a sentence for the operator; server_stop() and
  * server_close() are due all the same. The settings are copied. */
-enum rc server_open(struct server *server, const struct settings *settings, bool takes_over, char *why, size_t why_size) RC_MUST_USE;
+enum rc server_open(struct server *server, const struct settings *settings, const struct service_manager *manager, bool takes_over,
+                    char *why, size_t why_size) RC_MUST_USE;
 
 /* If this process has taken the place of another one: that one may end now. */
 void server_let_predecessor_go(struct server *server);

@@ -17,6 +17,7 @@
 enum {
     WRITERS_DEFAULT = 4, BATCH_LEAST = 64, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
     CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TEND_MS = 1000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
+    REFUSAL_MS = 2000,
     VERSION_TEXT_BYTES = 120, PLACE_TEXT_BYTES = 200, PLACES_SINCE_VERSION = 3, VOLATILE_SINCE_VERSION = 4,
     REQUEST_KINDS = 4,
 };
@@ -485,14 +486,66 @@ static const struct ledger_ops pg_ledger_ops = {
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-/* A connection for questions at the start. What libpq says of a URL that it can't read may hold the password. */
-static PGconn *question_connect(const char *url, char *ret_why, size_t why_size)
+static const char *const question_keys[] = { "connect_timeout", "dbname", "client_encoding", NULL };
+
+/* SQLSTATEs of what a later try would meet again: who asks may not come in, the database is not there, or what is asked for. */
+static bool is_final_state(const char *state)
 {
-    const char *const  keys[]   = { "connect_timeout", "dbname", "client_encoding", NULL };
+    static const char *const classes[] = { "28", "3D", "42", "0L", "0P" };
+
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0] && state != NULL; i++)
+        if (strncmp(state, classes[i], 2) == 0)
+            return true;
+    return false;
+}
+
+/* RC_DENIED: PostgreSQL answered, and would answer the same later. */
+static enum rc rc_of_result(const PGresult *result)
+{
+    return is_final_state(PQresultErrorField(result, PG_DIAG_SQLSTATE)) ? RC_DENIED : RC_IO;
+}
+
+/* "…: FATAL:  28P01: password authentication failed": what a verbose connection has before its text. */
+static bool has_final_state(const char *message)
+{
+    const char *at = strstr(message, ":  ");
+
+    return at != NULL && strcspn(at + 3, ":\n") == 5 && is_final_state(at + 3);
+}
+
+static PostgresPollingStatusType connect_step(PGconn *conn, PostgresPollingStatusType step, msec until)
+{
+    struct pollfd at   = { .fd = PQsocket(conn), .events = step == PGRES_POLLING_READING ? POLLIN : POLLOUT };
+    const msec    left = until - pg_now();
+
+    return left > 0 && poll(&at, 1, (int)left) > 0 ? PQconnectPoll(conn) : PGRES_POLLING_FAILED;
+}
+
+/* No connection came about. libpq tells why in words alone, unless it is told to be verbose before it connects, which it then has
+ * to do step by step, at one host. So this asks once more: a refusal that is final comes soon. */
+static enum rc refusal_ask(const char *url)
+{
+    const char *const         values[] = { "10", url, "UTF8", NULL };
+    PGconn                   *conn     = PQconnectStartParams(question_keys, values, 1);
+    PostgresPollingStatusType step     = PGRES_POLLING_WRITING;
+    const msec                until    = pg_now() + REFUSAL_MS;
+
+    PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+    while (PQstatus(conn) != CONNECTION_BAD && step != PGRES_POLLING_OK && step != PGRES_POLLING_FAILED)
+        step = connect_step(conn, step, until);
+    const bool is_final = step == PGRES_POLLING_FAILED && has_final_state(PQerrorMessage(conn));
+    PQfinish(conn);
+    return is_final ? RC_DENIED : RC_IO;
+}
+
+/* A connection for questions at the start. What libpq says of a URL that it can't read may hold the password. */
+static enum rc question_connect(const char *url, PGconn **ret, char *ret_why, size_t why_size)
+{
     const char *const  values[] = { "10", url, "UTF8", NULL };
     char              *fault    = NULL;
     PQconninfoOption  *options  = PQconninfoParse(url, &fault);
-    PGconn            *conn     = options == NULL ? NULL : PQconnectdbParams(keys, values, 1);
+    PGconn            *conn     = options == NULL ? NULL : PQconnectdbParams(question_keys, values, 1);
+    enum rc            rc       = options == NULL ? RC_BAD : RC_OK;
 
     if (options == NULL)
         snprintf(ret_why, why_size, "libpq can't read this URL: write postgres://USER:PASSWORD@HOST:PORT/DATABASE?NAME=VALUE, and "
@@ -501,10 +554,13 @@ static PGconn *question_connect(const char *url, char *ret_why, size_t why_size)
         why_set(ret_why, why_size, PQerrorMessage(conn));
     PQfreemem(fault);
     PQconninfoFree(options);
-    if (PQstatus(conn) == CONNECTION_OK)
-        return conn;
-    PQfinish(conn);
-    return NULL;
+    if (rc == RC_OK && PQstatus(conn) != CONNECTION_OK)
+        rc = refusal_ask(url);
+    if (rc == RC_OK)
+        *ret = conn;
+    else
+        PQfinish(conn);
+    return rc;
 }
 
 /* What version the schema has: 0 if there is none. */
@@ -512,8 +568,6 @@ static enum rc version_ask(PGconn *conn, int *ret_version, char *ret_why, size_t
 {
     enum rc rc = RC_OK;
 
-    if (conn == NULL)
-        return RC_IO;
     if (PQserverVersion(conn) < 140000) {
         snprintf(ret_why, why_size, "PostgreSQL %d is too old: version 14 or later is needed",
                  PQserverVersion(conn) / 10000);
@@ -533,7 +587,7 @@ static enum rc version_ask(PGconn *conn, int *ret_version, char *ret_why, size_t
         *ret_version = atoi(PQgetvalue(result, 0, 0));  /* "f": no such table */
     } else {
         why_set(ret_why, why_size, PQresultErrorMessage(result));
-        rc = RC_IO;
+        rc = rc_of_result(result);
     }
     PQclear(result);
     return rc;
@@ -621,7 +675,7 @@ static enum rc place_ask(PGconn *conn, int version, struct shard_place *ret, cha
     if (version < PLACES_SINCE_VERSION)
         return RC_OK;
     PGresult *result = PQexec(conn, "select cluster, first_slot, last_slot from longwire.shard");
-    enum rc   rc     = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 ? RC_OK : RC_IO;
+    enum rc   rc     = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 ? RC_OK : rc_of_result(result);
 
     if (rc == RC_OK)
         *ret = (struct shard_place){ (uint64_t)strtoll(PQgetvalue(result, 0, 0), NULL, 10),
@@ -634,9 +688,12 @@ static enum rc place_ask(PGconn *conn, int version, struct shard_place *ret, cha
 
 enum rc pg_store_ask(const char *url, struct shard_place *ret, char *ret_why, size_t why_size)
 {
-    PGconn *conn    = question_connect(url, ret_why, why_size);
+    PGconn *conn    = NULL;
     int     version = 0;
-    enum rc rc      = version_ask(conn, &version, ret_why, why_size);
+    enum rc rc      = question_connect(url, &conn, ret_why, why_size);
+
+    if (rc == RC_OK)
+        rc = version_ask(conn, &version, ret_why, why_size);
 
     if (rc == RC_OK && (version > PG_SCHEMA_VERSION || version < 0))
         rc = version_judge(version, ret_why, why_size);
@@ -649,9 +706,12 @@ enum rc pg_store_ask(const char *url, struct shard_place *ret, char *ret_why, si
 enum rc pg_store_init(const char *url, const struct shard_place *place, size_t index, size_t count, char *ret_why,
                       size_t why_size)
 {
-    PGconn *conn    = question_connect(url, ret_why, why_size);
+    PGconn *conn    = NULL;
     int     version = 0;
-    enum rc rc      = version_ask(conn, &version, ret_why, why_size);
+    enum rc rc      = question_connect(url, &conn, ret_why, why_size);
+
+    if (rc == RC_OK)
+        rc = version_ask(conn, &version, ret_why, why_size);
 
     if (rc == RC_OK && version >= 0 && version < PG_SCHEMA_VERSION)
         rc = schema_make(conn, place, index, count, ret_why, why_size);
@@ -731,10 +791,12 @@ static struct pg *pg_new(const struct pg_store_options *options)
 
 enum rc pg_store_open(const struct pg_store_options *options, struct store **ret, char *ret_why, size_t why_size)
 {
-    PGconn *conn    = question_connect(options->url, ret_why, why_size);
+    PGconn *conn    = NULL;
     int     version = 0;
-    enum rc rc      = version_ask(conn, &version, ret_why, why_size);
+    enum rc rc      = question_connect(options->url, &conn, ret_why, why_size);
 
+    if (rc == RC_OK)
+        rc = version_ask(conn, &version, ret_why, why_size);
     PQfinish(conn);
     if (rc == RC_OK && version == 0) {
         snprintf(ret_why, why_size, "the database has no schema for Longwire yet: run longwired with the same --store and --init once");

@@ -54,7 +54,9 @@ struct pg_store_options {
 };
 
 /* Makes the schema `longwire` in the database, which is number `index` of the `count` of its cluster and has that place; an
- * older schema is led to this version, and keeps its place. RC_BAD: it is of a newer version, or the database can't be used. RC_IO: the database can't be reached, or refuses. ret_why is then a sentence. */
+ * older schema is led to this version, and keeps its place. RC_BAD: it is of a newer version, or the database can't be used.
+ * RC_DENIED: PostgreSQL refuses, and would refuse again. RC_IO: it can't be reached, or is not ready for this: a later try may do. ret_why
+ * is then a sentence. */
 enum rc pg_store_init(const char *url, const struct shard_place *place, size_t index, size_t count, char *ret_why,
                       size_t why_size) RC_MUST_USE;
 

@@ -5,6 +5,7 @@ its answer never comes back.
         Server(flags=["--store", proxy.url])
         proxy.cut_every = 10        # each tenth COMMIT
         proxy.refuse_seconds = 2    # and then nobody is let in for so long
+        proxy.entries_left = 2      # so many more connections are let in; None: any number
 """
 import contextlib
 import selectors
@@ -35,6 +36,7 @@ class PostgresProxy:
         self.cut_every, self.refuse_seconds = 0, 0
         self.commits, self.cuts = 0, 0
         self.refuse_until = 0.0
+        self.entries_left, self.refused = None, 0
         self.is_over = False
         self.selector = selectors.DefaultSelector()
         self.pairs = {}
@@ -46,9 +48,12 @@ class PostgresProxy:
 
     def accept(self):
         client, _ = self.listener.accept()
-        if time.monotonic() < self.refuse_until:
+        if time.monotonic() < self.refuse_until or self.entries_left == 0:
+            self.refused += 1
             client.close()
             return
+        if self.entries_left is not None:
+            self.entries_left -= 1
         try:
             pair = Pair(client, socket.create_connection(self.target))
         except OSError:

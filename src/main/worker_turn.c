@@ -111,7 +111,7 @@ static void worker_rest(struct worker *worker, msec took)
     if (took < REST_FROM_MS || worker->leave_by != 0)
         return;
     msec rest          = took / REST_PART;
-    worker->rest_until = worker->loop.wake_at = clock_now() + (rest > REST_MS_MAX ? REST_MS_MAX : rest);
+    worker->rest_until = clock_now() + (rest > REST_MS_MAX ? REST_MS_MAX : rest);
 }
 
 static void worker_take_held(struct worker *worker)
@@ -119,7 +119,7 @@ static void worker_take_held(struct worker *worker)
     must(worker->rest_until != 0);
     struct mail *mail = bundle_take(&worker->held);
 
-    worker->rest_until = worker->loop.wake_at = 0;
+    worker->rest_until = 0;
     while (mail != NULL) {
         struct mail *next = mail->next;
         shard_take(&worker->shard, command_of(mail));
@@ -208,6 +208,11 @@ static void worker_tell_writer(struct worker *worker)
     }
 }
 
+static msec earlier_of(msec a, msec b)  /* 0: never */
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 static void worker_on_turn_end(void *ctx)
 {
     struct worker *worker = ctx;
@@ -223,6 +228,7 @@ static void worker_on_turn_end(void *ctx)
     fetch_part_turn_end(worker->fetch);
     (void)writer_thread_send(&worker->server->writer, &worker->to_writer, worker->loop.now, worker->loop.wall);
     tls_accept_turn_end(&worker->tls);
+    worker->loop.wake_at = earlier_of(worker->rest_until, session_worker_wake_at(&worker->sessions));
     if (worker->leave_by != 0)
         worker_leave_if_done(worker);
     worker_stand_still_if_asked(worker);

@@ -95,6 +95,10 @@ void client_say(struct client *client, const struct client_event *event)
         return;
     buf_clear(scratch);
     kind->dialect->put_event(scratch, event);
+    if (event->kind == EVENT_ACCEPTED) {
+        kind->put_frame(link_words_deferred(&client->link), buf_span(scratch));
+        return;
+    }
     kind->put_frame(link_words(&client->link), buf_span(scratch));
     link_mark(&client->link);
 }

@@ -10,6 +10,7 @@
 #include "codec/ws/ws.h"
 #include "message/control_message.h"
 #include "node/request_command.h"
+#include "session/link.h"
 #include "session/session_battery.h"
 
 #include "lib/held_identifier.h"
@@ -90,6 +91,21 @@ static const char *told(struct asker_stage *all)
     return text;
 }
 
+static void asker_connect(struct asker_stage *all)
+{
+    all->far = stage_connect(&all->stage);
+    sim_send(all->far, SPAN("GET /v1/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"));
+    for (int i = 0; i < 4; i++)
+        stage_turn(&all->stage);
+    must(stage_read(all->far, &all->in));
+    const char *end = memmem(all->in.at, all->in.len, "\r\n\r\n", 4);
+    assert_non_null(end);
+    buf_drop(&all->in, (size_t)(end + 4 - all->in.at));
+    play(all, 1);
+    buf_clear(&all->told);
+}
+
 static struct asker_stage *asker_new(struct span user, struct span device)
 {
     struct asker_stage *all = calloc(1, sizeof *all);
@@ -103,17 +119,7 @@ static struct asker_stage *asker_new(struct span user, struct span device)
     all->stage.identifier->everyone = identity_new(&(struct identity_facts){ .user = user, .device = device });
     buf_init(&all->in, 1 << 20);
     buf_init(&all->told, 1 << 20);
-    all->far = stage_connect(&all->stage);
-    sim_send(all->far, SPAN("GET /v1/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"));
-    for (int i = 0; i < 4; i++)
-        stage_turn(&all->stage);
-    must(stage_read(all->far, &all->in));
-    const char *end = memmem(all->in.at, all->in.len, "\r\n\r\n", 4);
-    assert_non_null(end);
-    buf_drop(&all->in, (size_t)(end + 4 - all->in.at));
-    play(all, 1);
-    buf_clear(&all->told);
+    asker_connect(all);
     return all;
 }
 
@@ -136,8 +142,11 @@ static void asker_free(struct asker_stage *all)
     free(all);
 }
 
-/* The uplink says so of the oldest one. */
-static void settle(struct asker_stage *all, enum request_outcome outcome, struct message *answer)
+#define ASK(id) "{\"type\":\"request\",\"id\":\"" id "\",\"method\":\"GET\",\"path\":\"/orders/7\",\"ref\":1}"
+#define SUBSCRIBED "{\"type\":\"subscribed\",\"channel\":\"device:ann/phone\",\"epoch\":\"0000000000000009\",\"head\":0} "
+
+/* The uplink says so of the oldest one, in this turn. */
+static void settle_now(struct asker_stage *all, enum request_outcome outcome, struct message *answer)
 {
     must(all->asked_count > 0);
     struct request_command *request = all->asked[0];
@@ -149,8 +158,32 @@ static void settle(struct asker_stage *all, enum request_outcome outcome, struct
     play(all, 2);
 }
 
-#define ASK(id) "{\"type\":\"request\",\"id\":\"" id "\",\"method\":\"GET\",\"path\":\"/orders/7\",\"ref\":1}"
-#define SUBSCRIBED "{\"type\":\"subscribed\",\"channel\":\"device:ann/phone\",\"epoch\":\"0000000000000009\",\"head\":0} "
+/* … and what is deferred leaves. */
+static void settle(struct asker_stage *all, enum request_outcome outcome, struct message *answer)
+{
+    settle_now(all, outcome, answer);
+    stage_pass(&all->stage, ACCEPTED_DEFERRED_MS);
+    play(all, 1);
+}
+
+static uint64_t writes(const struct asker_stage *all)
+{
+    return counter_get(&all->stage.worker.counters.writes);
+}
+
+/* A client whose request with this id is with the uplink, and who was told what came before. */
+static struct asker_stage *asker_of_one(struct stage_log **ret_log)
+{
+    struct asker_stage *all = asker_new(SPAN("ann"), SPAN("phone"));
+
+    *ret_log         = stage_log(&all->stage, "device:ann/phone", 1, 1);
+    (*ret_log)->time = all->stage.sim.loop.wall;
+    say(all, ASK("r1"));
+    play(all, 4);
+    assert_int_equal(all->asked_count, 1);
+    told(all);
+    return all;
+}
 
 /* --- tests ------------------------------------------------------------------------------------------------------ */
 
@@ -307,6 +340,149 @@ static void without_a_device_the_connection_is_the_place(void **state)
     asker_free(all);
 }
 
+/* --- `accepted` waits for the response (deferred.h) --- */
+
+#define ACCEPTED(id) "{\"type\":\"accepted\",\"id\":\"" id "\",\"ref\":1} "
+
+static void accepted_leaves_in_one_write_with_the_response(void **state)
+{
+    struct stage_log *log;
+
+    (void)state;
+    struct asker_stage *all    = asker_of_one(&log);
+    uint64_t            before = writes(all);
+    settle_now(all, REQUEST_ACCEPTED, NULL);
+    stage_pass(&all->stage, ACCEPTED_DEFERRED_MS - 1);
+    play(all, 1);
+    assert_string_equal(told(all), "");
+    assert_int_equal(session_worker_wake_at(&all->stage.worker), all->stage.sim.loop.now + 1);
+    stage_publish(&all->stage, log);
+    play(all, 3);
+    const char *frames = told(all);
+    assert_int_equal(strncmp(frames, ACCEPTED("r1"), strlen(ACCEPTED("r1"))), 0);
+    assert_non_null(strstr(frames, "\"seq\":2"));
+    assert_int_equal(writes(all), before + 1);
+    assert_int_equal(session_worker_wake_at(&all->stage.worker), 0);
+    asker_free(all);
+}
+
+/* The time runs from the first, whatever comes behind it or marks the link. */
+static void accepted_waits_no_longer_than_its_time(void **state)
+{
+    struct stage_log *log;
+
+    (void)state;
+    struct asker_stage *all = asker_of_one(&log);
+    uint64_t before = writes(all);
+    settle_now(all, REQUEST_ACCEPTED, NULL);
+    stage_pass(&all->stage, ACCEPTED_DEFERRED_MS - 1);
+    say(all, ASK("r2"));
+    play(all, 2);
+    settle_now(all, REQUEST_ACCEPTED, NULL);
+    struct link *link = container_of(all->stage.worker.links.next, struct link, in_worker);
+    link_look_again(link);
+    play(all, 1);
+    assert_string_equal(told(all), "");
+    assert_int_equal(link_waiting_bytes(link), 0);  /* it waits for no room of the stream */
+    stage_pass(&all->stage, 1);
+    play(all, 1);
+    assert_string_equal(told(all), ACCEPTED("r1") ACCEPTED("r2"));
+    assert_int_equal(writes(all), before + 1);
+    assert_int_equal(session_worker_wake_at(&all->stage.worker), 0);
+    asker_free(all);
+}
+
+/* Whatever else is said to the client takes `accepted` along, in the order in which both were written. */
+static void what_else_is_said_takes_accepted_along(void **state)
+{
+    struct stage_log *log;
+
+    (void)state;
+    struct asker_stage *all    = asker_of_one(&log);
+    uint64_t            before = writes(all);
+    settle_now(all, REQUEST_ACCEPTED, NULL);
+    say(all, "{\"type\":\"ping\",\"ref\":2}");
+    play(all, 2);
+    assert_string_equal(told(all), ACCEPTED("r1") "{\"type\":\"pong\",\"ref\":2} ");
+    assert_int_equal(writes(all), before + 1);
+
+    say(all, ASK("r2"));
+    play(all, 2);
+    settle_now(all, REQUEST_ACCEPTED, NULL);
+    say(all, ASK("r3"));
+    play(all, 2);
+    settle_now(all, REQUEST_BUSY, NULL);
+    const char *frames = told(all);
+    assert_int_equal(strncmp(frames, ACCEPTED("r2") "{\"type\":\"error\"", strlen(ACCEPTED("r2") "{\"type\":\"error\"")), 0);
+    assert_int_equal(session_worker_wake_at(&all->stage.worker), 0);
+    asker_free(all);
+}
+
+/* The first waits, so that the time of the second, on another link, ends later. */
+static void each_link_waits_for_its_own_time(void **state)
+{
+    struct stage_log *log;
+
+    (void)state;
+    struct asker_stage *all   = asker_of_one(&log);
+    struct sim_link    *first = all->far;
+    settle_now(all, REQUEST_ACCEPTED, NULL);
+    msec until = session_worker_wake_at(&all->stage.worker);
+    all->far   = NULL;
+    asker_connect(all);
+    say(all, ASK("r2"));
+    play(all, 4);
+    told(all);
+    stage_pass(&all->stage, 2);
+    settle_now(all, REQUEST_ACCEPTED, NULL);
+    assert_int_equal(session_worker_wake_at(&all->stage.worker), until);
+    sim_link_free(first);
+    play(all, 3);
+    assert_int_equal(session_worker_wake_at(&all->stage.worker), until + 2);
+    assert_string_equal(told(all), "");
+    stage_pass(&all->stage, ACCEPTED_DEFERRED_MS);
+    play(all, 1);
+    assert_string_equal(told(all), ACCEPTED("r2"));
+    asker_free(all);
+}
+
+static void a_server_that_stops_says_accepted_first(void **state)
+{
+    struct stage_log *log;
+
+    (void)state;
+    struct asker_stage *all = asker_of_one(&log);
+    settle_now(all, REQUEST_ACCEPTED, NULL);
+    session_worker_stop(&all->stage.worker);
+    play(all, 1);
+    assert_int_equal(strncmp(told(all), ACCEPTED("r1") "{\"type\":\"reconnect\"", strlen(ACCEPTED("r1") "{\"type\":\"reconnect\"")), 0);
+    asker_free(all);
+}
+
+static void many_words_do_not_wait(void **state)
+{
+    struct stage_log *log;
+    char              text[256];
+    size_t            count = 0;
+
+    (void)state;
+    struct asker_stage *all    = asker_of_one(&log);
+    uint64_t            before = writes(all);
+    memset(text, 'x', sizeof text);
+    settle_now(all, REQUEST_ACCEPTED, NULL);
+    while (writes(all) == before) {
+        char ask[512];
+        snprintf(ask, sizeof ask, "{\"type\":\"request\",\"id\":\"%.100s\",\"method\":\"GET\",\"path\":\"/orders/7\"}", text);
+        say(all, ask);
+        play(all, 2);
+        settle_now(all, REQUEST_ACCEPTED, NULL);
+        must(++count < DEFERRED_WORDS_BYTES_MAX / 100);
+    }
+    assert_in_range(count, DEFERRED_WORDS_BYTES_MAX / 150, DEFERRED_WORDS_BYTES_MAX / 120);
+    assert_int_equal(session_worker_wake_at(&all->stage.worker), 0);
+    asker_free(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +493,12 @@ int main(void)
         cmocka_unit_test(a_cancel_comes_behind_its_request),
         cmocka_unit_test(a_client_that_is_gone_is_told_nothing),
         cmocka_unit_test(without_a_device_the_connection_is_the_place),
+        cmocka_unit_test(accepted_leaves_in_one_write_with_the_response),
+        cmocka_unit_test(accepted_waits_no_longer_than_its_time),
+        cmocka_unit_test(what_else_is_said_takes_accepted_along),
+        cmocka_unit_test(each_link_waits_for_its_own_time),
+        cmocka_unit_test(a_server_that_stops_says_accepted_first),
+        cmocka_unit_test(many_words_do_not_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "codec/token/token.h"
 #include "reactor/log.h"
+#include "session/deferred.h"
 #include "session/device_link.h"
 #include "session/instruction.h"
 #include "session/joining.h"
@@ -46,6 +47,7 @@ static void link_drop_waiting(struct link *link)
     if (link->waiting == NULL)
         return;
     cut_frame_drop(&link->worker->cuts, &link->waiting->cut);
+    list_take(&link->waiting->in_deferred);
     buf_fini(&link->waiting->words);
     free(link->waiting);
     link->waiting = NULL;
@@ -228,14 +230,26 @@ static struct link_waiting *link_get_waiting(struct link *link)
 
 struct buf *link_words(struct link *link)
 {
-    return &link_get_waiting(link)->words;
+    struct link_waiting *waiting = link_get_waiting(link);
+
+    list_take(&waiting->in_deferred);
+    return &waiting->words;
+}
+
+struct buf *link_words_deferred(struct link *link)
+{
+    struct link_waiting *waiting = link_get_waiting(link);
+
+    if (!deferred_add(link))
+        link_mark(link);
+    return &waiting->words;
 }
 
 size_t link_waiting_bytes(const struct link *link)
 {
     const struct link_waiting *waiting = link->waiting;
 
-    if (waiting == NULL)
+    if (waiting == NULL || link_is_deferred(link))
         return 0;
     return cut_frame_left(&waiting->cut) + waiting->words.len;
 }
@@ -536,7 +550,7 @@ static bool link_send_some(struct link *link, bool *is_gone)
     return link_send_batch(link, is_gone);
 }
 
-/* --- the first write of a session (joining.h) --- */
+/* --- words that wait for frames (joining.h, deferred.h) --- */
 
 /* A few words, and nothing that must leave before them. */
 static bool link_may_wait(const struct link *link)
@@ -553,8 +567,19 @@ void link_join(struct link *link)
     link_mark(link);
 }
 
+/* Nothing was drawn. Do the words wait for longer? */
+static bool link_goes_on_waiting(struct link *link)
+{
+    if (link_is_deferred(link))
+        return true;  /* until its time is up */
+    if (reader_is_up_to_date(link->reader))
+        return false;
+    joining_add(link);
+    return true;
+}
+
 /* False: the link goes on waiting, or not all was taken, or the stream is gone (*is_gone). */
-static bool link_send_first(struct link *link, bool *is_gone)
+static bool link_send_with_words(struct link *link, bool *is_gone)
 {
     struct frame_batch *batch = &link->worker->batch;
 
@@ -562,12 +587,12 @@ static bool link_send_first(struct link *link, bool *is_gone)
     frame_batch_clear(batch);
     frame_batch_put_words(batch, buf_span(&link->waiting->words));
     link_gather(link);
-    if (batch->count == 0 && !reader_is_up_to_date(link->reader)) {
+    if (batch->count == 0 && link_goes_on_waiting(link)) {
         frame_batch_clear(batch);
-        joining_add(link);
         return false;
     }
     link->is_joining = false;
+    list_take(&link->waiting->in_deferred);
     return link_send_batch(link, is_gone);
 }
 
@@ -579,8 +604,10 @@ bool link_draw(struct link *link)
     link_tell_all_placed(link);
     list_take(&link->in_dirty);  /* what was said just now leaves with this */
     link->is_joining = link->is_joining && link_may_wait(link);
-    if (link->is_joining)
-        goes_on = link_send_first(link, &is_gone);
+    if (link_is_deferred(link) && !link_may_wait(link))
+        list_take(&link->waiting->in_deferred);
+    if (link->is_joining || link_is_deferred(link))
+        goes_on = link_send_with_words(link, &is_gone);
     if (goes_on)
         goes_on = link_flush_waiting(link, &is_gone);
     while (goes_on && !link->is_over && reader_last_ready(reader) != NULL && !(link->needs_all && reader->unplaced_count > 0))

@@ -27,6 +27,8 @@ struct link_waiting {
     struct link     *link;
     struct cut_frame cut;         /* what is left of it goes first */
     struct buf       words;       /* what is said beside messages */
+    struct list      in_deferred; /* of worker.deferred.links (deferred.h) … */
+    msec             deferred_until;
     size_t           stuck_bytes; /* of link_is_stuck(): so many waited … */
     msec             stuck_at;    /* … at that time, and at every look since */
 };
@@ -113,8 +115,11 @@ struct reader_sub *link_follow(struct link *link, struct channel_name *name, str
 void               link_unfollow(struct link *link, struct reader_sub *sub);
 
 /* Words: what is sent beside messages. They leave before anything that is drawn later; link_mark() makes them leave in
- * this turn. */
+ * this turn. Nothing that was deferred waits any longer. */
 struct buf *link_words(struct link *link);
+/* The same for words that leave with what comes next, or in a moment: see deferred.h. They leave at once where others wait, or too
+ * many. Marks the link if it has to. The caller appends in the same turn. */
+struct buf *link_words_deferred(struct link *link);
 void        link_mark(struct link *link);
 
 /* The words that wait, which begin a session, leave in one write with the first messages of it, if these come soon. See
@@ -137,7 +142,7 @@ void link_on_ready(struct subscription *sub);
 /* A heartbeat calls this, to find what was missed. */
 void link_look_again(struct link *link);
 
-/* Bytes that wait for the stream; 0: all has been handed to the kernel. */
+/* Bytes that wait for the stream; 0: all has been handed to the kernel, or is deferred. */
 size_t link_waiting_bytes(const struct link *link);
 /* Has the stream taken nothing for slow_reader_timeout_ms, though bytes waited at every look? To be asked at
  * heartbeats. */

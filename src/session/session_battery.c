@@ -61,7 +61,7 @@ static struct message *message_of(const struct stage_log *log, uint64_t seq)
     message->epoch = log->epoch;
     message->seq   = seq;
     message->id    = seq;
-    message->time  = 1;
+    message->time  = log->time;
     return message;
 }
 
@@ -312,7 +312,7 @@ struct stage_log *stage_log(struct stage *stage, const char *channel, uint64_t f
 {
     must(stage->log_count < STAGE_LOGS_MAX);
     struct stage_log *log = &stage->logs[stage->log_count++];
-    *log                  = (struct stage_log){ .epoch = 9, .first = first, .head = head };
+    *log                  = (struct stage_log){ .epoch = 9, .first = first, .head = head, .time = 1 };
     must(channel_name_new(&stage->spaces, &stage_key, span_str(channel), &log->name) == CHANNEL_NAME_OK);
     return log;
 }

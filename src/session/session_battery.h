@@ -12,6 +12,7 @@ enum { STAGE_LOGS_MAX = 64, STAGE_ROOM_BYTES = 4096 };
 struct stage_log {
     struct channel_name *name;
     uint64_t             epoch, first, head;
+    msec                 time;         /* of its messages; 1, unless the test says another */
     bool                 is_followed;
 };
 

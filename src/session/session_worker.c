@@ -29,6 +29,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->echoes);
     list_init(&worker->dirty);
     joining_init(&worker->joining);
+    deferred_init(&worker->deferred);
     list_init(&worker->instructions);
     list_init(&worker->addressed);
     list_init(&worker->acking);
@@ -106,6 +107,7 @@ void session_worker_turn_end(struct session_worker *worker)
     must(loop_is_here(worker->loop));
     worker->readers.now = worker->loop->now;
     session_worker_send_addressed(worker);
+    deferred_release(worker);
     do {
         while ((at = list_pop(&worker->dirty)) != NULL) {
             struct link *link = container_of(at, struct link, in_dirty);
@@ -117,6 +119,11 @@ void session_worker_turn_end(struct session_worker *worker)
     } while (instructions_carry_out(worker));
     frame_batch_clear(&worker->batch);  /* what was drawn for one write can't be shared any more */
     frames_trim(&worker->frames);
+}
+
+msec session_worker_wake_at(const struct session_worker *worker)
+{
+    return deferred_until(&worker->deferred);
 }
 
 static void polls_go_on(struct session_worker *worker)

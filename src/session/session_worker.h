@@ -12,6 +12,7 @@
 #include "node/shard.h"
 #include "session/admission.h"
 #include "session/cut_frame.h"
+#include "session/deferred.h"
 #include "session/dialect.h"
 #include "session/drain.h"
 #include "session/frame_batch.h"
@@ -83,7 +84,8 @@ struct session_worker {
     struct list                echoes;
     struct list                addressed;        /* publishes that wait for their connections to follow: conn_follow.h */
     struct list                dirty;            /* links with something to draw this turn */
-    struct joining             joining;          /* links that wait with their first words */
+    struct joining             joining;          /* links that wait with their first words … */
+    struct deferred            deferred;         /* … or with `accepted` */
     struct list                instructions;     /* of back ends, which links have drawn this turn: instruction.h */
     struct frames              frames;
     struct ws_inflater         inflater;         /* of what clients have compressed; one message at a time */
@@ -121,6 +123,8 @@ struct link *session_worker_find(struct session_worker *worker, uint64_t key);
 
 /* Once a turn, after the mail: each link that has something to deliver draws and sends. */
 void session_worker_turn_end(struct session_worker *worker);
+/* The loop turns at this time (loop.now) at the latest; 0: whenever it likes. To be asked at the end of each turn. */
+msec session_worker_wake_at(const struct session_worker *worker);
 void session_worker_tick(struct session_worker *worker);  /* about once a second */
 
 /* Memory is short: ends some of the newest links, polls among them, of nobody known; or, with `are_known`, of others. They

@@ -16,9 +16,11 @@ from back_end import BackEnd as CountingBackEnd
 from cluster import Cluster
 from longwire_client import Api
 from longwire_server import Server, is_built
+from native_wire import BinSocket, NativeClient
+from nginx_back_end import NginxBackEnd
 from nginx_cuts import run_cuts
 from waiting import SECONDS, wait_until
-from wire import Ws
+from wire import Ws, metric
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -312,6 +314,76 @@ def test_a_link_without_a_device_is_answered_again(server, back_end):
         assert again.pop("replayed") is True and again == first
         assert link.ask("request", "error", id="n", method="GET", path="/gate/other")["code"] == 422
         assert back_end.count("/gate/n") == 1 and back_end.count("/gate/other") == 0
+
+
+class JsonLink:
+    """The frames of a WebSocket in JSON, with the words of native_wire."""
+
+    def __init__(self, server, query):
+        self.link = Ws(server, query)
+
+    def __enter__(self):
+        self.link.__enter__()
+        return self
+
+    def __exit__(self, *why):
+        self.link.__exit__(*why)
+
+    def send(self, frame):
+        members = dict(frame)
+        self.link.say(members.pop("type"), id=members.pop("request"), **members)
+
+    def next(self):
+        frame = json.loads(self.link.frame_text())
+        return frame if frame["type"] != "accepted" else {"type": "accepted", "request": frame["id"]}
+
+
+# How a client is linked: by a token that names nobody's device, or one that does.
+LINKS = {
+    "json": lambda server: JsonLink(server, "user=ann"), "json-device": lambda server: JsonLink(server, "user=ann&device=phone"),
+    "binary": lambda server: BinSocket(server, "user=ann"), "binary-device": lambda server: BinSocket(server, "user=ann&device=phone"),
+    "native": lambda server: NativeClient(server.tcp_port, user="ann"),
+    "native-device": lambda server: NativeClient(server.tcp_port, user="ann", device="phone"),
+}
+
+
+def next_of(link, *kinds):
+    """The next frame of these kinds, as far as others may come between."""
+    while (frame := link.next())["type"] not in kinds:
+        assert frame["type"] in ("connected", "subscribed"), frame
+    return frame
+
+
+def ask_and_be_answered(link, number, path):
+    link.send({"type": "request", "request": f"r{number}", "method": "GET", "path": path})
+    accepted = next_of(link, "accepted", "full", "response")
+    assert accepted["type"] == "accepted" and accepted["request"] == f"r{number}"
+    response = next_of(link, "accepted", "full", "response")
+    assert response["type"] != "accepted"
+    return response
+
+
+@pytest.mark.parametrize("how", LINKS)
+def test_accepted_leaves_with_the_response_of_a_quick_back_end(how):
+    """It is told before, and what is sent is counted: fewer writes than frames."""
+    with NginxBackEnd() as back_end, Server(config=config(back_end)) as server, LINKS[how](server) as link:
+        first = ask_and_be_answered(link, 0, "/hello")
+        assert first["channel"].startswith("device:ann/phone" if how.endswith("-device") else "conn:")
+        before, asked = metric(server, "longwire_sends_total"), 0
+        while metric(server, "longwire_sends_total") - before >= 2 * asked - 1:  # the last may have come before it is counted
+            assert asked < 500, "no request had both frames in one write"
+            for _ in range(10):
+                asked += 1
+                ask_and_be_answered(link, asked, "/hello")
+
+
+@pytest.mark.parametrize("how", LINKS)
+def test_accepted_does_not_wait_for_a_slow_back_end(how, server, back_end):
+    with LINKS[how](server) as link:
+        link.send({"type": "request", "request": "slow", "method": "GET", "path": "/gate/slow"})
+        assert next_of(link, "accepted", "full", "response") == {"type": "accepted", "request": "slow"}
+        back_end.gate.set()
+        assert next_of(link, "accepted", "full", "response")["type"] != "accepted"
 
 
 def test_a_stop_leaves_what_may_be_sent_again(server, back_end):

@@ -43,12 +43,12 @@ static bool is_own_field(struct span name)
     return name.len >= 9 && span_eq_nocase(span_head(name, 9), SPAN("longwire-"));
 }
 
-/* RFC 9110 7.6.1, and what only says how the body was framed. */
+/* RFC 9110 7.6.1. */
 static bool is_hop_field(struct span name)
 {
     static const struct span names[] = {
         SPAN("connection"), SPAN("keep-alive"), SPAN("proxy-authenticate"), SPAN("proxy-connection"), SPAN("te"), SPAN("trailer"),
-        SPAN("transfer-encoding"), SPAN("upgrade"), SPAN("content-length"), SPAN("alt-svc"),
+        SPAN("transfer-encoding"), SPAN("upgrade"), SPAN("alt-svc"),
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -139,7 +139,14 @@ static void put_response_field(struct buf *object, const struct head_field *fiel
         put_field_values(object, fields, count, field->name);
 }
 
-static void put_response_fields(struct buf *object, struct span head)
+/* RFC 9110 8.6: behind HEAD, and in a 304, the length is that of a body which did not come. Else it only says how the body
+ * was framed; a 204 has none. */
+static bool tells_of_absent_body(const struct head_field *field, unsigned status, struct span body)
+{
+    return status != 204 && body.len == 0 && field->value.len > 0 && !span_eq(field->value, SPAN("0"));
+}
+
+static void put_response_fields(struct buf *object, unsigned status, struct span head, struct span body)
 {
     size_t             count, put = 0;
     struct head_field *fields = head_read(head, &count);
@@ -148,7 +155,8 @@ static void put_response_fields(struct buf *object, struct span head)
     for (size_t i = 0; i < count && put < RESPONSE_FIELDS_MAX; i++) {
         const struct span name = fields[i].name;
         if (is_hop_field(name) || is_named_by_connection(fields, count, name) || !utf8_is_valid(name) ||
-            comes_again(fields, 0, i, name))
+            comes_again(fields, 0, i, name) ||
+            (is_head_field(&fields[i], SPAN("content-length")) && !tells_of_absent_body(&fields[i], status, body)))
             continue;
         if (put++ > 0)
             buf_putc(object, ',');
@@ -279,7 +287,7 @@ void response_put_answer(struct buf *object, struct span request, unsigned statu
                          bool has_body, const struct response_instructions *instructions)
 {
     put_begin(object, request, status);
-    put_response_fields(object, head);
+    put_response_fields(object, status, head, body);
     if (has_body)
         put_response_body(object, response_head_field(head, SPAN("content-type")), body);
     put_channels(object, "subscribe", instructions->subscribe, instructions->subscribe_count);

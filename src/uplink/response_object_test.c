@@ -34,6 +34,9 @@ static void an_answer_becomes_an_object(void **state)
         { "Connection: close\nTransfer-Encoding: chunked\nLongwire-User: root\nA: 1\na: 2\n", "x",
           "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{\"A\":\"1, 2\"},\"body\":\"x\"}" },
         { "Connection: close, X-Hop\nX-Hop: 1\nB: 2\n", "", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{\"B\":\"2\"}}" },
+        { "Content-Length: 17\n", "seventeen letters", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{},\"body\":\"seventeen letters\"}" },
+        { "content-length: 17\n", "", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{\"content-length\":\"17\"}}" },  /* HEAD */
+        { "Content-Length: 0\n", "", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{}}" },
         { "A: \xe9\n", "", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{\"A\":\"?\"}}" },
         { "no colon\n: no name\n", "", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{}}" },
     };

@@ -72,9 +72,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Type": media, "Content-Length": str(len(answer))}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer)
+        if self.command != "HEAD":
+            self.wfile.write(answer)
 
-    do_GET = do_POST = do_PUT = do_DELETE = serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = serve
 
     def log_message(self, *_):
         pass

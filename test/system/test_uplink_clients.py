@@ -38,7 +38,7 @@ def back_end():
 
 @pytest.fixture
 def server(back_end):
-    config = f"[backend shop]\nurl = {back_end.url}\n[uplink all]\nmethods = GET, POST, PUT\npath = /**\nbackend = shop\nallow = anyone\n"
+    config = f"[backend shop]\nurl = {back_end.url}\n[uplink all]\nmethods = GET, HEAD, POST, PUT\npath = /**\nbackend = shop\nallow = anyone\n"
     with Server(config=config, flags=["--store", "memory"]) as ours:
         yield ours
 
@@ -385,6 +385,10 @@ def test_curl_through_longwire_proxy_while_the_link_is_cut(server, back_end):
         for _ in range(2):
             assert curl("-H", "Idempotency-Key: k1", f"{url}/keyed").communicate(timeout=SECONDS) == ("GET /keyed", "")
         assert [request["key"] for request in back_end.requests_of("/keyed")] == ["ann/car/k1"]
+        # RFC 9110 8.6: the length behind HEAD is that of the answer to GET, or is not said.
+        for path, length in [("/long", "Content-Length: 10\n"), ("/status/204", "")]:
+            head, _ = curl("-I", f"{url}{path}").communicate(timeout=SECONDS)
+            assert "".join(re.findall("(?i)content-length:.*\n", head)) == length, head
         refused = curl("-o", "/dev/null", "-w", "%{http_code}", "-X", "DELETE", f"{url}/a").communicate(timeout=SECONDS)
         assert refused == ("404", "")
 

@@ -93,7 +93,8 @@ static void begin_answer(struct proxy_link *link, unsigned status)
 
 static void end_answer(struct proxy_link *link, unsigned status, struct span body)
 {
-    if (status != 204 && status != 304)
+    /* RFC 9110 8.6: behind HEAD the length is that of the answer to GET, which the back end may have said. */
+    if (status != 204 && status != 304 && !(link->is_head && body.len == 0))
         buf_putf(&link->out, "Content-Length: %zu\r\n", body.len);
     buf_put(&link->out, link->is_last ? SPAN("Connection: close\r\n\r\n") : SPAN("\r\n"));
     if (!link->is_head && status != 204 && status != 304)
@@ -112,12 +113,21 @@ static void answer_problem(struct proxy_link *link, unsigned status, const char 
     buf_fini(&text);
 }
 
+/* The length of a body that this answer does not bring. */
+static bool is_absent_length(const struct proxy_link *link, const struct lw_response *response, const struct lw_header *header)
+{
+    return response->body_len == 0 && response->status != 204 && (link->is_head || response->status == 304) &&
+           span_eq_nocase(span_str(header->name), SPAN("content-length")) && header->value[0] != '\0' &&
+           header->value[strspn(header->value, "0123456789")] == '\0';
+}
+
 static void answer_response(struct proxy_link *link, const struct lw_response *response)
 {
     begin_answer(link, response->status);
     for (size_t i = 0; i < response->header_count; i++) {
         const struct lw_header *header = &response->headers[i];
-        if (is_of_hop(span_str(header->name)) || !request_is_token(span_str(header->name)) || !is_one_line(header->value))
+        if ((is_of_hop(span_str(header->name)) && !is_absent_length(link, response, header)) ||
+            !request_is_token(span_str(header->name)) || !is_one_line(header->value))
             continue;
         buf_putf(&link->out, "%s: %s\r\n", header->name, header->value);
     }

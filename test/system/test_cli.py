@@ -811,6 +811,19 @@ def test_history_bounds(server):
     assert lines(server, "history", "topic:a", "--limit", "2") == ["2499", "2500"]
 
 
+def test_control_messages_are_told_of(server):
+    member = urllib.request.Request(f"{server.url}/v1/groups/team/members/ann", method="PUT")
+    with urllib.request.urlopen(member, timeout=SECONDS):
+        pass
+    run(server, "pub", "user:ann", "hello")
+    assert [one["type"] for one in objects(server, "history", "user:ann")] == ["membership", "message"]
+    history = run(server, "history", "user:ann")
+    assert (history.stdout, history.stderr) == (b"hello\n", b"longwire: user:ann: 1 is a control message: membership\n")
+    followed = run(server, "sub", "user:ann", "--after", "0", "--count", "1")
+    assert (followed.stdout, followed.stderr) == (history.stdout, history.stderr)
+    assert [one["type"] for one in objects(server, "sub", "user:ann", "--after", "0", "--count", "1")] == ["membership", "message"]
+
+
 def test_history_of_a_channel_never_used_is_empty(server):
     assert lines(server, "history", "topic:never") == []
     assert lines(server, "history", "topic:never", "--all") == []

@@ -35,8 +35,9 @@
       "`text` on a terminal: `channel  seq  date time  data`, in local time, with control characters as `\\xNN`. "    \
       "Into a pipe or file: the bytes of each message and a newline, nothing else; when several channels are "        \
       "named, "                                                                                                       \
-      "the channel and a tab stand before them. Gaps and recalls are said on standard error.\n\n"                     \
-      "`json`: each message, gap and recall as one line, as the server sent it. Use it where messages may hold "      \
+      "the channel and a tab stand before them. Gaps, recalls and control messages (such as memberships) are "    \
+      "said on standard error.\n\n"                                                                                   \
+      "`json`: each of them as one line, as the server sent it. Use it where messages may hold "                      \
       "newlines.\n\n" SECTION_FIELDS }
 
 const struct tool_option common_options[] = {

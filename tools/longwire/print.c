@@ -18,8 +18,10 @@ static const char *const field_names[FIELD_COUNT] = {
     [FIELD_EVENT] = "event",
 };
 
-static enum entry_type type_of(const struct field *field)
+static enum entry_type type_of(const struct field *at)
 {
+    const struct field *field = &at[FIELD_TYPE];
+
     if (!field_is_string(field))
         return ENTRY_OTHER;
     if (span_eq(field->text, SPAN("message")))
@@ -28,7 +30,9 @@ static enum entry_type type_of(const struct field *field)
         return ENTRY_GAP;
     if (span_eq(field->text, SPAN("recall")))
         return ENTRY_RECALL;
-    return span_eq(field->text, SPAN("error")) ? ENTRY_ERROR : ENTRY_OTHER;
+    if (span_eq(field->text, SPAN("error")))
+        return ENTRY_ERROR;
+    return at[FIELD_SEQ].is_there && at[FIELD_CHANNEL].is_there ? ENTRY_CONTROL : ENTRY_OTHER;
 }
 
 bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret)
@@ -38,7 +42,7 @@ bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret)
         entry.at[i].name = field_names[i];
     if (!fields_read(line, entry.at, FIELD_COUNT, decoded))
         return false;
-    entry.type = type_of(&entry.at[FIELD_TYPE]);
+    entry.type = type_of(entry.at);
     *ret       = entry;
     return true;
 }
@@ -197,6 +201,11 @@ static void say_note(struct printer *printer, const struct entry_view *entry)
         buf_put_lit(buf, ": message ");
         put_visible(buf, entry->at[FIELD_TARGET].text);
         buf_put_lit(buf, " was recalled");
+    } else if (entry->type == ENTRY_CONTROL) {
+        buf_put_lit(buf, ": ");
+        put_visible(buf, entry->at[FIELD_SEQ].text);
+        buf_put_lit(buf, " is a control message: ");
+        put_visible(buf, entry->at[FIELD_TYPE].text);
     } else {
         buf_put_lit(buf, ": gap: ");
         put_visible(buf, entry->at[FIELD_FROM].text);
@@ -301,7 +310,7 @@ void printer_write(struct printer *printer, struct span text)
 
 void printer_put(struct printer *printer, const struct entry_view *entry)
 {
-    if (entry->type != ENTRY_MESSAGE && entry->type != ENTRY_GAP && entry->type != ENTRY_RECALL)
+    if (entry->type == ENTRY_ERROR || entry->type == ENTRY_OTHER)
         return;
     if (printer->format == FORMAT_JSON) {
         printer_write(printer, entry->line);

@@ -3,8 +3,8 @@
  * json: the object as the server sent it, a line each. text on a terminal: `channel  seq  date time  payload`, with
  * control characters made visible, because a payload must not control a terminal. text into a pipe or file: the
  * payload's bytes and a newline, nothing else but the channel and a tab if several are followed. A template: a line as
- * the user wants it, on a terminal with the same care. But for json, what is not a message (gap, recall) goes to
- * standard error. */
+ * the user wants it, on a terminal with the same care. But for json, what is not a message (gap, recall, control) is
+ * said on standard error. */
 #ifndef LONGWIRE_PRINT_H
 #define LONGWIRE_PRINT_H
 
@@ -15,7 +15,8 @@ enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_TEMPLATE };
 
 enum { ENTRY_BYTES_MAX = 64 * 1024 * 1024 };  /* as JSON; a longer one is a fault */
 
-enum entry_type { ENTRY_MESSAGE, ENTRY_GAP, ENTRY_RECALL, ENTRY_ERROR, ENTRY_OTHER };
+/* CONTROL: another object with a place in a channel, such as a membership or the response to a request. */
+enum entry_type { ENTRY_MESSAGE, ENTRY_GAP, ENTRY_RECALL, ENTRY_CONTROL, ENTRY_ERROR, ENTRY_OTHER };
 
 enum {
     FIELD_TYPE, FIELD_CHANNEL, FIELD_SEQ, FIELD_TIME, FIELD_MEDIA, FIELD_DATA, FIELD_BASE64, FIELD_CURSOR,
@@ -32,10 +33,10 @@ struct entry_view {
 /* False: not a JSON object. `decoded` as in fields_read(). */
 bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret);
 
-/* Its place in the channel: the seq of a message or a recall, the `from` of a gap; 0 if there is none. */
+/* Its place in the channel: the seq of a message, a recall or a control message, the `from` of a gap; 0 if there is none. */
 uint64_t entry_first_seq(const struct entry_view *entry);
 
-/* Where reading on begins: the seq of a message or a recall, the `to` of a gap; 0 if there is none. */
+/* Where reading on begins: the seq of a message, a recall or a control message, the `to` of a gap; 0 if there is none. */
 uint64_t entry_last_seq(const struct entry_view *entry);
 
 struct printer {
@@ -59,7 +60,7 @@ bool printer_take_format(struct printer *printer, const char *text);
 /* The same for objects of another kind, whose fields are `names`. */
 bool printer_take_template(struct printer *printer, const char *text, const char *const *names, size_t count);
 
-/* Messages, recalls and gaps; others are passed over. */
+/* Messages, recalls, control messages and gaps; others are passed over. */
 void printer_put(struct printer *printer, const struct entry_view *entry);
 
 /* Any text, as it is. */

@@ -73,6 +73,22 @@ def test_a_single_bad_message_in_a_hundred_is_noticed(fault, shown, threads):
     assert figures[shown] > 0 and all(figures[other] == 0 for other in others), figures
 
 
+def test_each_reader_gets_a_message_before_anything_counts():
+    with Baseline() as server:
+        code, figures = server.bench(*UNICAST, "--greeted")
+        assert code == EXACT and figures["deliveries"] == figures["published"] > 0, figures
+    with Baseline("--coalesced", "--fault", "lose") as server:   # one in a hundred: fifty readers get theirs in the second round
+        code, figures = server.bench(*UNICAST, "--greeted")
+        assert code == INEXACT and figures["lost"] > 0, figures
+
+
+def test_a_peer_that_loses_may_be_measured():
+    with Baseline("--coalesced", "--fault", "lose") as server:
+        code, figures = server.bench(*UNICAST, "--may-lose")
+    assert code == EXACT and figures["lost"] > 0 and figures["server_cpu_us"] > 0, figures
+    assert figures["deliveries"] + figures["lost"] == figures["published"], figures
+
+
 def test_connections_come_and_go():
     with Baseline() as server:
         code, figures = server.bench("connect", "--connections", "500")

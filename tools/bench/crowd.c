@@ -119,6 +119,18 @@ void crowd_close(struct crowd *crowd)
     free(crowd->threads);
 }
 
+bool crowd_has_heard(const struct crowd *crowd, uint32_t index)
+{
+    const struct reader_thread *thread = &crowd->threads[0];
+    const struct track         *tracks = &thread->tracks[(size_t)index * crowd->streams];
+
+    must(index < thread->conn_count);
+    for (uint32_t i = 0; i < crowd->streams; i++)
+        if (tracks[i].next > 0)
+            return true;
+    return false;
+}
+
 void crowd_turn(struct crowd *crowd, uint64_t wait_ns)
 {
     reader_thread_turn(&crowd->threads[0], wait_ns);

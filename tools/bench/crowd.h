@@ -47,6 +47,9 @@ struct crowd_plan {
 void crowd_open(struct crowd *crowd, const struct crowd_plan *plan);
 void crowd_close(struct crowd *crowd);
 
+/* Has reader `index` of the first reader thread got anything yet? */
+bool crowd_has_heard(const struct crowd *crowd, uint32_t index);
+
 /* One turn of the first reader thread. */
 void crowd_turn(struct crowd *crowd, uint64_t wait_ns);
 

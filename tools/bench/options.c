@@ -46,6 +46,8 @@ static const struct option_row rows[] = {
     { "--settle-ms", OPTION_NUMBER, AT(settle_ms), "200", 0, 3600000, "rest before the server is read" },
     { "--threads", OPTION_NUMBER, AT(threads), "1", 1, 64, "threads that the readers are spread over" },
     { "--coalesced", OPTION_FLAG, AT(is_coalesced), NULL, 0, 0, "baseline: one send per reader and turn" },
+    { "--greeted", OPTION_FLAG, AT(is_greeted), NULL, 0, 0, "unicast: begin once each reader has got a message, however many it took; with one thread" },
+    { "--may-lose", OPTION_FLAG, AT(may_lose), NULL, 0, 0, "unicast: a peer that loses messages is measured all the same, by what it delivered" },
     { "--fault", OPTION_TEXT, AT(fault), NULL, 0, 0, "baseline: lose, double or swap a message in a hundred" },
 };
 

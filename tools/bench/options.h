@@ -22,7 +22,7 @@ struct options {
     uint64_t rate;
     uint64_t seconds_ms, warmup_ms, settle_ms;
     uint64_t threads;
-    bool     is_coalesced;
+    bool     is_coalesced, is_greeted, may_lose;
 };
 
 /* Reads `--name value` pairs. Ends the program with a message when one can't be used, or after --help. */

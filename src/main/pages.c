@@ -19,7 +19,7 @@ PAGE_BYTES(style, "web/demo.css");
 PAGE_BYTES(icon, "web/icon.svg");
 PAGE_BYTES(openapi, "docs/openapi.json");
 
-/* The JavaScript client, as the page imports it. node_websocket.js is for Node.js alone. */
+/* The JavaScript client, as the page imports it. Files named node_… are for Node.js alone. */
 PAGE_BYTES(client_index, "clients/js/index.js");
 PAGE_BYTES(client_back_off, "clients/js/lib/back_off.js");
 PAGE_BYTES(client_bin, "clients/js/lib/bin.js");

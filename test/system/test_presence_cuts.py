@@ -95,6 +95,8 @@ def test_the_set_as_told_is_the_set_as_asked(server, program, transport):
         client.until_live()
         roster = Roster(server, channel, client)
         wait_until(roster.read)
+        people[0].turn(dice)
+        wait_until(lambda: roster.read() and roster.changes > 0)   # afterwards a link may be cut before it brings a change
         for _ in range(STEPS):
             for person in dice.sample(people, dice.randrange(1, 4)):
                 person.turn(dice)
@@ -104,7 +106,6 @@ def test_the_set_as_told_is_the_set_as_asked(server, program, transport):
         there = {(person.name, "d") for person in people if person.ws}
         wait_until(lambda: {who for who in asked_set(server, channel) if who[0] != "watcher"} == there)
         wait_until(lambda: roster.read() == asked_set(server, channel), lambda: f"{roster.set}, not {asked_set(server, channel)}")
-        assert roster.changes > 0
 
 
 @pytest.mark.parametrize("program, transport", CASES)

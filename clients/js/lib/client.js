@@ -777,6 +777,8 @@ export class Client extends Emitter {
 
     /* Any answer counts, also one that a page may not read. */
     async #isServerThere() {
+        if (!this.#options.fetch && globalThis.process?.versions?.node)
+            return (await import('./node_probe.js')).isAnswered(`${this.url}/healthz`, this.#times.patienceMs);
         try {
             const mode = globalThis.document ? { mode: 'no-cors' } : {};
             await this.#fetchWithin(this.#times.patienceMs, `${this.url}/healthz`, { cache: 'no-store', ...mode });

@@ -1,6 +1,8 @@
 /* The client against a WebSocket and a fetch that the test holds in its hand: what the server says, byte for byte and at the
  * moment that the test chooses. node --test clients/js/test/client.test.js */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { test } from 'node:test';
 import { connect } from '../index.js';
 
@@ -633,6 +635,12 @@ test('a server that is not there is left for the next one, without a pause', asy
     assert.equal(context.states.includes('away'), false);
     assert.equal(context.client.url, 'http://b');
     await context.client.close();
+});
+
+test('a server that ends each connection at once keeps no client of Node.js waiting', async () => {
+    const program = new URL('first_fetch.js', import.meta.url).pathname;
+    const { stdout } = await promisify(execFile)(process.execPath, [program], { timeout: 60000 });
+    assert.equal(stdout, 'away\n');
 });
 
 test('when none of the servers is there, the client waits, and tries all of them again', async () => {

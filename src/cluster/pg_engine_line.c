@@ -6,14 +6,14 @@
 
 #include "base/must.h"
 #include "cluster/pg_engine_priv.h"
+#include "store/pg_sql.h"
 
 enum { PAUSE_MS_FIRST = 100, PAUSE_MS_LONGEST = 2000, PAUSE_DOUBLINGS = 5, WHY_TEXT_BYTES = 512, NAME_TEXT_BYTES = 48 };
 
-/* Plans must not depend on what the statistics of a young table say. Hints need not be on the disk. What timeouts the role or the
- * database has does not count: how long an answer may take is decided here. */
-static const char SET_UP[] = "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;"
-                             "set synchronous_commit = off; set client_min_messages = error; set lock_timeout = '2s';"
-                             "set statement_timeout = 0; set idle_session_timeout = 0; set idle_in_transaction_session_timeout = 0";
+/* Plans must not depend on what the statistics of a young table say. Hints need not be on the disk. */
+static const char SET_UP[] = PG_NO_TIMEOUTS ";"
+                             "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;"
+                             "set synchronous_commit = off; set client_min_messages = error; set lock_timeout = '2s'";
 
 void line_init(struct engine_line *line, struct pg_engine *engine, enum line_kind kind)
 {

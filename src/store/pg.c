@@ -538,6 +538,17 @@ static enum rc refusal_ask(const char *url)
     return is_final ? RC_DENIED : RC_IO;
 }
 
+static enum rc schema_run(PGconn *conn, const char *text, char *ret_why, size_t why_size)
+{
+    PGresult *result = PQexec(conn, text);
+    bool      is_ok  = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
+
+    if (!is_ok)
+        why_set(ret_why, why_size, PQresultErrorMessage(result));
+    PQclear(result);
+    return is_ok ? RC_OK : RC_IO;
+}
+
 /* A connection for questions at the start. What libpq says of a URL that it can't read may hold the password. */
 static enum rc question_connect(const char *url, PGconn **ret, char *ret_why, size_t why_size)
 {
@@ -556,6 +567,8 @@ static enum rc question_connect(const char *url, PGconn **ret, char *ret_why, si
     PQconninfoFree(options);
     if (rc == RC_OK && PQstatus(conn) != CONNECTION_OK)
         rc = refusal_ask(url);
+    else if (rc == RC_OK)
+        rc = schema_run(conn, PG_NO_TIMEOUTS, ret_why, why_size);
     if (rc == RC_OK)
         *ret = conn;
     else
@@ -608,17 +621,6 @@ static enum rc version_judge(int version, char *ret_why, size_t why_size)
     return RC_BAD;
 }
 
-static enum rc schema_run(PGconn *conn, const char *text, char *ret_why, size_t why_size)
-{
-    PGresult *result = PQexec(conn, text);
-    bool      is_ok  = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
-
-    if (!is_ok)
-        why_set(ret_why, why_size, PQresultErrorMessage(result));
-    PQclear(result);
-    return is_ok ? RC_OK : RC_IO;
-}
-
 /* The tables of memory namespaces, beside those of the durable ones and of the same version. */
 static enum rc volatile_schema_make(PGconn *conn, int version, size_t index, size_t count, char *ret_why, size_t why_size)
 {
@@ -650,8 +652,8 @@ static enum rc schema_make(PGconn *conn, const struct shard_place *place, size_t
 {
     char    set_version[VERSION_TEXT_BYTES], take_place[PLACE_TEXT_BYTES];
     int     version = 0;
-    enum rc rc      = schema_run(conn, "set client_min_messages = error; set statement_timeout = 0; set lock_timeout = 0;"
-                                       " set idle_in_transaction_session_timeout = 0; begin; select pg_advisory_xact_lock(1281053266, -3)", ret_why, why_size);
+    enum rc rc      = schema_run(conn, "set client_min_messages = error; begin; select pg_advisory_xact_lock(1281053266, -3)", ret_why,
+                                 why_size);
 
     if (rc == RC_OK)
         rc = version_ask(conn, &version, ret_why, why_size);

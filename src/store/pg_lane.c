@@ -10,12 +10,11 @@
 enum { PAUSE_MS_FIRST = 100, PAUSE_MS_LONGEST = 5000, PAUSE_DOUBLINGS = 6, WHY_TEXT_BYTES = 512, NAME_TEXT_BYTES = 40 };
 
 /* A transaction whose answers don't reach this node keeps the heads of its channels locked for all nodes, and the transactions of its
- * other lanes wait behind it, one after the other. So none is left open for long. Other timeouts, which a role or a database
- * may have for the programs that people write, don't count here: how long a step may take is decided by this node (answer_ms).
+ * other lanes wait behind it, one after the other. So none is left open for long. How long a step may take is decided by this node (answer_ms).
  * Plans must not depend on what the statistics of a young table say: all that the server asks is found by an index. */
-static const char SET_UP[] = "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set plan_cache_mode = force_generic_plan;"
-                             "set idle_in_transaction_session_timeout = '5s'; set client_min_messages = error;"
-                             "set statement_timeout = 0; set lock_timeout = 0; set idle_session_timeout = 0;";
+static const char SET_UP[] = PG_NO_TIMEOUTS ";"
+                             "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set plan_cache_mode = force_generic_plan;"
+                             "set idle_in_transaction_session_timeout = '5s'; set client_min_messages = error;";
 static const char SET_UP_DURABLE[]  = "select set_config('synchronous_commit', 'on', false)"
                                       " where current_setting('synchronous_commit') = 'off'";
 static const char SET_UP_VOLATILE[] = "set synchronous_commit = off";

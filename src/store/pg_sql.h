@@ -20,6 +20,13 @@ struct pg_text {
 
 extern const struct pg_text pg_texts[SQL_COUNT];
 
+/* Switches off what bounds the waiting of a role or of a database (transaction_timeout came with PostgreSQL 17). Those bounds are made for the
+ * programs that people write; each connection of the server, of --init and of --copy begins with this one statement, and bounds
+ * its waiting itself. */
+#define PG_NO_TIMEOUTS \
+    "select set_config(name, '0', false) from pg_settings where name in ('statement_timeout', 'lock_timeout'," \
+    " 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')"
+
 /* The schema is made in steps: pg_schema_steps[n] leads from version n to version n + 1. A step that was released does
  * not change any more. NUL-terminated. */
 extern const char *const pg_schema_steps[PG_SCHEMA_VERSION];

@@ -1,5 +1,6 @@
 /* The PostgreSQL maker, against a server of the test's own: both batteries, and what happens when the server or the way
  * to it fails. */
+#include <libpq-fe.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include "base/rng.h"
 #include "store/ledger_battery.h"
 #include "store/pg_battery.h"
+#include "store/pg_sql.h"
 
 #include <cmocka.h>
 
@@ -848,6 +850,26 @@ static void timeouts_for_others_do_not_count_threat_41(void **state)
     assert_int_equal(engine_sql(BACKENDS), before);
 }
 
+/* Whatever of the kind this version of PostgreSQL has. */
+static void no_timeout_is_left_threat_41(void **state)
+{
+    static const char SET[]  = "select set_config(name, '400', false) from pg_settings where name like '%\\_timeout'"
+                               " and category = 'Client Connection Defaults / Statement Behavior' order by name";
+    static const char LEFT[] = "select count(*) from pg_settings where name like '%\\_timeout' and setting <> '0'"
+                               " and category = 'Client Connection Defaults / Statement Behavior'";
+    const struct { const char *text, *want; } rows[] = { { SET, "400ms" }, { PG_NO_TIMEOUTS, "0" }, { LEFT, "0" } };
+    PGconn *conn = PQconnectdb(engine_url());
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        PGresult *result = PQexec(conn, rows[i].text);
+        assert_true(PQntuples(result) > (i < 2 ? 3 : 0));
+        assert_string_equal(PQgetvalue(result, 0, 0), rows[i].want);
+        PQclear(result);
+    }
+    PQfinish(conn);
+}
+
 /* --- epochs ------------------------------------------------------------------------------------------------------- */
 
 static void a_replica_that_is_promoted_has_another_epoch_threat_40(void **state)
@@ -978,6 +1000,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(lost_connections_are_made_anew),
         ENGINE_TEST(a_lock_that_is_held_is_not_waited_for_without_end_threat_41),
         ENGINE_TEST(timeouts_for_others_do_not_count_threat_41),
+        ENGINE_TEST(no_timeout_is_left_threat_41),
         ENGINE_TEST(a_lost_commit_is_noticed),
         ENGINE_TEST(a_full_disk_refuses_and_recovers_threat_41),
         ENGINE_TEST(a_replica_that_is_promoted_has_another_epoch_threat_40),

@@ -210,11 +210,8 @@ enum rc target_open(struct copy *copy, const char *url)
     if (PQstatus(copy->to) != CONNECTION_OK)
         return copy_say(copy, RC_IO, PQerrorMessage(copy->to));
     enum rc rc = target_run(copy, "set client_min_messages = error", NULL);
-    /* A role may have these for the programs that people write; a copy takes as long as it takes. */
     if (rc == RC_OK)
-        rc = target_run(copy, "set statement_timeout = 0", NULL);
-    if (rc == RC_OK)
-        rc = target_run(copy, "set idle_in_transaction_session_timeout = 0", NULL);
+        rc = target_run(copy, PG_NO_TIMEOUTS, NULL);
     if (rc == RC_OK)
         rc = target_run(copy, "select (to_regclass('longwire.shard') is not null)::int::bigint", &version);
     if (rc == RC_OK && version != 0)

@@ -199,6 +199,41 @@ def test_several_databases_are_filled_by_slot_over_kills(postgres):
         assert again.returncode == 1 and "the target is not empty" in again.stderr, again.stderr
 
 
+# As a role or a database may have them for what people write. transaction_timeout came with PostgreSQL 17.
+TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
+WAITED = "select count(*) from pg_stat_activity where datname = 'hurried' and wait_event_type = 'Lock' and now() - query_start > '600ms'"
+
+
+def run_behind_lock(postgres, lock, arguments):
+    """What the program says that had to wait for that lock for longer than any of the timeouts allows."""
+    with subprocess.Popen([str(binaries() / "psql"), "-Xq", "-d", postgres.url_of("hurried")], stdin=subprocess.PIPE, text=True) as holder:
+        holder.stdin.write(f"set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; begin; {lock};\n")
+        holder.stdin.flush()
+        wait_until(lambda: postgres.psql("select count(*) from pg_stat_activity where datname = 'hurried' and state = 'idle in transaction'")
+                   == "1")
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            wait_until(lambda: process.poll() is not None or postgres.psql(WAITED) == "1")
+            assert process.poll() is None, process.stdout.read()
+            holder.stdin.close()
+            said = process.communicate(timeout=SECONDS)[0]
+    assert process.returncode == 0, said
+    return said
+
+
+def test_timeouts_of_a_database_cut_neither_init_nor_a_copy(postgres):
+    store = postgres.create("hurried")
+    for name in postgres.psql("select name from pg_settings where name in ('" + "', '".join(TIMEOUTS) + "')").split():
+        postgres.psql(f"alter database hurried set {name} = '300ms'")
+    said = run_behind_lock(postgres, "select pg_advisory_xact_lock(1281053266, -3)", [str(LONGWIRED), "--store", store, "--init"])
+    assert "the schema is there" in said
+    with Server() as server:
+        with contextlib.closing(Api(server.url)) as api:
+            api.publish("topic:a", b"x")
+        server.stop()
+        said = run_behind_lock(postgres, "lock table longwire.channel", command(server, store))
+    assert postgres.psql("select count(*) from longwire.message", "hurried") == "1", said
+
+
 def test_a_target_belongs_to_one_source(postgres):
     store = postgres.create("torn")
     with Server() as server, Server() as other:

@@ -34,6 +34,8 @@ async function frameOf(request, { id, timeoutMs }) {
     };
 }
 
+const closed = id => new LongwireError(0, 'the client was closed before the response came', { id });
+
 /* The same as JSON. */
 const asJson = ({ bytes, ...frame }) => ({ ...frame, ...(bytes && { body_base64: base64OfBytes(bytes) }) });
 const asFrame = ({ body_base64: base64, ...frame }) => ({ ...frame, ...(base64 !== undefined && { bytes: bytesOfBase64(base64) }) });
@@ -57,6 +59,7 @@ export class Requests {
     #items = new Map();     // id → what has no response, in the order of fetch()
     #posting = 0;
     #replays = new Set();
+    #closings = 0;
 
     /* host: { link(), prefersLink(), isOpen(), outlivesLink(), url(), query(), device(), fetch(), token(), askAgain(), keep(kept), answered(message), random() } */
     constructor(host) {
@@ -66,9 +69,12 @@ export class Requests {
     /* As fetch() of the platform: input and init are its own. Beside them `id`, and `timeoutMs` for the back end. */
     async fetch(input, init = {}) {
         const request = typeof input === 'object' && 'arrayBuffer' in input ? new Request(input, init) : new Request(new URL(input, NO_PLACE), init);
+        const closings = this.#closings;
         request.signal.throwIfAborted();
+        if (closings > 0 && !this.#host.isOpen()) throw closed(init.id);
         const frame = await frameOf(request, init);
         request.signal.throwIfAborted();
+        if (closings !== this.#closings) throw closed(frame.id);
         return this.#add(frame, request);
     }
 
@@ -159,8 +165,8 @@ export class Requests {
     }
 
     close() {
-        for (const item of [...this.#items.values()])
-            this.#fail(item, new LongwireError(0, 'the client was closed before the response came', { id: item.frame.id }));
+        this.#closings++;
+        for (const item of [...this.#items.values()]) this.#fail(item, closed(item.frame.id));
     }
 
     /* By HTTP the request is asked again and again with its id, until it is answered. */

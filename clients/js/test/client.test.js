@@ -777,6 +777,24 @@ test('refusals, time and abort; what can not outlive its link is told', async ()
     await context.client.close();
 });
 
+test('close() answers the requests that begin as it is called, and those behind it', async () => {
+    const context = open({ encodings: ['json'] });
+    await live(context);
+    const begun = context.client.fetch('/begun', { method: 'POST', body: 'its bytes are read later' });
+    const closed = context.client.close();
+    await assert.rejects(begun, { code: 0 });
+    await closed;
+    await assert.rejects(context.client.fetch('/late'), { code: 0 });
+    assert.deepEqual(context.client.unanswered, []);
+    context.client.open();
+    const again = context.client.fetch('/again', { id: 'r1' });
+    const socket = await live(context);
+    await until(() => socket.of('request').length === 1);
+    assert.equal(socket.of('request')[0].id, 'r1');
+    await context.client.close();
+    await assert.rejects(again, { code: 0, id: 'r1' });
+});
+
 test('ids outlive the page where places do', async () => {
     const kept = {};
     const keep = { get: name => kept[name], set: (name, text) => { kept[name] = text; } };

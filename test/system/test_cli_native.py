@@ -1,12 +1,13 @@
 """`longwire sub` and `longwire pub` over the native protocol, that is with the C client library."""
 import json
+import urllib.request
 
 import pytest
 
 from cut_link import Link
 from longwire_server import Server, free_port, is_built
 from test_cli import Running, run
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="longwired is not built")
 
@@ -50,6 +51,20 @@ def test_pub_lines_of_any_bytes_in_order(server):
     done = run(native(server), "pub", "topic:a", "--count-only", stdin=b"".join(line + b"\n" for line in lines))
     assert done.stdout == b"504\n"
     assert run(native(server), "sub", "topic:a", "--after", "0", "-n", "504").stdout == b"".join(line + b"\n" for line in lines)
+
+
+def test_control_messages_are_what_they_are_over_http(server):
+    member = urllib.request.Request(f"{server.url}/v1/groups/team/members/ann", method="PUT")
+    with urllib.request.urlopen(member, timeout=SECONDS):
+        pass
+    run(server, "pub", "user:ann", "hello")
+    words = ["sub", "user:ann", "--after", "0", "-n", "1"]
+    there, here = ([json.loads(line) for line in run(where, *words, "-j").stdout.splitlines()] for where in (server, native(server)))
+    for one in there:
+        del one["cursor"]
+    assert here == there and here[0]["type"] == "membership" and here[0]["group"] == "team"
+    done = run(native(server), *words)
+    assert done.stdout == b"hello\n" and b"user:ann: 1 is a control message: membership\n" in done.stderr
 
 
 def test_pub_the_same_key_publishes_once(server):

@@ -130,29 +130,57 @@ static void on_ticket(void *arg, const char *ticket)
 
 /* --- what comes in ------------------------------------------------------------------------------------------------------ */
 
-static void put_head(struct buf *line, const char *type, const char *channel, uint64_t epoch)
+static void put_head(struct buf *line, struct span type, const char *channel, uint64_t epoch)
 {
     buf_clear(line);
-    buf_putf(line, "{\"type\":\"%s\",\"channel\":", type);
+    buf_putf(line, "{\"type\":\"%.*s\",\"channel\":", SPAN_ARG(type));
     json_put_string(line, span_str(channel));
     buf_put_lit(line, ",\"epoch\":\"");
     epoch_put(line, epoch);
     buf_put_lit(line, "\"");
 }
 
+static void put_on_one_line(struct buf *line, struct span json)
+{
+    size_t at = line->len;
+
+    buf_put(line, json);
+    for (; at < line->len; at++)
+        if (line->at[at] == '\n' || line->at[at] == '\r')
+            line->at[at] = ' ';
+}
+
+/* "membership" of "application/vnd.longwire.membership+json", whose data is an object; empty: an ordinary message. Such media
+ * types are the server's own. */
+static struct span control_type(const struct lw_message *message)
+{
+    static const struct span head = SPAN("application/vnd.longwire."), tail = SPAN("+json");
+    struct span              media = span_str(message->media), data = span_of(message->data, message->data_len);
+
+    if (message->kind != LW_MESSAGE || media.len <= head.len + tail.len || !span_starts(media, head) ||
+        !span_eq(span_skip(media, media.len - tail.len), tail) || data.len < 2 || data.at[0] != '{' || data.at[data.len - 1] != '}')
+        return SPAN("");
+    return span_of(media.at + head.len, media.len - head.len - tail.len);
+}
+
+/* Its members stand beside those of the message, as in the frames of JSON. */
+static void put_control(struct buf *line, const struct lw_message *message)
+{
+    struct span inside = span_of((const char *)message->data + 1, message->data_len - 2);
+
+    if (inside.len > 0)
+        buf_putc(line, ',');
+    put_on_one_line(line, inside);
+}
+
 /* As JSON itself, as text, or as base64; on one line. */
 static void put_data(struct buf *line, const struct lw_message *message)
 {
     struct span data = span_of(message->data, message->data_len);
-    size_t      at;
 
     if (json_is_media(span_str(message->media)) && data.len > 0) {
         buf_put_lit(line, ",\"data\":");
-        at = line->len;
-        buf_put(line, data);
-        for (; at < line->len; at++)
-            if (line->at[at] == '\n' || line->at[at] == '\r')
-                line->at[at] = ' ';
+        put_on_one_line(line, data);
     } else if (utf8_is_valid(data)) {
         buf_put_lit(line, ",\"data\":");
         json_put_string(line, data);
@@ -181,14 +209,20 @@ static void put_rest(struct buf *line, const struct lw_message *message)
 
 static void put_message(struct buf *line, const struct lw_message *message)
 {
-    put_head(line, message->kind == LW_RECALL ? "recall" : "message", message->channel, message->epoch);
+    struct span control = control_type(message);
+
+    put_head(line, message->kind == LW_RECALL ? SPAN("recall") : control.len > 0 ? control : SPAN("message"), message->channel,
+             message->epoch);
     buf_putf(line, ",\"seq\":%llu,\"id\":%llu,\"time\":%lld,\"from\":", (unsigned long long)message->seq,
              (unsigned long long)message->id, (long long)message->time_ms);
     if (message->from != NULL)
         json_put_string(line, span_str(message->from));
     else
         buf_put_lit(line, "null");
-    put_rest(line, message);
+    if (control.len > 0)
+        put_control(line, message);
+    else
+        put_rest(line, message);
     buf_putc(line, '}');
 }
 
@@ -241,7 +275,7 @@ static void on_gap(void *arg, const struct lw_gap *gap)
 
     if (run->sub->is_over)
         return;
-    put_head(&run->line, "gap", gap->channel, gap->epoch);
+    put_head(&run->line, SPAN("gap"), gap->channel, gap->epoch);
     buf_putf(&run->line, ",\"from\":%llu,\"to\":%llu,\"why\":\"%s\"}", (unsigned long long)gap->from,
              (unsigned long long)gap->to, whys[gap->why]);
     (void)print_line(run);
@@ -253,7 +287,7 @@ static void on_notify(void *arg, const char *channel, uint64_t epoch, uint64_t h
 
     if (run->sub->is_over)
         return;
-    put_head(&run->line, "notify", channel, epoch);
+    put_head(&run->line, SPAN("notify"), channel, epoch);
     buf_putf(&run->line, ",\"head\":%llu}\n", (unsigned long long)head);
     if (run->sub->printer.format == FORMAT_JSON)
         printer_write(&run->sub->printer, buf_span(&run->line));

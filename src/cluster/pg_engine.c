@@ -10,6 +10,7 @@
 
 #include "base/must.h"
 #include "cluster/pg_engine_priv.h"
+#include "store/pg_hosts.h"
 
 enum { CONNECT_MS = 5000, ANSWER_MS = 3000, BEAT_MS = 1000, TEXT_BYTES = 8192 };
 
@@ -248,6 +249,7 @@ enum rc pg_engine_open(const struct pg_engine_options *options, struct engine **
     engine->options.connect_ms = options->connect_ms == 0 ? CONNECT_MS : options->connect_ms;
     engine->options.answer_ms  = options->answer_ms == 0 ? ANSWER_MS : options->answer_ms;
     engine->url                = strdup(options->url);
+    engine->host_count         = pg_hosts_count(options->url);
     engine->wake               = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     must(engine->url != NULL && engine->wake >= 0);
     snprintf(engine->listen, sizeof engine->listen, "listen longwire_%016llx", (unsigned long long)options->self.incarnation);

@@ -6,6 +6,7 @@
 
 #include "base/must.h"
 #include "cluster/pg_engine_priv.h"
+#include "store/pg_hosts.h"
 #include "store/pg_sql.h"
 
 enum { PAUSE_MS_FIRST = 100, PAUSE_MS_LONGEST = 2000, PAUSE_DOUBLINGS = 5, WHY_TEXT_BYTES = 512, NAME_TEXT_BYTES = 48 };
@@ -81,6 +82,13 @@ static msec line_pause(const struct engine_line *line)
     return whole / 2 + (msec)(engine_now_us() % (uint64_t)(whole / 2));
 }
 
+/* Attempts begin with another of the URL's servers from now on. */
+static void line_leave_host(struct engine_line *line)
+{
+    if (line->host == line->engine->host)
+        line->engine->host = (line->engine->host + 1) % line->engine->host_count;
+}
+
 void pg_line_lose(struct engine_line *line, const char *why)
 {
     struct pg_engine *engine = line->engine;
@@ -91,6 +99,8 @@ void pg_line_lose(struct engine_line *line, const char *why)
     engine_note(engine, text);
     PQfinish(line->conn);
     line->conn          = NULL;
+    if (line->state != LINE_UP)
+        line_leave_host(line);
     line->failure_count = line->state == LINE_UP ? 0 : line->failure_count + 1;
     line->state         = LINE_AWAY;
     line->due           = engine_now() + line_pause(line);
@@ -119,12 +129,11 @@ static void line_lose_by_error(struct engine_line *line)
 
 static void pg_line_connect(struct engine_line *line)
 {
-    char              name[NAME_TEXT_BYTES];
-    const char *const keys[] = { "dbname", "application_name", "client_encoding", "keepalives_idle", "tcp_user_timeout", NULL };
-    const char *const values[] = { line->engine->url, name, "UTF8", "10", "20000", NULL };
+    char name[NAME_TEXT_BYTES];
 
     snprintf(name, sizeof name, "longwired-engine-%016llx", (unsigned long long)line->engine->options.self.incarnation);
-    line->conn    = PQconnectStartParams(keys, values, 1);
+    line->host    = line->engine->host;
+    line->conn    = pg_hosts_start(line->engine->url, line->host, name);
     line->polling = PGRES_POLLING_WRITING;
     line->state   = LINE_CONNECTING;
     line->due     = engine_now() + line->engine->options.connect_ms;
@@ -292,6 +301,12 @@ short pg_line_events(const struct engine_line *line)
     return POLLIN | (PQflush(line->conn) > 0 ? POLLOUT : 0);
 }
 
+static void line_lose_late(struct engine_line *line)
+{
+    line_leave_host(line);
+    pg_line_lose(line, "PostgreSQL did not answer in time");
+}
+
 void pg_line_go(struct engine_line *line, bool is_ready)
 {
     if (is_ready && line->state == LINE_CONNECTING)
@@ -303,5 +318,5 @@ void pg_line_go(struct engine_line *line, bool is_ready)
     if (line->state == LINE_AWAY && !line->engine->is_stopping)
         pg_line_connect(line);
     else if (line->state != LINE_AWAY)
-        pg_line_lose(line, "PostgreSQL did not answer in time");
+        line_lose_late(line);
 }

@@ -46,6 +46,7 @@ struct engine_line {
     enum line_kind    kind;
     enum line_state   state;
     PGconn           *conn;
+    size_t            host;          /* of the URL's servers the one that it tried first, as pg_engine.host */
     PostgresPollingStatusType polling;
     msec              due;           /* AWAY: the next attempt; else when an answer is overdue; 0: never */
     uint32_t          failure_count;
@@ -65,6 +66,7 @@ struct pg_engine {
     struct engine               engine;
     struct pg_engine_options    options;
     char                       *url;
+    size_t                      host, host_count;  /* which of the URL's servers comes first: the next one, when that one was silent */
     char                        listen[LISTEN_BYTES];
     pthread_t                   thread;
     int                         wake;         /* an eventfd */

@@ -12,6 +12,7 @@
 #include "base/must.h"
 #include "store/ledger_page.h"
 #include "store/ledger_rule.h"
+#include "store/pg_hosts.h"
 #include "store/pg_priv.h"
 
 enum {
@@ -774,7 +775,8 @@ static struct pg *pg_new(const struct pg_store_options *options)
     must(pg != NULL);
     pg->options = *options;
     pg_options_fill(&pg->options);
-    pg->url  = strdup(options->url);
+    pg->url        = strdup(options->url);
+    pg->host_count = pg_hosts_count(options->url);
     pg->known = calloc(PG_KNOWN_COUNT, sizeof pg->known[0]);
     pg->wake  = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     must(pg->url != NULL && pg->known != NULL && pg->wake >= 0);

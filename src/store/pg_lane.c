@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/must.h"
+#include "store/pg_hosts.h"
 #include "store/pg_priv.h"
 
 enum { PAUSE_MS_FIRST = 100, PAUSE_MS_LONGEST = 5000, PAUSE_DOUBLINGS = 6, WHY_TEXT_BYTES = 512, NAME_TEXT_BYTES = 40 };
@@ -60,6 +61,13 @@ static bool lane_is_in_doubt(const struct pg_lane *lane)
     return lane->commit_sent > lane->commit_done && lane->work == &pg_commit_work;
 }
 
+/* Attempts begin with another of the URL's servers from now on. */
+static void lane_leave_host(struct pg_lane *lane)
+{
+    if (lane->host == lane->pg->host)
+        lane->pg->host = (lane->pg->host + 1) % lane->pg->host_count;
+}
+
 void lane_lose(struct pg_lane *lane, const char *why)
 {
     bool was_up = lane->state >= LANE_IDLE;
@@ -71,6 +79,8 @@ void lane_lose(struct pg_lane *lane, const char *why)
     if (was_up && lane_is_in_doubt(lane))
         lane->doubt_until = now + lane->pg->options.doubt_ms;
     lane->loss_count += was_up && lane->work != NULL;
+    if (!was_up)
+        lane_leave_host(lane);
     results_clear(lane);
     PQfinish(lane->conn);
     lane->conn         = NULL;
@@ -103,14 +113,13 @@ static void writer_name(char *text, uint64_t writer)
 
 static void lane_connect(struct pg_lane *lane, msec now)
 {
-    char              name[NAME_TEXT_BYTES];
-    uint64_t          writer   = pg_random() >> 1 | 1;
-    const char *const keys[]   = { "dbname", "application_name", "client_encoding", "keepalives_idle", "tcp_user_timeout", NULL };
-    const char *const values[] = { lane->pg->url, name, "UTF8", "10", "20000", NULL };
+    char     name[NAME_TEXT_BYTES];
+    uint64_t writer = pg_random() >> 1 | 1;
 
     writer_name(name, writer);
     lane->writer  = writer;
-    lane->conn    = PQconnectStartParams(keys, values, 1);
+    lane->host    = lane->pg->host;
+    lane->conn    = pg_hosts_start(lane->pg->url, lane->host, name);
     lane->polling = PGRES_POLLING_WRITING;
     lane->state   = LANE_CONNECTING;
     lane->due     = now + lane->pg->options.connect_ms;
@@ -199,13 +208,30 @@ static void others_try_now(struct pg_lane *answered)
         if (other->state >= LANE_IDLE)
             continue;
         other->failure_count = 0;
-        if (other->state == LANE_CONNECTING)
-            other->due = now + answered->pg->options.connect_ms;
+        if (other->state == LANE_CONNECTING)  /* with another server first: it begins anew */
+            other->due = other->host == answered->host ? now + answered->pg->options.connect_ms : now;
         else if (other->state != LANE_AWAY)
             other->due = now + answered->pg->options.answer_ms;
         else if (was_down)
             other->due = now;
     }
+}
+
+/* A copy of this PostgreSQL was promoted: what is committed here from now on is lost. False: it is an old one by itself, which
+ * has come back. */
+static bool lane_take_timeline(struct pg_lane *lane, int64_t system, int64_t timeline)
+{
+    struct pg *pg     = lane->pg;
+    bool       is_new = pg->system != system || pg->timeline < timeline;
+
+    if (pg->system == system && timeline < pg->timeline)
+        return false;
+    pg->system   = system;
+    pg->timeline = timeline;
+    for (size_t i = 0; is_new && i < pg->lane_count; i++)
+        if (&pg->lanes[i] != lane && pg->lanes[i].state >= LANE_IDLE)
+            lane_lose(&pg->lanes[i], "another PostgreSQL has taken over");
+    return true;
 }
 
 /* The last result of the greeting says what became of the old writer's last commit. */
@@ -215,6 +241,10 @@ static void lane_greeted(struct pg_lane *lane)
 
     if (PQresultStatus(said) != PGRES_TUPLES_OK || PQntuples(said) != 1) {
         lane_lose(lane, NULL);
+        return;
+    }
+    if (!lane_take_timeline(lane, pg_i64(said, 0, 2), pg_i64(said, 0, 3))) {
+        lane_lose(lane, "this PostgreSQL was replaced: a copy of it was promoted, and has a newer timeline");
         return;
     }
     int64_t  last       = pg_i64(said, 0, 0);
@@ -410,6 +440,7 @@ short lane_events(const struct pg_lane *lane)
 static void lane_lose_late(struct pg_lane *lane)
 {
     lane->pg->was_silent = true;
+    lane_leave_host(lane);
     lane_lose(lane, lane->state == LANE_WORKING ? "PostgreSQL did not answer in time"
                                                 : "the connection to PostgreSQL took too long");
     if (lane->work != NULL && lane->doubt_until == 0)

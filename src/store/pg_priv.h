@@ -67,6 +67,7 @@ struct pg_lane {
     enum lane_class       class;
     enum lane_state       state;
     PGconn               *conn;
+    size_t                host;           /* of the URL's servers the one that this connection tried first, as pg.host */
     PostgresPollingStatusType polling;
     msec                  due;            /* AWAY: the next attempt; else when an answer is overdue; 0: never */
     uint32_t              failure_count;  /* attempts that failed since a connection stood */
@@ -116,6 +117,8 @@ struct pg {
     struct pg_lane          lanes[PG_LANES_COUNT];
     size_t                  lane_count;
     bool                    is_stopping;     /* the thread's copy of is_closing */
+    size_t                  host, host_count;  /* which of the URL's servers comes first: the next one, when that one was silent */
+    int64_t                 system, timeline;  /* PostgreSQL's system identifier, and the newest timeline of it that was seen; 0: none */
     bool                    was_silent;      /* an answer was late, and none of any connection has come since */
     int32_t                 days[PG_DAYS_COUNT];  /* partitions that are known to exist */
     size_t                  day_count;

@@ -1,7 +1,7 @@
 """PostgreSQL fails over to a standby (real streaming replication), is full, is locked, and has no connection left (threats 40, 41).
 
 The nodes reach PostgreSQL through a link of the test's, which is turned to the standby when that is promoted, as a virtual address or
-HAProxy does it."""
+HAProxy does it; or their URL names both servers."""
 import contextlib
 import os
 import pathlib
@@ -84,6 +84,29 @@ class LinkedPostgres(Postgres):
         self.link.cut()
 
 
+class ListedPostgres(Postgres):
+    """Two servers, both in the URL."""
+
+    def __init__(self):
+        super().__init__()
+        self.standby = Standby(self)
+
+    def url_of(self, database):
+        return f"postgres://postgres@127.0.0.1:{self.port},127.0.0.1:{self.standby.port}/{database}"
+
+    def __enter__(self):
+        super().__enter__()
+        self.standby.start()
+        return self
+
+    def close(self):
+        self.standby.close()
+        super().close()
+
+    def messages(self):
+        return int(self.psql("select coalesce(sum(head), 0) from longwire.channel"))
+
+
 @pytest.fixture(name="twofold")
 def fixture_twofold():
     postgres = LinkedPostgres()
@@ -131,6 +154,27 @@ def test_failover_to_a_standby_that_has_all(twofold):
         for publisher in trial.load.publishers:
             publisher.go_on()
     assert not history.lost_with_their_epoch()
+
+
+@pytest.mark.parametrize("engine", ["redis", "postgres"])
+def test_a_primary_that_hangs_is_left_and_not_written_to_when_it_wakes(engine):
+    """Threat 40: the first server of the URL takes connections and says nothing, and the second one is promoted. Nodes that waited for the
+    first one would never come to the second. When the first one goes on, as if nothing had happened, it has the connections of
+    before: a node that used some of them would acknowledge what nobody reads."""
+    history = History()
+    with Cluster(engine=engine, config=CONFIG, postgres=ListedPostgres()) as cluster:
+        old = cluster.postgres
+        with Trial(cluster, "PostgreSQL hangs, its copy is promoted, and then it goes on", [40], history=history) as trial:
+            history.ended_epochs |= {epoch_of(cluster, channel) for channel in trial.load.channels}
+            old.pause()
+            old.standby.promote()
+            moved = len(cluster.nodes)
+            wait_until(lambda: sum(node.api().history("topic:a", limit=1)["epoch"] not in history.ended_epochs
+                                   for node in cluster.nodes) == moved)
+            old.resume()
+            before = old.messages()
+            trial.wait_acknowledged(200)
+            assert old.messages() == before
 
 
 # --- full, locked, no connection left ---------------------------------------------------------------------------------

@@ -23,6 +23,16 @@ void writer_lock_give(struct writer_lock *lock)
     must(pthread_mutex_unlock(&lock->mutex) == 0);
 }
 
+bool writer_lock_try(struct writer_lock *lock)
+{
+    if (pthread_mutex_trylock(&lock->mutex) != 0)
+        return false;
+    if (mailbox_is_empty(lock->mailbox))
+        return true;
+    writer_lock_give(lock);
+    return false;
+}
+
 enum visit { VISIT_NONE, VISIT_PUBLISH, VISIT_WHOLE };
 
 /* What this loop said before waits in the mailbox or was carried out: the writer takes its mail under the lock. */

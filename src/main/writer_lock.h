@@ -1,4 +1,4 @@
-/* writer_lock.h - whose turn it is at the writer: its own thread's, or for a moment a loop's.
+/* writer_lock.h - whose turn it is at the writer: its own thread's, or for a moment a loop's or the store's.
  *
  * A publish into a namespace without a log on the disk needs nothing that another thread does. While the writer rests, the loop that
  * has such publishes makes them itself: it is spared two wakes and the wait for them (docs/decisions/0138).
@@ -6,7 +6,9 @@
  * So does a request to a back end, or the answer of one, where the node is alone: what it asks of the store goes to the store's thread, and
  * what it asks of the back end to a loop (docs/decisions/0151). For these the loop makes a whole turn of the writer.
  *
- * A loop never waits for the lock: where it does not get it, its commands go to the writer's mailbox. */
+ * A thread of the store makes the turn that its own commit leads to.
+ *
+ * Neither waits for the lock: where they do not get it, their commands go to the writer's mailbox. */
 #ifndef MAIN_WRITER_LOCK_H
 #define MAIN_WRITER_LOCK_H
 
@@ -27,6 +29,10 @@ void writer_lock_fini(struct writer_lock *lock);
 /* The writer's thread: its turn, from before it takes its mail until what it says is in the loops' mailboxes. */
 void writer_lock_take(struct writer_lock *lock);
 void writer_lock_give(struct writer_lock *lock);
+
+/* A thread of the store. True: nobody has a turn, nor has anybody said anything to the writer that it has not carried out; the turn is the
+ * caller's, until writer_lock_give(). */
+bool writer_lock_try(struct writer_lock *lock);
 
 /* What the writer's thread does in its turn with commands, oldest first. It takes them. */
 struct writer_turn {

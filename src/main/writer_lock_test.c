@@ -274,6 +274,32 @@ static void a_loop_does_not_wait_for_the_writer(void **state)
     stage_free(stage);
 }
 
+/* A thread of the store: what was said before it goes first, and it does not wait. */
+static void the_store_has_a_turn_while_the_writer_rests(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    assert_true(writer_lock_try(&stage->lock));
+    assert_false(writer_lock_try(&stage->lock));  /* somebody has it */
+    writer_lock_give(&stage->lock);
+
+    loop_1_follows(stage);
+    assert_false(writer_lock_try(&stage->lock));
+    writer_turns(stage);
+    assert_int_equal(commands_free(mailbox_take(&stage->mailboxes[1])), 1);
+    assert_true(writer_lock_try(&stage->lock));
+    writer_lock_give(&stage->lock);
+
+    writer_lock_take(&stage->lock);
+    assert_false(writer_lock_try(&stage->lock));
+    writer_lock_give(&stage->lock);
+    says_publish(stage, stage->live);
+    assert_true(loop_publishes(stage));  /* nobody has kept it */
+    assert_int_equal(commands_free(mailbox_take(&stage->mailboxes[0])), 1);
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +308,7 @@ int main(void)
         cmocka_unit_test(nothing_overtakes_what_was_said_before),
         cmocka_unit_test(a_loop_makes_a_turn_for_what_is_brief),
         cmocka_unit_test(a_loop_does_not_wait_for_the_writer),
+        cmocka_unit_test(the_store_has_a_turn_while_the_writer_rests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

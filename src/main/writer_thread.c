@@ -8,6 +8,10 @@
 #include "main/hand_over_gate.h"
 #include "main/limits.h"
 
+/* A commit of so many publishes or writes is carried out by the store's thread, which is then late for its next commit by less than a wake
+ * takes. Of more the next commit would be late, and the wake is shared by many. */
+enum { ENDED_AT_ONCE = 16 };
+
 static void writer_send(void *ctx, unsigned loop, struct command *command)
 {
     struct writer_thread *thread = ctx;
@@ -16,13 +20,7 @@ static void writer_send(void *ctx, unsigned loop, struct command *command)
     bundle_add(&thread->bundles[loop], &command->mail);
 }
 
-/* On a thread of the store. */
-static void writer_post(void *ctx, struct command *command)
-{
-    struct writer_thread *thread = ctx;
-
-    command_mail_put(&thread->loop.mailbox, command);
-}
+static void writer_post(void *ctx, struct command *command);
 
 static const struct writer_port writer_thread_port = { .send = writer_send, .post = writer_post };
 
@@ -100,8 +98,10 @@ static void writer_post_bundles(struct writer_thread *thread)
 }
 
 /* What the commands of a turn have led to; then the loops get what the writer says to them. */
-static void writer_finish_turn(struct writer_thread *thread, msec wall)
+static void writer_finish_turn(struct writer_thread *thread, msec now, msec wall)
 {
+    thread->turned_at   = now;
+    thread->turned_wall = wall;
     backend_host_turn(&thread->backends);
     thread->presence.is_holding = gate_phase(thread->gate) != GATE_OPEN;
     presence_turn_end(&thread->presence);
@@ -122,7 +122,7 @@ static void writer_on_turn_end(void *ctx)
         uplink_host_stop(&thread->uplink);
     if (gate_phase(thread->gate) == GATE_HOLD && clock_now() >= gate_answer_by(thread->gate))
         uplink_host_break_off_links(&thread->uplink);
-    writer_finish_turn(thread, thread->loop.wall);
+    writer_finish_turn(thread, thread->loop.now, thread->loop.wall);
     if (thread->is_last_mail && writer_thread_is_idle(thread) && backend_host_is_idle(&thread->backends) &&
         cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
@@ -275,7 +275,7 @@ static void visitor_makes_turn(void *ctx, struct mail *commands, msec now, msec 
         writer_take(&thread->writer, command_of(commands), wall);
         commands = next;
     }
-    writer_finish_turn(thread, wall);
+    writer_finish_turn(thread, now, wall);
 }
 
 static const struct writer_turn visitors_turn = { .publish = visitor_publishes, .whole = visitor_makes_turn };
@@ -288,4 +288,40 @@ bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, mse
         return true;
     mailbox_put(&thread->loop.mailbox, bundle);
     return false;
+}
+
+/* --- turns that a thread of the store makes --- */
+
+/* One that stops or stands still is woken by whatever ends, so that it looks whether this was the last. */
+static bool writer_may_be_visited_by_store(const struct writer_thread *thread)
+{
+    return thread->turned_at != 0 && !atomic_load(&thread->is_stopping) && gate_phase(thread->gate) == GATE_OPEN && thread->writer.cluster == NULL &&
+           thread->writer.durable.store->has_one_writer;
+}
+
+/* The wall clock is the writer's own, which nobody but its thread looks at. */
+static bool store_makes_turn(struct writer_thread *thread, struct command *command)
+{
+    const msec now = clock_now();
+
+    if (!writer_lock_try(&thread->lock))
+        return false;
+    const bool may = writer_may_be_visited_by_store(thread);
+    if (may) {
+        command->mail.next = NULL;
+        visitor_makes_turn(thread, &command->mail, now, thread->turned_wall + (now - thread->turned_at));
+    }
+    writer_lock_give(&thread->lock);
+    return may;
+}
+
+/* On a thread of the store. */
+static void writer_post(void *ctx, struct command *command)
+{
+    struct writer_thread *thread = ctx;
+    const struct command_kind *kind = command->kind;
+
+    if (kind->ended_count != NULL && kind->ended_count(command) <= ENDED_AT_ONCE && store_makes_turn(thread, command))
+        return;
+    command_mail_put(&thread->loop.mailbox, command);
 }

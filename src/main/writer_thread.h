@@ -4,6 +4,9 @@
  *     workers ──mailbox──▶ writer ──one bundle a turn──▶ each worker's mailbox
  *     stores  ──mailbox──▶
  *
+ * While the thread rests, others make a turn in its place (writer_lock.h): a loop, with commands that need no other thread; and on a node
+ * alone the thread of the store that has made a small commit, so that what was committed goes to the loops without a wake between.
+ *
  * open, connect every loop, start, stop, close, in this order. What is not said to be the writer's thread's is
  * main's thread's. */
 #ifndef MAIN_WRITER_THREAD_H
@@ -45,6 +48,7 @@ struct writer_thread {
     struct hand_over_gate *gate;           /* … */
     struct loop     loop;
     struct writer_lock lock;               /* whose turn it is */
+    msec            turned_at, turned_wall; /* by the clocks of the last turn, whoever made it */
     struct timer    tick;
     struct mailbox *mailboxes[LOOPS_MAX];  /* of the workers' loops; borrowed */
     struct bundle   bundles[LOOPS_MAX];    /* what this turn sends to each of them */

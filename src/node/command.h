@@ -33,6 +33,9 @@ struct command_kind {
     /* At the writer it takes no longer than a publish, and waits for nobody: a loop may have it carried out while the writer's thread
      * rests (main/writer_lock.h). */
     bool is_brief;
+    /* It is posted by a thread of the store, which has made a commit: so many publishes or writes end with it. NULL: it is of another
+     * kind. Where they are few, that thread carries the command out itself (main/writer_thread.c). */
+    size_t (*ended_count)(const struct command *command);
 };
 
 struct command {

@@ -483,8 +483,13 @@ static void writer_quick_done(struct append_batch *appends)
     writer_batch_finish(container_of(appends, struct writer_batch, appends));
 }
 
+static size_t writer_committed_count(const struct command *command)
+{
+    return container_of(command, const struct writer_batch, committed)->count;
+}
+
 static const struct command_kind committed_kind = {
-    .name = "committed", .free = never_free, .at_writer = writer_take_committed,
+    .name = "committed", .free = never_free, .at_writer = writer_take_committed, .ended_count = writer_committed_count,
 };
 
 /* --- deadlines ------------------------------------------------------------------------------------------------ */

@@ -92,8 +92,13 @@ static void request_batch_came(struct command *command, struct writer *writer)
     free(done);
 }
 
+static size_t request_batch_count(const struct command *command)
+{
+    return container_of(command, const struct request_batch, command)->batch.change_count;
+}
+
 static const struct command_kind request_batch_kind = {
-    .name = "request_batch", .free = lent_to_ledger, .at_writer = request_batch_came,
+    .name = "request_batch", .free = lent_to_ledger, .at_writer = request_batch_came, .ended_count = request_batch_count,
 };
 
 void request_write_put(struct requests *requests, struct list *line, struct request_write *write)

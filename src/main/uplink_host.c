@@ -102,6 +102,16 @@ bool uplink_host_calls_for_links(const struct uplink_host *host)
     return counter_get(&host->uplink.requests.counters.to_links) > 0;
 }
 
+bool uplink_host_calls(const struct uplink_host *host)
+{
+    return uplink_calls(&host->uplink) > 0;
+}
+
+void uplink_host_hold(struct uplink_host *host, bool is_holding)
+{
+    uplink_hold(&host->uplink, is_holding);
+}
+
 void uplink_host_hurry(struct uplink_host *host)
 {
     counter_set(&host->is_hurried, 1);

@@ -28,6 +28,12 @@ void uplink_host_break_off_links(struct uplink_host *host);
 /* Any thread: is a request under way whose response would be lost with this process, though its link moves? */
 bool uplink_host_calls_for_links(const struct uplink_host *host);
 
+/* Any thread: is a back end being called? */
+bool uplink_host_calls(const struct uplink_host *host);
+
+/* Another process wants the place of this one: nothing begins by itself until that is over. */
+void uplink_host_hold(struct uplink_host *host, bool is_holding);
+
 /* Any thread: nobody waits for a response any more. */
 void uplink_host_hurry(struct uplink_host *host);
 

@@ -117,7 +117,8 @@ static void worker_settle(struct worker *worker)
     bool is_late = clock_now() >= gate_answer_by(&worker->server->gate);
 
     if (worker->moving->is_settled || worker->shard.away_count > 0 || uplink_host_calls_for_links(&worker->server->writer.uplink) ||
-        (!is_late && (!session_worker_is_settled(&worker->sessions) || !http_server_is_settled(&worker->http))))
+        (!is_late && (!session_worker_is_settled(&worker->sessions) || !http_server_is_settled(&worker->http) ||
+                      uplink_host_calls(&worker->server->writer.uplink))))
         return;
     worker->moving->is_settled = true;
     gate_note_settled(&worker->server->gate);

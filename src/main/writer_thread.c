@@ -50,6 +50,7 @@ static void writer_on_turn_begin(void *ctx)
     writer_lock_take(&thread->lock);
     thread->is_last_mail = atomic_load(&thread->is_stopping);
     backend_host_turn_begin(&thread->backends, thread->loop.now);
+    uplink_host_hold(&thread->uplink, gate_phase(thread->gate) == GATE_HOLD || gate_phase(thread->gate) == GATE_PARK);
     uplink_host_turn_begin(&thread->uplink, thread->loop.now);
     cluster_host_turn_begin(thread->cluster, thread->loop.now, thread->loop.wall);
 }
@@ -61,11 +62,23 @@ static void writer_on_mail(void *ctx, struct mail *mail)
     writer_take(&thread->writer, command_of(mail), thread->loop.wall);
 }
 
+static bool helpers_are_idle(const struct writer_thread *thread)
+{
+    return devices_is_idle(&thread->devices) && offline_tasks_are_idle(&thread->offline) &&
+           occupancies_are_idle(&thread->occupancies) && event_outbox_is_idle(&thread->events);
+}
+
 /* Has everything that the writer has begun come to its end? */
 static bool writer_thread_is_idle(const struct writer_thread *thread)
 {
-    return writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) && offline_tasks_are_idle(&thread->offline) &&
-           occupancies_are_idle(&thread->occupancies) && event_outbox_is_idle(&thread->events);
+    return writer_is_idle(&thread->writer) && helpers_are_idle(thread);
+}
+
+/* Calls to back ends can't end any more while the loops stand still, and leases are given up only at a stop: all who wait for a
+ * delivery would wait for them. */
+static bool writer_thread_is_still(const struct writer_thread *thread)
+{
+    return writer_is_still(&thread->writer) && helpers_are_idle(thread);
 }
 
 /* Another process takes the server's place, and all loops stand still. Looks again each turn, until what is under way has come
@@ -85,7 +98,7 @@ static void writer_stand_still_if_asked(struct writer_thread *thread)
         thread->loop.wake_at       = 1;
         return;
     }
-    if (writer_thread_is_idle(thread) || clock_now() >= gate_settle_by(gate))
+    if (writer_thread_is_still(thread) || clock_now() >= gate_settle_by(gate))
         gate_park_writer(gate);
     else
         thread->loop.wake_at = gate_settle_by(gate);

@@ -17,6 +17,9 @@ struct uplink_port {
     void (*turn_end)(void *ctx);
     void (*tick)(void *ctx);   /* about ten times a second */
     bool (*is_idle)(void *ctx); /* at the stop of the node: nothing is under way any more */
+    /* Another process takes the node's place: nothing is on its way to the store or from it. Calls to back ends may be under
+     * way; they end with this process. */
+    bool (*is_still)(void *ctx);
 };
 
 #endif

@@ -57,12 +57,20 @@ static bool writer_store_is_idle(const struct writer_store *from)
     return from->waiting_count == 0 && from->away_count == 0 && from->gathering == NULL && !store_has_busy_lane(from);
 }
 
-bool writer_is_idle(const struct writer *writer)
+static bool stores_are_idle(const struct writer *writer)
 {
-    if (writer->uplink != NULL && !writer->uplink->is_idle(writer->uplink_ctx))
-        return false;
     return writer->read_count == 0 && !writer_has_waiting_quick(writer) && writer_store_is_idle(&writer->durable) &&
            writer_store_is_idle(&writer->memory);
+}
+
+bool writer_is_idle(const struct writer *writer)
+{
+    return (writer->uplink == NULL || writer->uplink->is_idle(writer->uplink_ctx)) && stores_are_idle(writer);
+}
+
+bool writer_is_still(const struct writer *writer)
+{
+    return (writer->uplink == NULL || writer->uplink->is_still(writer->uplink_ctx)) && stores_are_idle(writer);
 }
 
 struct channel_name *writer_share_name(const struct writer *writer, struct channel_name *take_name)

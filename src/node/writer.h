@@ -215,6 +215,8 @@ void writer_be_lean(struct writer *writer, bool is_lean);
 
 /* Nothing waits and nothing is under way. */
 bool writer_is_idle(const struct writer *writer);
+/* The same, but for calls to back ends (uplink_port.is_still). */
+bool writer_is_still(const struct writer *writer);
 
 /* Many followers of one channel name it: the copy of the name that the writer's log has, if it has one, else this one. Takes the
  * reference, and returns one. */

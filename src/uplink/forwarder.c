@@ -424,7 +424,7 @@ void forwarders_committed(struct forwarders *set, struct message *message)
 
 void forwarders_turn_end(struct forwarders *set)
 {
-    for (size_t i = 0; i < set->count; i++) {
+    for (size_t i = 0; i < set->count && !set->is_holding; i++) {
         forwarder_load(set->at[i]);
         forwarder_pump(set->at[i]);
     }
@@ -447,7 +447,7 @@ void forwarders_tick(struct forwarders *set)
         set->registry_seen = registry->version;
         forwarders_judge(set);
     }
-    for (size_t i = 0; i < set->count; i++)
+    for (size_t i = 0; i < set->count && !set->is_holding; i++)
         forwarder_tick(set->at[i]);
     if (set->writer->tick % COUNT_TICKS == 0)
         for (size_t i = 0; i < set->count; i++)
@@ -484,4 +484,9 @@ bool forwarders_is_idle(const struct forwarders *set)
         if (!forwarder_parts_are_quiet(set->at[i]))
             return false;
     return true;
+}
+
+bool forwarders_is_still(const struct forwarders *set)
+{
+    return set->away_count == counter_get(&set->calls);
 }

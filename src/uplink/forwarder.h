@@ -104,8 +104,10 @@ struct forwarders {
     struct list                 writes;      /* that wait for the batch under way */
     bool                        is_writing;
     uint32_t                    away_count;  /* questions, writes, calls and appends under way */
+    struct counter              calls;       /* of these, the calls; any thread may look */
     uint64_t                    registry_seen;
     bool                        has_role, is_stopping;
+    bool                        is_holding;  /* no batch, sweep or lease is begun */
     struct channel_name        *dead;        /* sys:dead */
     struct list                 announced;   /* heads that carriers on other nodes are to be told */
     uint32_t                    announced_count;
@@ -144,6 +146,8 @@ void forwarders_tick(struct forwarders *set);
 /* The node stops: nothing more is sent, and the leases are given up. Then is_idle becomes true. */
 void forwarders_stop(struct forwarders *set);
 bool forwarders_is_idle(const struct forwarders *set);
+/* For uplink_port.is_still. */
+bool forwarders_is_still(const struct forwarders *set);
 
 /* Any thread: those that there ever were, and what they count. */
 size_t                           forwarders_count(const struct forwarders *set);

@@ -246,6 +246,7 @@ static void batch_answered(struct backend_call *call)
 
     must(batch->set->away_count > 0);
     batch->set->away_count--;
+    counter_sub(&batch->set->calls, 1);
     batch->status = call->outcome == BACKEND_ANSWERED ? call->fetch->status : 0;
     fetch_call_free(call->fetch);
     free(call->target);
@@ -295,6 +296,7 @@ static void batch_send(struct forwarder_batch *batch, struct fetch_call *fetch)
     counter_add(&forwarder->counters.sent_bytes, fetch->body.len);
     batch->channel->stage = BATCH_SENT;
     batch->set->away_count++;
+    counter_add(&batch->set->calls, 1);
     batch->set->port->send(batch->set->ctx, span_str(forwarder->options.backend), &batch->call);
 }
 

@@ -49,6 +49,8 @@ static void sweep_go_on(struct forwarder_sweep *sweep)
     store_listing_fini(&sweep->listing);
     if (is_last || !sweep->forwarder->is_active || sweep->forwarder->set->is_stopping)
         sweep_end(sweep, true);
+    else if (sweep->forwarder->set->is_holding)
+        sweep_end(sweep, false);
     else
         sweep_page(sweep);
 }

@@ -829,6 +829,36 @@ static void channels_that_are_not_behind_are_forgotten(void **state)
     close_stage(&stage);
 }
 
+/* Before another process takes this one's place. */
+static void nothing_begins_while_it_holds(void **state)
+{
+    (void)state;
+    struct stage stage;
+
+    open_stage(&stage);
+    struct forwarders *set = &add_node(&stage, "a", 1)->forwarders;
+    pass(&stage, 200);
+    say(&stage, "up:under-way", 1);
+    settle(&stage);
+    assert_int_equal(stage.call_count, 1);
+    set->is_holding = true;
+    say(&stage, "up:later", 1);
+    pass(&stage, 2000);
+    assert_int_equal(stage.call_count, 0);      /* the one that was under way; none behind it */
+    assert_int_equal(stage.got_count, 1);
+    assert_true(forwarders_is_still(set));
+    assert_false(forwarders_is_idle(set));      /* it has its leases */
+    set->is_holding = false;                    /* that process did not come up */
+    pass(&stage, 200);
+    assert_got(&stage, "up:later", 1);
+    say(&stage, "up:under-way", 1);
+    settle(&stage);
+    assert_int_equal(stage.call_count, 1);
+    assert_true(forwarders_is_still(set));      /* a call is not waited for */
+    flow(&stage);
+    close_stage(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -845,6 +875,7 @@ int main(void)
         cmocka_unit_test(a_node_that_was_stopped_moves_nothing),
         cmocka_unit_test(a_restart_sends_the_same_batch_again),
         cmocka_unit_test(channels_that_are_not_behind_are_forgotten),
+        cmocka_unit_test(nothing_begins_while_it_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -139,6 +139,7 @@ void request_call_begin(struct request_work *work)
     work->stage     = REQUEST_CALLING;
     work->is_called = true;
     requests->away_count++;
+    counter_add(&requests->counters.calls, 1);
     requests->setup.port->send(requests->setup.ctx, span_str(work->backend), &work->call);
 }
 
@@ -276,6 +277,7 @@ static void request_returned(struct backend_call *call)
 
     work->is_called = false;
     work->requests->away_count--;
+    counter_sub(&work->requests->counters.calls, 1);
     if (is_left_behind(work))
         request_work_free(work);
     else if (call->outcome == BACKEND_ANSWERED && !work->is_cancelled)

@@ -579,6 +579,12 @@ bool requests_is_idle(const struct requests *requests)
            list_is_empty(&requests->claims) && list_is_empty(&requests->held);
 }
 
+bool requests_is_still(const struct requests *requests)
+{
+    return requests->away_count == counter_get(&requests->counters.calls) && list_is_empty(&requests->writes) &&
+           list_is_empty(&requests->claims) && list_is_empty(&requests->held);
+}
+
 static void work_drop(struct request_work *work)
 {
     while (!list_is_empty(&work->askers))

@@ -69,6 +69,7 @@ struct requests_counters {
     struct counter resumed;                          /* at_least_once: called again after whoever called was gone */
     struct counter taken_over;                       /* by another node, before it was answered here */
     struct counter under_way, held_bytes;            /* now */
+    struct counter calls;                            /* now, to back ends */
     struct counter to_links;                         /* now, of links without a device: one that has ended counts until the next turn,
                                                       * when its response is on its way to its loop */
 };
@@ -143,5 +144,7 @@ void requests_break_off_links(struct requests *requests);
 /* The node stops: nothing new is begun, and calls that take too long are left to whoever finds their rows. */
 void requests_stop(struct requests *requests);
 bool requests_is_idle(const struct requests *requests);
+/* For uplink_port.is_still. */
+bool requests_is_still(const struct requests *requests);
 
 #endif

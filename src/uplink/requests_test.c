@@ -302,7 +302,9 @@ static void an_answer_comes_in_the_log(void **state)
     send_request(node, request_new(stage, "1", "x", false));
     assert_int_equal(stage->told_count, 0);
     assert_int_equal(stage->call_count, 0);  /* not before it is durable */
+    assert_false(requests_is_still(&node->requests));
     settle(stage);
+    assert_true(requests_is_still(&node->requests) && !requests_is_idle(&node->requests));
     assert_int_equal(stage->told_count, 1);
     assert_int_equal(stage->told[0].outcome, REQUEST_ACCEPTED);
     assert_int_equal(stage->call_count, 1);

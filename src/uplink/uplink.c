@@ -38,9 +38,15 @@ static bool uplink_is_idle(void *ctx)
     return requests_is_idle(&uplink->requests) && forwarders_is_idle(&uplink->forwarders);
 }
 
+static bool uplink_is_still(void *ctx)
+{
+    struct uplink *uplink = ctx;
+    return requests_is_still(&uplink->requests) && forwarders_is_still(&uplink->forwarders);
+}
+
 const struct uplink_port uplink_port = {
     .request = uplink_request, .committed = uplink_committed, .turn_end = uplink_turn_end, .tick = uplink_tick,
-    .is_idle = uplink_is_idle,
+    .is_idle = uplink_is_idle, .is_still = uplink_is_still,
 };
 
 void uplink_init(struct uplink *uplink, const struct requests_setup *setup, const struct requests_limits *limits,
@@ -65,6 +71,16 @@ void uplink_turn_begin(struct uplink *uplink, msec now)
 void uplink_hurry(struct uplink *uplink)
 {
     uplink->requests.is_hurried = true;
+}
+
+void uplink_hold(struct uplink *uplink, bool is_holding)
+{
+    uplink->forwarders.is_holding = is_holding;
+}
+
+uint64_t uplink_calls(const struct uplink *uplink)
+{
+    return counter_get(&uplink->requests.counters.calls) + counter_get(&uplink->forwarders.calls);
 }
 
 void uplink_stop(struct uplink *uplink)

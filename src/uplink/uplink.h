@@ -32,6 +32,10 @@ void uplink_fini(struct uplink *uplink);  /* nothing is under way; a zeroed upli
 void uplink_turn_begin(struct uplink *uplink, msec now);
 /* The node begins to stop: nobody waits for a response any more. */
 void uplink_hurry(struct uplink *uplink);
+/* Another process is about to take the node's place: what is under way comes to its end, and nothing begins by itself. */
+void uplink_hold(struct uplink *uplink, bool is_holding);
+/* Calls to back ends under way. Any thread. */
+uint64_t uplink_calls(const struct uplink *uplink);
 /* All loops have left. */
 void uplink_stop(struct uplink *uplink);
 

@@ -1,6 +1,7 @@
 """`longwired --take-over` with sessions of devices: their links go on, and nothing of a session begins anew (threats 24, 33, 44;
 docs/decisions/0124)."""
 import contextlib
+import re
 
 import pytest
 
@@ -208,6 +209,25 @@ def test_requests_that_a_back_end_has_not_answered_end_as_after_a_crash():
         assert answers["twice"]["status"] == 200
         assert back_end.count("/gate/once") == 1 and back_end.count("/gate/twice") == 2
         assert generation_of(server, "ann") == 1
+
+
+def test_deliveries_do_not_wait_for_back_ends():
+    """A request, a batch and events that back ends keep for longer, leases of forwarders: none of them holds up the take-over."""
+    with contextlib.closing(BackEnd()) as back_end:
+        config = (uplink_config(back_end) + "[namespace up]\nforward = app/gate/batch\n"
+                  f"[webhook hook]\nurl = {back_end.url}/gate/hook\nevents = connected\nsecret = 0123456789abcdef\n")
+        with Server(config=config) as server, Ws(server) as phone:
+            connect(phone, "ann")
+            phone.say("request", id="twice", method="GET", path="/gate/twice", ref=1)
+            assert phone.frame("accepted")["id"] == "twice"
+            sent(server, "up:a")
+            wait_until(lambda: all(back_end.count(f"/gate/{path}") == 1 for path in ("twice", "batch", "hook")), back_end)
+            for _ in range(2):
+                server.take_over()
+            waits = [int(ms) for ms in re.findall(r"settle_ms=(\d+)", server.log())]
+            assert len(waits) == 2 and max(waits) < 1500, waits   # 200 is what answers have; at 2,000 all is left behind
+            back_end.gate.set()
+            wait_until(lambda: metric(server, 'longwire_forwarder_backlog_messages{forwarder="forward:up"}') == 0, "the batch is taken")
 
 
 def test_presence_does_not_flicker():

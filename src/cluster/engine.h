@@ -6,7 +6,7 @@
  * be lost, late or doubled. Nothing durable depends on it.
  *
  * Calls. engine->ops->submit() takes a call and never blocks; engine_events.done() gets it back exactly once, on a thread
- * of the engine's own or within submit(). Calls complete in any order, except that those of one kind complete in the order
+ * of the engine's own or within submit(). From within done() and frame() further calls may be put. Calls complete in any order, except that those of one kind complete in the order
  * of their submission. If the engine can't be reached, rc is RC_IO: perhaps done, perhaps not. At most ENGINE_CALLS_MAX calls
  * may be under way; beyond it RC_FULL.
  *

@@ -60,6 +60,7 @@ static void on_done(void *ctx, struct engine_call *call)
     struct bench_node   *node  = ctx;
     struct engine_bench *bench = node->bench;
     struct bench_call   *mine  = container_of(call, struct bench_call, call);
+    struct bench_call   *then  = mine->then;
 
     pthread_mutex_lock(&bench->lock);
     must(mine->node == node);
@@ -67,6 +68,8 @@ static void on_done(void *ctx, struct engine_call *call)
     mine->rank = bench->order[call->kind]++;
     pthread_cond_broadcast(&bench->changed);
     pthread_mutex_unlock(&bench->lock);
+    if (then != NULL)
+        bench_submit(node, then);
 }
 
 static void on_frame(void *ctx, struct span frame)
@@ -780,6 +783,40 @@ static void an_engine_counts_what_it_does(void **state)
     assert_true(stats.answer_count > 0);
 }
 
+/* Each of them from within done() of the one before, look-ups and frames in turn. */
+static void calls_may_be_put_from_within_done(void **state)
+{
+    enum { CHAIN = 40 };
+    struct engine_bench *bench = *state;
+    struct bench_node   *a = bench_node_open(bench, "a", 1, 1000), *b = bench_node_open(bench, "b", 2, 1000);
+    struct engine_name   names[CHAIN];
+    struct bench_call    calls[CHAIN];
+
+    assert_int_equal(bench_lease(b, "b", BENCH_LEASE_MS), RC_OK);
+    assert_int_equal(bench_route(b, "r", false), RC_OK);
+    for (size_t i = 0; i < CHAIN; i++) {
+        names[i] = (struct engine_name){ .name = SPAN("r") };
+        calls[i] = (struct bench_call){ .then = i + 1 < CHAIN ? &calls[i + 1] : NULL };
+        if (i % 2 == 0)
+            calls[i].call = (struct engine_call){ .kind = ENGINE_LOOKUP, .names = &names[i], .name_count = 1 };
+        else
+            calls[i].call = (struct engine_call){ .kind = ENGINE_SEND, .to = b->id, .frame = SPAN("frame") };
+    }
+    bench_submit(a, &calls[0]);
+    bench_await(&calls[0]);  /* its node is known now */
+    for (size_t i = 1; i < CHAIN; i++)
+        BENCH_WAIT(bench, calls[i].done_count > 0);
+    for (size_t i = 0; i < CHAIN; i++) {
+        assert_int_equal(calls[i].call.rc, RC_OK);
+        assert_int_equal(calls[i].rank, i / 2);
+        if (i % 2 == 0)
+            assert_int_equal(names[i].count, 1);
+        else
+            free(bench_take_frame(b));
+        engine_call_fini(&calls[i].call);
+    }
+}
+
 /* --- all of them -------------------------------------------------------------------------------------------------- */
 
 static int setup(void **state)
@@ -817,6 +854,7 @@ int engine_battery_run(const struct engine_maker *maker)
         BATTERY_TEST(look_ups_of_an_emptied_engine_are_told_apart_threat_39),
         BATTERY_TEST(an_engine_that_is_away_says_so_and_comes_back_threat_39),
         BATTERY_TEST(each_call_is_done_once_and_in_its_order),
+        BATTERY_TEST(calls_may_be_put_from_within_done),
         BATTERY_TEST(a_close_completes_what_is_under_way),
         BATTERY_TEST(an_engine_counts_what_it_does),
     };

@@ -66,6 +66,7 @@ struct bench_call {
     struct bench_node *node;
     size_t             done_count;
     size_t             rank;  /* how many of its kind and node were done before it */
+    struct bench_call *then;  /* is put from within done(); NULL: nothing is */
 };
 
 void bench_submit(struct bench_node *node, struct bench_call *call);

@@ -80,21 +80,66 @@ static void event_send(struct cluster_host *host, enum host_event_kind kind, str
     command_mail_put(host->mailbox, &engine_event_new(kind, NULL, bytes, life, since)->command);
 }
 
+/* What an engine's thread has for the cluster. */
+struct host_visit {
+    struct cluster_host *host;
+    struct engine_call  *call;
+    struct span          frame;
+};
+
+static void done_at_once(void *ctx)
+{
+    const struct host_visit *visit = ctx;
+
+    cluster_take_done(visit->host->cluster, visit->call);
+}
+
+static void frame_at_once(void *ctx)
+{
+    const struct host_visit *visit = ctx;
+
+    cluster_take_frame(visit->host->cluster, visit->frame);
+}
+
+/* Nothing waits for the end of a frame but its memory. The writer has a turn in a tenth of a second at the latest. */
+static void host_frame_is_sent(struct cluster_host *host, struct engine_call *call)
+{
+    call->link = (struct list){ NULL, NULL };
+    pthread_mutex_lock(&host->sent_lock);
+    list_push(&host->sent, &call->link);
+    pthread_mutex_unlock(&host->sent_lock);
+}
+
+static void host_take_sent(struct cluster_host *host)
+{
+    struct list sent, *link;
+
+    list_init(&sent);
+    pthread_mutex_lock(&host->sent_lock);
+    list_move(&sent, &host->sent);
+    pthread_mutex_unlock(&host->sent_lock);
+    while ((link = list_pop(&sent)) != NULL)
+        cluster_take_done(host->cluster, container_of(link, struct engine_call, link));
+}
+
 static void on_engine_done(void *ctx, struct engine_call *call)
 {
     struct cluster_host *host  = ctx;
-    struct engine_event *event = engine_event_new(EVENT_DONE, call, SPAN(""), 0, 0);
+    struct host_visit    visit = { .host = host, .call = call };
 
-    /* Nothing waits for the end of a frame but its memory. The writer has a turn in a tenth of a second at the latest. */
     if (call->kind == ENGINE_SEND)
-        command_mail_leave(host->mailbox, &event->command);
-    else
-        command_mail_put(host->mailbox, &event->command);
+        host_frame_is_sent(host, call);
+    else if (!writer_thread_visit(&host->server->writer, done_at_once, &visit))
+        command_mail_put(host->mailbox, &engine_event_new(EVENT_DONE, call, SPAN(""), 0, 0)->command);
 }
 
 static void on_engine_frame(void *ctx, struct span frame)
 {
-    event_send(ctx, EVENT_FRAME, frame, 0, 0);
+    struct cluster_host *host  = ctx;
+    struct host_visit    visit = { .host = host, .frame = frame };
+
+    if (!writer_thread_visit(&host->server->writer, frame_at_once, &visit))
+        event_send(host, EVENT_FRAME, frame, 0, 0);
 }
 
 static void on_engine_up(void *ctx, uint64_t life, uint64_t since)
@@ -245,6 +290,8 @@ enum rc cluster_host_open(struct cluster_host *host, struct server *server, char
 
     *host = (struct cluster_host){ .server = server, .mailbox = &server->writer.loop.mailbox };
     server->writer.cluster = host;
+    pthread_mutex_init(&host->sent_lock, NULL);
+    list_init(&host->sent);
     if (settings->cluster_kind == CLUSTER_NONE)
         return RC_OK;
     host_describe(host, settings, &self);
@@ -274,6 +321,7 @@ void cluster_host_close(struct cluster_host *host)
 {
     cluster_free(host->cluster);
     host->cluster = NULL;
+    pthread_mutex_destroy(&host->sent_lock);
 }
 
 /* --- on the writer's thread ---------------------------------------------------------------------------------------- */
@@ -290,8 +338,11 @@ void cluster_host_adopt(struct cluster_host *host, const struct settings *settin
 
 void cluster_host_turn_begin(struct cluster_host *host, msec now, msec wall)
 {
-    if (host->cluster != NULL)
-        cluster_turn_begin(host->cluster, now, wall);
+    if (host->cluster == NULL)
+        return;
+    host->now = now > host->now ? now : host->now;  /* whoever waited for its turn has looked at the clock before */
+    cluster_turn_begin(host->cluster, host->now, wall);
+    host_take_sent(host);
 }
 
 static uint64_t host_living_sum(const struct registry *registry)

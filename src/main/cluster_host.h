@@ -1,12 +1,13 @@
 /* cluster_host.h - a node's part in a cluster: the engine that the settings name, with threads of its own, and the cluster
  * beside the writer.
  *
- *     engine's threads ──mailbox──▶ writer's thread: cluster ──▶ engine
+ *     engine's threads ──mailbox, or a turn of the writer──▶ cluster ──▶ engine
  *
- * open and close are main's thread's; all else is the writer's. A node alone has none. */
+ * open and close are main's thread's; all else is of whoever has the writer's turn (writer_lock.h). A node alone has none. */
 #ifndef MAIN_CLUSTER_HOST_H
 #define MAIN_CLUSTER_HOST_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -21,6 +22,9 @@ struct cluster_host {
     struct mailbox *mailbox;  /* the writer's; borrowed */
     struct engine  *engine;   /* NULL: the node is alone */
     struct cluster *cluster;
+    msec            now;          /* of its newest turn */
+    pthread_mutex_t sent_lock;
+    struct list     sent;         /* under it: calls of frames that are over; the next turn has them freed */
     uint64_t        nodes_told;   /* the version of the registry that the loops have */
     uint64_t        living;       /* the sum of the incarnations that live, as the outbox of events was told */
     _Atomic bool    is_usurped;

@@ -1,4 +1,4 @@
-/* writer_lock.h - whose turn it is at the writer: its own thread's, or for a moment a loop's or the store's.
+/* writer_lock.h - whose turn it is at the writer: its own thread's, or for a moment that of a loop, of the store or of the cluster's engine.
  *
  * A publish into a namespace without a log on the disk needs nothing that another thread does. While the writer rests, the loop that
  * has such publishes makes them itself: it is spared two wakes and the wait for them (docs/decisions/0138).
@@ -6,9 +6,10 @@
  * So does a request to a back end, or the answer of one, where the node is alone: what it asks of the store goes to the store's thread, and
  * what it asks of the back end to a loop (docs/decisions/0151). For these the loop makes a whole turn of the writer.
  *
- * A thread of the store makes the turn that its own commit leads to.
+ * A thread of the store makes the turn that its own commit leads to, and that of a cluster's engine the turn for a frame of another node,
+ * or for the answer of a look-up (docs/decisions/0157).
  *
- * Neither waits for the lock: where they do not get it, their commands go to the writer's mailbox. */
+ * None of them waits for the lock: where they do not get it, their commands go to the writer's mailbox. */
 #ifndef MAIN_WRITER_LOCK_H
 #define MAIN_WRITER_LOCK_H
 
@@ -30,7 +31,7 @@ void writer_lock_fini(struct writer_lock *lock);
 void writer_lock_take(struct writer_lock *lock);
 void writer_lock_give(struct writer_lock *lock);
 
-/* A thread of the store. True: nobody has a turn, nor has anybody said anything to the writer that it has not carried out; the turn is the
+/* A thread of the store or of the engine. True: nobody has a turn, nor has anybody said anything to the writer that it has not carried out; the turn is the
  * caller's, until writer_lock_give(). */
 bool writer_lock_try(struct writer_lock *lock);
 

@@ -303,16 +303,25 @@ bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, mse
     return false;
 }
 
-/* --- turns that a thread of the store makes --- */
+/* --- turns that a thread of the store or of the engine makes --- */
 
 /* One that stops or stands still is woken by whatever ends, so that it looks whether this was the last. */
-static bool writer_may_be_visited_by_store(const struct writer_thread *thread)
+static bool writer_may_be_visited(const struct writer_thread *thread)
 {
-    return thread->turned_at != 0 && !atomic_load(&thread->is_stopping) && gate_phase(thread->gate) == GATE_OPEN && thread->writer.cluster == NULL &&
-           thread->writer.durable.store->has_one_writer;
+    return thread->turned_at != 0 && !atomic_load(&thread->is_stopping) && gate_phase(thread->gate) == GATE_OPEN;
 }
 
-/* The wall clock is the writer's own, which nobody but its thread looks at. */
+static bool writer_may_be_visited_by_store(const struct writer_thread *thread)
+{
+    return writer_may_be_visited(thread) && thread->writer.cluster == NULL && thread->writer.durable.store->has_one_writer;
+}
+
+/* The wall clock is the writer's own, which nobody but its thread looks at: it has gone on since the last turn as the monotonic one. */
+static msec visitors_wall(const struct writer_thread *thread, msec now)
+{
+    return thread->turned_wall + (now - thread->turned_at);
+}
+
 static bool store_makes_turn(struct writer_thread *thread, struct command *command)
 {
     const msec now = clock_now();
@@ -322,7 +331,7 @@ static bool store_makes_turn(struct writer_thread *thread, struct command *comma
     const bool may = writer_may_be_visited_by_store(thread);
     if (may) {
         command->mail.next = NULL;
-        visitor_makes_turn(thread, &command->mail, now, thread->turned_wall + (now - thread->turned_at));
+        visitor_makes_turn(thread, &command->mail, now, visitors_wall(thread, now));
     }
     writer_lock_give(&thread->lock);
     return may;
@@ -337,4 +346,23 @@ static void writer_post(void *ctx, struct command *command)
     if (kind->ended_count != NULL && kind->ended_count(command) <= ENDED_AT_ONCE && store_makes_turn(thread, command))
         return;
     command_mail_put(&thread->loop.mailbox, command);
+}
+
+bool writer_thread_visit(struct writer_thread *thread, void (*carry_out)(void *ctx), void *ctx)
+{
+    const msec now = clock_now();
+
+    if (!writer_lock_try(&thread->lock))
+        return false;
+    const bool may = writer_may_be_visited(thread);
+    if (may) {
+        const msec wall = visitors_wall(thread, now);
+        backend_host_turn_begin(&thread->backends, now);
+        uplink_host_turn_begin(&thread->uplink, now);
+        cluster_host_turn_begin(thread->cluster, now, wall);
+        carry_out(ctx);
+        writer_finish_turn(thread, now, wall);
+    }
+    writer_lock_give(&thread->lock);
+    return may;
 }

@@ -83,4 +83,8 @@ void writer_thread_close(struct writer_thread *thread);
  * in its mailbox. */
 bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, msec now, msec wall);
 
+/* A thread of the cluster's engine: carry_out() is called in a turn of the writer, here and now. False: the writer does not rest, does not
+ * run, stops or stands still, and nothing was done. */
+bool writer_thread_visit(struct writer_thread *thread, void (*carry_out)(void *ctx), void *ctx);
+
 #endif

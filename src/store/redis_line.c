@@ -453,10 +453,17 @@ struct redis_line *redis_thread_line(struct redis_thread *thread, const struct r
     return line;
 }
 
+/* The one whose thread this is; NULL: none. */
+static _Thread_local const struct redis_thread *own_thread;
+
 void redis_thread_wake(struct redis_thread *thread)
 {
     const uint64_t one = 1;
 
+    if (own_thread == thread) {
+        thread->is_called = true;
+        return;
+    }
     if (thread->is_woken)
         return;
     thread->is_woken = true;
@@ -480,7 +487,7 @@ static short line_events(const struct redis_line *line)
 
 static msec thread_patience(const struct redis_thread *thread, msec now)
 {
-    msec patience = TURN_MS;
+    msec patience = thread->is_called ? 0 : TURN_MS;
 
     for (size_t i = 0; i < thread->line_count; i++) {
         const struct redis_line *line = &thread->lines[i];
@@ -516,6 +523,7 @@ static void *thread_run(void *ctx)
     struct redis_thread *thread = ctx;
     struct pollfd        fds[REDIS_LINES + 1];
 
+    own_thread = thread;
     for (;;) {
         thread_poll(thread, fds);
         if (!thread_begin_turn(thread, fds[0].revents != 0))
@@ -523,6 +531,7 @@ static void *thread_run(void *ctx)
         const msec now = redis_now();
         for (size_t i = 0; i < thread->line_count; i++)
             line_go(&thread->lines[i], fds[i + 1].fd < 0 ? 0 : fds[i + 1].revents, now);
+        thread->is_called = false;
         thread->turn(thread->owner, now);
         for (size_t i = 0; i < thread->line_count; i++)
             line_flush(&thread->lines[i], now);

@@ -126,6 +126,7 @@ struct redis_thread {
     pthread_mutex_t   lock;         /* the owner's queues too */
     int               wake_fd;
     bool              is_woken;     /* under the lock */
+    bool              is_called;    /* its own thread has put something into the owner's queues since its last turn() began */
     bool              is_stopping;  /* under the lock */
     bool              is_started;
     pthread_t         thread;
@@ -135,7 +136,7 @@ void               redis_thread_init(struct redis_thread *thread, void *owner, v
 struct redis_line *redis_thread_line(struct redis_thread *thread, const struct redis_url *url,
                                      const struct redis_line_events *events, msec connect_ms, msec answer_ms);
 void               redis_thread_start(struct redis_thread *thread);
-/* With the lock held. */
+/* With the lock held. Its own thread has a turn soon without being woken: at once, if it comes from an answer. */
 void redis_thread_wake(struct redis_thread *thread);
 bool redis_thread_is_stopping(struct redis_thread *thread);
 /* Ends the thread; what is under way on the lines is answered with NULL by the caller's thread. */

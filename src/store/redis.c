@@ -18,7 +18,7 @@ __asm__(".section .rodata\n"
 
 extern const char redis_script_text[];
 
-enum { STORE_CONNECT_MS = 2000, STORE_ANSWER_MS = 3000, CHANNEL_SHELVES = 65536, REDIS_BATCHES = 4 };
+enum { STORE_CONNECT_MS = 2000, STORE_ANSWER_MS = 3000, TICK_EACH_MS = 1000, CHANNEL_SHELVES = 65536, REDIS_BATCHES = 4 };
 
 static const msec  REDIS_KEY_KEEP_MS = 24 * 3600 * INT64_C(1000);
 static const double WHOLE_MOST       = 0x1p53;
@@ -302,13 +302,18 @@ static void redis_list(struct store *port, struct store_listing *listing)
     listing->done(listing);
 }
 
+/* Of all nodes one makes a step in a second (redis_script.lua). */
 static void redis_tick(struct store *port, msec wall)
 {
     struct redis_store *store = redis_store_of(port);
+    const msec          now   = redis_now();
 
     pthread_mutex_lock(&store->thread.lock);
-    store->tick_wall = wall;
-    redis_thread_wake(&store->thread);
+    if (now >= store->tick_due) {
+        store->tick_due  = now + TICK_EACH_MS;
+        store->tick_wall = wall;
+        redis_thread_wake(&store->thread);
+    }
     pthread_mutex_unlock(&store->thread.lock);
 }
 

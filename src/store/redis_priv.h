@@ -32,6 +32,7 @@ struct redis_store {
     size_t                     read_count;       /* reads, questions and listings under way; under the lock */
     struct list                batches, reads, questions, listings;  /* under the lock */
     msec                       tick_wall;        /* under the lock; 0: none is due */
+    msec                       tick_due;         /* … by redis_now(): the next one */
     bool                       is_down;          /* under the lock */
     char                       failure[REDIS_WHY_BYTES];  /* under the lock */
     struct counter             channel_count, append_count, batch_count, failure_count;

@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "lib/redis_server.h"
 #include "store/redis.h"
+#include "store/redis_line.h"
 #include "store/store_battery.h"
 
 #include <cmocka.h>
@@ -220,6 +221,29 @@ static void what_was_not_used_for_a_day_is_forgotten(void **state)
     assert_true(bench_publish(bench, HELLO).answer.epoch == said.answer.epoch);
 }
 
+static long long ticks_of_redis(void)
+{
+    static const char text[] = "return tonumber(string.match(redis.call('INFO', 'commandstats'), 'cmdstat_zcard:calls=(%d+)') or '0')";
+
+    return redis_server_say(&servers[0], "EVAL %s 0", text);
+}
+
+/* However often the writer ticks: a step is made once a second for all nodes together. */
+static void redis_is_asked_for_a_step_once_a_second(void **state)
+{
+    struct bench   *bench = *state;
+    const long long before = ticks_of_redis();
+    const msec      began = redis_now();
+
+    bench_publish(bench, HELLO);
+    for (int i = 0; i < 100; i++) {
+        bench->store->ops->tick(bench->store, bench->wall);
+        bench_publish(bench, HELLO);  /* its thread has had a turn */
+    }
+    const long long asked = ticks_of_redis() - before;
+    assert_in_range(asked, 1, 1 + (redis_now() - began) / 1000);
+}
+
 /* --- Redis fails ---------------------------------------------------------------------------------------------------------- */
 
 static void a_redis_that_is_away_is_told_at_once_threat_39(void **state)
@@ -331,6 +355,7 @@ int main(void)
         REDIS_TEST(a_redis_that_lost_its_last_writes_has_other_epochs_threat_39, redis_maker),
         REDIS_TEST(what_was_evicted_begins_anew, redis_maker),
         REDIS_TEST(what_was_not_used_for_a_day_is_forgotten, redis_maker),
+        REDIS_TEST(redis_is_asked_for_a_step_once_a_second, redis_maker),
         REDIS_TEST(a_redis_that_is_away_is_told_at_once_threat_39, redis_maker),
         REDIS_TEST(a_paused_redis_leaves_a_doubt_threat_39, impatient_maker),
         REDIS_TEST(a_full_redis_refuses_and_recovers, redis_maker),

@@ -58,6 +58,11 @@ static inline struct near_list *near_list_next(const struct near_list *link)
     return near_get(link->next);
 }
 
+static inline struct near_list *near_list_prev(const struct near_list *link)
+{
+    return near_get(link->prev);
+}
+
 static inline void near_list_init(struct near_list *list)
 {
     list->prev = list->next = near_to(list);
@@ -66,6 +71,11 @@ static inline void near_list_init(struct near_list *list)
 static inline bool near_list_is_empty(const struct near_list *list)
 {
     return near_list_next(list) == list;
+}
+
+static inline bool near_list_is_linked(const struct near_list *link)  /* zeroed: no */
+{
+    return near_list_next(link) != NULL;
 }
 
 static inline void near_list_push(struct near_list *list, struct near_list *link)  /* at the end */
@@ -77,14 +87,24 @@ static inline void near_list_push(struct near_list *list, struct near_list *link
     last->next = list->prev = near_to(link);
 }
 
-/* It is in a list. */
-static inline void near_list_take(struct near_list *link)
+static inline void near_list_take(struct near_list *link)  /* in none: fine */
 {
-    struct near_list *prev = near_get(link->prev), *next = near_get(link->next);
+    struct near_list *prev = near_list_prev(link), *next = near_list_next(link);
 
+    if (next == NULL)
+        return;
     prev->next = link->next;
     next->prev = link->prev;
     link->prev = link->next = near_to(NULL);
+}
+
+static inline struct near_list *near_list_pop(struct near_list *list)  /* the first, or NULL */
+{
+    if (near_list_is_empty(list))
+        return NULL;
+    struct near_list *link = near_list_next(list);
+    near_list_take(link);
+    return link;
 }
 
 #endif

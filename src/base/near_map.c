@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { NEAR_MAP_FIRST_SLOTS = 16 };
+enum { NEAR_MAP_FIRST_SLOTS = 16, NEAR_MAP_NODES_A_SLOT = 2 };
 
 void near_map_init(struct near_map *map)
 {
@@ -58,7 +58,7 @@ static void near_map_grow(struct near_map *map)
 void near_map_add(struct near_map *map, struct near_map_node *node, uint32_t hash)
 {
     must((map->slot_count & (map->slot_count - 1)) == 0);
-    if (map->count >= map->slot_count)
+    if (map->count >= NEAR_MAP_NODES_A_SLOT * map->slot_count)
         near_map_grow(map);
     node->hash = hash;
     near_map_put(map, node);

@@ -1,4 +1,5 @@
-/* near_map.h - the hash map of map.h in half the memory, for nodes that live in pools (near.h): 4 to 8 bytes a slot and 8 a node.
+/* near_map.h - the hash map of map.h in half the memory, for nodes that live in pools (near.h): 8 bytes a node, and 2 to 4
+ * for its part of the slots, of which there is one for one to two nodes.
  *
  * Of a hash the lower 32 bits are kept. A search may meet two nodes with these bits alike, as it may in map.h with all bits alike:
  * is() compares the keys. */

@@ -7,7 +7,7 @@
 
 #include "base/must.h"
 
-enum { SLAB_BYTES = 64 * 1024 };
+enum { SLAB_BYTES = 16 * 1024 };
 
 /* A slab begins at a multiple of its size, so an object's slab is found by its address:
  *
@@ -62,15 +62,15 @@ static uint32_t slab_places(const struct pool *pool)
 
 /* --- the range that slabs come from. Any thread. --- */
 
-enum { RANGE_SLABS = 512 * 1024 };
+enum { RANGE_SLABS = 2 * 1024 * 1024, SLABS_AT_ONCE = 64 };
 
 char *pool_range;
 
 /* Slabs that came back are chained by their numbers, in an array of which only what was used has memory: in themselves they have
- * none. Number 0 is never used, so that nothing lies at the beginning of the range. */
+ * none. Number 0 is never used, so that nothing lies at the beginning of the range. Those from `shut` on can't be read or written. */
 static struct {
     pthread_mutex_t lock;
-    uint32_t        fresh, free;
+    uint32_t        fresh, shut, free;
     uint32_t        next_free[RANGE_SLABS];
 } range = { .lock = PTHREAD_MUTEX_INITIALIZER, .fresh = 1 };
 
@@ -84,6 +84,18 @@ static void range_reserve(void)
     pool_range = (char *)(((uintptr_t)raw + SLAB_BYTES - 1) & ~(uintptr_t)(SLAB_BYTES - 1));
 }
 
+static char *slab_at(uint32_t number)
+{
+    return pool_range + (size_t)number * SLAB_BYTES;
+}
+
+/* Many slabs with one system call. They have memory once they are written to. */
+static void range_open_more(void)
+{
+    must(mprotect(slab_at(range.shut), (size_t)SLABS_AT_ONCE * SLAB_BYTES, PROT_READ | PROT_WRITE) == 0);
+    range.shut += SLABS_AT_ONCE;
+}
+
 static uint32_t range_take(void)
 {
     pthread_mutex_lock(&range.lock);
@@ -94,26 +106,25 @@ static uint32_t range_take(void)
         range.free = range.next_free[number];
     else
         number = range.fresh++;
-    pthread_mutex_unlock(&range.lock);
     must(number < RANGE_SLABS);
+    if (number >= range.shut)
+        range_open_more();
+    pthread_mutex_unlock(&range.lock);
     return number;
 }
 
 static struct slab *slab_new(void)
 {
-    const uint32_t number = range_take();
-    char          *begin  = pool_range + (size_t)number * SLAB_BYTES;
-
-    must(mprotect(begin, SLAB_BYTES, PROT_READ | PROT_WRITE) == 0);
-    return (struct slab *)(void *)begin;
+    return (struct slab *)(void *)slab_at(range_take());
 }
 
-/* Its addresses are mapped anew, without memory. */
+/* Its memory goes back, and it will be zero again. Its addresses stay as they are: were they shut, each slab between others in use
+ * would be two more mappings of the process, of which the kernel allows some 65,000. */
 static void slab_free(struct slab *slab)
 {
     uint32_t number = (uint32_t)(((char *)slab - pool_range) / SLAB_BYTES);
 
-    must(mmap(slab, SLAB_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == slab);
+    must(madvise(slab, SLAB_BYTES, MADV_DONTNEED) == 0);
     pthread_mutex_lock(&range.lock);
     range.next_free[number] = range.free;
     range.free              = number;

@@ -1,6 +1,6 @@
 /* pool.h - many objects of one size, without a header each. The structs of an idle connection live in pools.
  *
- * A pool takes slabs of 64 KiB from the system and gives back those that have become empty. An object comes zeroed. One
+ * A pool takes slabs of 16 KiB from the system and gives back those that have become empty. An object comes zeroed. One
  * thread. Under AddressSanitizer every object is a malloc of its own, so that the sanitizer sees its misuse.
  *
  * All pools of the process, of any thread, take their slabs from one range of 32 GiB of addresses, of which only slabs in use have memory: so

@@ -38,10 +38,33 @@ static void objects_are_zeroed_distinct_and_keep_what_is_written(void **state)
     pool_fini(&pool);
 }
 
+/* Slabs that have become empty go back, and come again. */
+static void objects_are_zeroed_after_all_have_been_given_back(void **state)
+{
+    (void)state;
+    enum { COUNT = 3000, BYTES = 48 };
+    static const char     zero[BYTES];
+    static unsigned char *objects[COUNT];
+    struct pool           pool;
+
+    pool_init(&pool, BYTES);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            objects[i] = pool_take(&pool);
+            assert_memory_equal(objects[i], zero, BYTES);
+            memset(objects[i], 0xff, BYTES);
+        }
+        for (int i = 0; i < COUNT; i++)
+            pool_give(&pool, objects[i]);
+    }
+    pool_fini(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_are_zeroed_distinct_and_keep_what_is_written),
+        cmocka_unit_test(objects_are_zeroed_after_all_have_been_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

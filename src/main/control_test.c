@@ -26,7 +26,8 @@ struct stage {
     struct control        control;
     struct command       *sent[SENT_MAX];
     size_t                sent_count;
-    struct link           links[LINKS];  /* of ann, of ann and of bob */
+    struct pool           link_pool;
+    struct link          *links[LINKS];  /* of ann, of ann and of bob */
     unsigned              ended[LINKS];
 };
 
@@ -49,7 +50,10 @@ static void on_ready(void *ctx, struct subscription *sub)
 static void on_end(struct link *link, enum link_end why)
 {
     assert_int_equal(why, LINK_END_REVOKED);
-    the_stage->ended[link - the_stage->links]++;
+    size_t at = 0;
+    while (the_stage->links[at] != link)
+        at++;
+    the_stage->ended[at]++;
     link->is_over = true;
 }
 
@@ -66,12 +70,12 @@ static struct command *sent(struct stage *stage)
 
 static void link_begin(struct stage *stage, size_t at, const char *user)
 {
-    struct link *link = &stage->links[at];
+    struct link *link = stage->links[at] = pool_take(&stage->link_pool);
 
     link->kind   = &kind;
     link->key    = 100 + at;
     link->holder = identity_new(&(struct identity_facts){ .user = span_str(user), .issued_at = 50 * 1000 });
-    list_push(&stage->sessions.links, &link->in_worker);
+    near_list_push(&stage->sessions.lists->links, &link->in_worker);
 }
 
 static void follow(struct stage *stage, uint64_t head)
@@ -100,8 +104,11 @@ static struct stage *stage_new(uint64_t seen, uint64_t head)
     namespaces_init(&stage->spaces);
     shard_init(&stage->shard, 0, &port, stage, &limits);
     shard_turn_begin(&stage->shard, 1000, wall);
-    list_init(&stage->sessions.links);
-    list_init(&stage->sessions.polls);
+    pool_init(&stage->link_pool, sizeof(struct link));
+    pool_init(&stage->sessions.link_lists, sizeof(struct link_lists));
+    stage->sessions.lists = pool_take(&stage->sessions.link_lists);
+    near_list_init(&stage->sessions.lists->links);
+    near_list_init(&stage->sessions.lists->polls);
     stage->sessions.namespaces = &stage->spaces;
     stage->sessions.hash_key   = &stage->key;
     revocations_init(&stage->revocations, &stage->key);
@@ -119,9 +126,13 @@ static void stage_free(struct stage *stage)
     control_close(&stage->control, 1000);
     control_close(&stage->control, 1000);  /* twice is fine */
     for (size_t i = 0; i < LINKS; i++) {
-        list_take(&stage->links[i].in_worker);
-        identity_unref(stage->links[i].holder);
+        near_list_take(&stage->links[i]->in_worker);
+        identity_unref(stage->links[i]->holder);
+        pool_give(&stage->link_pool, stage->links[i]);
     }
+    pool_fini(&stage->link_pool);
+    pool_give(&stage->sessions.link_lists, stage->sessions.lists);
+    pool_fini(&stage->sessions.link_lists);
     shard_fini(&stage->shard);
     for (size_t i = 0; i < stage->sent_count; i++)
         command_free(stage->sent[i]);

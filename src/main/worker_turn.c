@@ -159,7 +159,7 @@ static void worker_send_news(struct worker *worker)
         /* A poll answers through its HTTP connection, whose next request may follow a channel that has news already. */
         session_worker_turn_end(&worker->sessions);
         http_server_turn_end(&worker->http);
-    } while (!list_is_empty(&worker->sessions.dirty) || !list_is_empty(&worker->http.dirty));
+    } while (!near_list_is_empty(&worker->sessions.lists->dirty) || !list_is_empty(&worker->http.dirty));
     worker_rest(worker, clock_now() - began);
     shard_turn_end(&worker->shard);
 }

@@ -379,7 +379,7 @@ static void accepted_waits_no_longer_than_its_time(void **state)
     say(all, ASK("r2"));
     play(all, 2);
     settle_now(all, REQUEST_ACCEPTED, NULL);
-    struct link *link = container_of(all->stage.worker.links.next, struct link, in_worker);
+    struct link *link = container_of(near_list_next(&all->stage.worker.lists->links), struct link, in_worker);
     link_look_again(link);
     play(all, 1);
     assert_string_equal(told(all), "");

@@ -18,9 +18,9 @@ void session_worker_settle(struct session_worker *worker)
 {
     client_marks_send_all(worker);
     device_links_tell(worker);
-    for (struct list *at = worker->polls.next, *next; at != &worker->polls; at = next) {
+    for (struct near_list *at = near_list_next(&worker->lists->polls), *next; at != &worker->lists->polls; at = next) {
         struct link *link = container_of(at, struct link, in_worker);
-        next              = at->next;
+        next              = near_list_next(at);
         link->kind->leave(link);
     }
 }
@@ -37,7 +37,7 @@ static bool link_has_socket(const struct link *link)
 
 bool session_worker_is_settled(const struct session_worker *worker)
 {
-    for (const struct list *at = worker->links.next; at != &worker->links; at = at->next) {
+    for (const struct near_list *at = near_list_next(&worker->lists->links); at != &worker->lists->links; at = near_list_next(at)) {
         const struct link *link = container_of(at, struct link, in_worker);
         if (link_has_socket(link) && link->kind->is_busy != NULL && link->kind->is_busy(link))
             return false;
@@ -175,7 +175,7 @@ size_t session_worker_hand_over(struct session_worker *worker, struct buf *buf, 
 
     must(parcel != NULL && loop_is_here(worker->loop));
     parcel_init(parcel);
-    for (struct list *at = worker->links.next; at != &worker->links; at = at->next) {
+    for (struct near_list *at = near_list_next(&worker->lists->links); at != &worker->lists->links; at = near_list_next(at)) {
         struct link *link = container_of(at, struct link, in_worker);
         link->has_moved   = link_tell(link, parcel);
         if (!link->has_moved)
@@ -191,9 +191,9 @@ size_t session_worker_hand_over(struct session_worker *worker, struct buf *buf, 
 
 void session_worker_forget_moved(struct session_worker *worker)
 {
-    for (struct list *at = worker->links.next, *next; at != &worker->links; at = next) {
+    for (struct near_list *at = near_list_next(&worker->lists->links), *next; at != &worker->lists->links; at = next) {
         struct link *link = container_of(at, struct link, in_worker);
-        next              = at->next;
+        next              = near_list_next(at);
         if (link->has_moved)
             link->kind->lost(link);
     }

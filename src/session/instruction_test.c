@@ -73,7 +73,7 @@ static struct reader_sub *follow(struct told_link *told, const char *channel)
     struct stage_log  *log = stage_log(&told->stage, channel, 1, 0);
     struct reader_sub *sub = link_follow(&told->link, log->name, (struct start){ .kind = START_NOW });
 
-    list_take(&told->link.in_dirty);
+    near_list_take(&told->link.in_dirty);
     return sub;
 }
 
@@ -93,7 +93,7 @@ static bool carry_out(struct told_link *told)
 {
     bool has_some = instructions_carry_out(&told->stage.worker);
 
-    list_take(&told->link.in_dirty);
+    near_list_take(&told->link.in_dirty);
     return has_some;
 }
 

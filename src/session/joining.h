@@ -9,7 +9,6 @@
 #ifndef SESSION_JOINING_H
 #define SESSION_JOINING_H
 
-#include "base/list.h"
 #include "base/wheel.h"
 
 struct link;
@@ -20,8 +19,7 @@ enum {
 };
 
 struct joining {
-    struct list  links;   /* by their in_dirty */
-    struct timer timer;   /* armed while there are any */
+    struct timer timer;   /* armed while there are any in worker.lists->joining */
 };
 
 void joining_init(struct joining *joining);

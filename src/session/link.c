@@ -25,8 +25,7 @@ void link_init(struct link *link, struct session_worker *worker, const struct li
     reader->owner = link;
     for (struct reader_sub *sub = reader_subs(reader); sub != NULL; sub = reader_sub_next(sub))
         sub->sub.told_alias = 0;  /* another link was told */
-    list_init(&link->in_dirty);
-    list_push(transport == TRANSPORT_POLL ? &worker->polls : &worker->links, &link->in_worker);
+    near_list_push(transport == TRANSPORT_POLL ? &worker->lists->polls : &worker->lists->links, &link->in_worker);
     link_index_add(&worker->index, link);
     counter_add(&worker->counters.sessions[transport], 1);
 }
@@ -70,9 +69,9 @@ void link_fini(struct link *link)
     link_take_holder(link, NULL);
     link_set_lagging(link, false);
     link_drop_waiting(link);
-    list_take(&link->in_dirty);
+    near_list_take(&link->in_dirty);
     link_index_take(&link->worker->index, link);
-    list_take(&link->in_worker);
+    near_list_take(&link->in_worker);
     counter_sub(&link->worker->counters.sessions[link->transport], 1);
 }
 
@@ -102,9 +101,9 @@ void link_unfollow(struct link *link, struct reader_sub *sub)
 void link_mark(struct link *link)
 {
     if (link->is_joining)
-        list_take(&link->in_dirty);
-    if (!list_is_linked(&link->in_dirty))
-        list_push(&link->worker->dirty, &link->in_dirty);
+        near_list_take(&link->in_dirty);
+    if (!near_list_is_linked(&link->in_dirty))
+        near_list_push(&link->worker->lists->dirty, &link->in_dirty);
 }
 
 /* The last write found the stream full, and the stream has not reported room since. */
@@ -602,7 +601,7 @@ bool link_draw(struct link *link)
     bool           is_gone, goes_on = true;
 
     link_tell_all_placed(link);
-    list_take(&link->in_dirty);  /* what was said just now leaves with this */
+    near_list_take(&link->in_dirty);  /* what was said just now leaves with this */
     link->is_joining = link->is_joining && link_may_wait(link);
     if (link_is_deferred(link) && !link_may_wait(link))
         list_take(&link->waiting->in_deferred);

@@ -60,9 +60,10 @@ struct link_kind {
 
 struct link_expiry;
 
+/* Lives in a pool. */
 struct link {
-    struct list             in_dirty;   /* of worker.dirty, or of worker.joining.links */
-    struct list             in_worker;  /* of worker.links or worker.polls */
+    struct near_list        in_dirty;   /* of worker.lists: dirty, or joining */
+    struct near_list        in_worker;  /* … links, or polls */
     const struct link_kind *kind;
     struct session_worker  *worker;
     uint64_t                key;        /* of the connection; see session_port.new_key */

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "base/list.h"
 #include "base/must.h"
 #include "session/link.h"
 
@@ -80,15 +79,15 @@ void link_index_take(struct link_index *index, struct link *link)
     link_index_close_hole(index, at);
 }
 
-static void link_index_make(struct link_index *index, struct list *const *lists, size_t list_count)
+static void link_index_make(struct link_index *index, struct near_list *const *lists, size_t list_count)
 {
     link_index_grow(index);
     for (size_t i = 0; i < list_count; i++)
-        for (struct list *at = lists[i]->next; at != lists[i]; at = at->next)
+        for (struct near_list *at = near_list_next(lists[i]); at != lists[i]; at = near_list_next(at))
             link_index_put(index, container_of(at, struct link, in_worker));
 }
 
-struct link *link_index_find(struct link_index *index, uint64_t key, struct list *const *lists, size_t list_count,
+struct link *link_index_find(struct link_index *index, uint64_t key, struct near_list *const *lists, size_t list_count,
                              msec now)
 {
     if (index->slots == NULL)

@@ -12,7 +12,7 @@
 #include "base/msec.h"
 
 struct link;
-struct list;
+struct near_list;
 
 enum { LINK_INDEX_KEPT_MS = 10 * 60 * 1000 };
 
@@ -27,7 +27,7 @@ struct link_index {
 void link_index_fini(struct link_index *index);
 
 /* The link with this key, or NULL. `lists`: where all links stand, from which it is made if it is not there. */
-struct link *link_index_find(struct link_index *index, uint64_t key, struct list *const *lists, size_t list_count,
+struct link *link_index_find(struct link_index *index, uint64_t key, struct near_list *const *lists, size_t list_count,
                              msec now);
 
 /* A link has come; a link goes. Nothing happens while the index is not made. */

@@ -27,13 +27,13 @@ static bool link_is_revoked_by(const struct link *link, const struct revocation 
     });
 }
 
-static uint64_t end_revoked(struct list *links, const struct revocation *revocation)
+static uint64_t end_revoked(struct near_list *links, const struct revocation *revocation)
 {
     uint64_t count = 0;
 
-    for (struct list *at = links->next, *next; at != links; at = next) {
+    for (struct near_list *at = near_list_next(links), *next; at != links; at = next) {
         struct link *link = container_of(at, struct link, in_worker);
-        next              = at->next;  /* end() may end this link, and no other */
+        next              = near_list_next(at);  /* end() may end this link, and no other */
         if (link->is_over || !link_is_revoked_by(link, revocation))
             continue;
         link->kind->end(link, LINK_END_REVOKED);
@@ -44,5 +44,5 @@ static uint64_t end_revoked(struct list *links, const struct revocation *revocat
 
 uint64_t session_worker_revoke(struct session_worker *worker, const struct revocation *revocation)
 {
-    return end_revoked(&worker->links, revocation) + end_revoked(&worker->polls, revocation);
+    return end_revoked(&worker->lists->links, revocation) + end_revoked(&worker->lists->polls, revocation);
 }

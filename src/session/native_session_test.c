@@ -240,7 +240,7 @@ static void every_prefix_ends_with_a_reason_or_a_whole_frame(void **state)
             rest = span_skip(rest, used);
         assert_false(client.is_open);
         assert_int_equal(is_closing(&client), rest.len > 0 || frames == 0);
-        assert_true(list_is_empty(&stage.worker.links) && stage.worker.gathered_bytes == 0);
+        assert_true(near_list_is_empty(&stage.worker.lists->links) && stage.worker.gathered_bytes == 0);
         native_client_end(&client);
         stage_fini(&stage);
     }
@@ -270,7 +270,7 @@ static void every_flipped_bit_is_borne(void **state)
         native_client_end(&client);
         stage_turn(&stage);
         stage_turn(&stage);
-        assert_true(list_is_empty(&stage.worker.links) && stage.worker.gathered_bytes == 0);
+        assert_true(near_list_is_empty(&stage.worker.lists->links) && stage.worker.gathered_bytes == 0);
         stage_fini(&stage);
     }
     buf_fini(&wire);
@@ -317,7 +317,7 @@ static void a_link_without_a_connect_is_closed_by_the_time_limit(void **state)
                                        "(head_timeout_s)\"} ");
     assert_false(client.is_open);
     stage_pass(&stage, 5100);
-    assert_true(list_is_empty(&stage.worker.links));
+    assert_true(near_list_is_empty(&stage.worker.lists->links));
     native_client_end(&client);
     stage_fini(&stage);
 }
@@ -578,7 +578,7 @@ static void a_link_that_is_cut_off_is_told_once(void **state)
     stage_init(&stage, 1);
     connect(&stage, &client, NULL, "topic:a");
     buf_clear(&client.told);
-    struct link *link = container_of(stage.worker.links.next, struct link, in_worker);
+    struct link *link = container_of(near_list_next(&stage.worker.lists->links), struct link, in_worker);
     link->kind->end(link, LINK_END_REVOKED);
     turns(&stage, &client, 2);
     assert_string_equal(told(&client), "{\"type\":\"closing\",\"code\":4004,\"reason\":\"revoked\"} ");

@@ -190,7 +190,7 @@ static void on_turn_end(void *ctx)
     do {
         session_worker_turn_end(&stage->worker);
         http_server_turn_end(&stage->http);
-    } while (!list_is_empty(&stage->worker.dirty) || !list_is_empty(&stage->http.dirty));
+    } while (!near_list_is_empty(&stage->worker.lists->dirty) || !list_is_empty(&stage->http.dirty));
     shard_turn_end(&stage->shard);
 }
 

@@ -12,6 +12,16 @@
 #include "session/notify.h"
 #include "session/serve.h"
 
+static void link_lists_init(struct session_worker *worker)
+{
+    pool_init(&worker->link_lists, sizeof(struct link_lists));
+    worker->lists = pool_take(&worker->link_lists);
+    near_list_init(&worker->lists->links);
+    near_list_init(&worker->lists->polls);
+    near_list_init(&worker->lists->dirty);
+    near_list_init(&worker->lists->joining);
+}
+
 void session_worker_init(struct session_worker *worker)
 {
     reader_shared_init(&worker->readers, &worker->shard->hub);
@@ -24,10 +34,8 @@ void session_worker_init(struct session_worker *worker)
     pool_init(&worker->poll_sessions, poll_session_bytes());
     pool_init(&worker->native_sessions, native_session_bytes());
     pool_init(&worker->device_links, sizeof(struct device_link));
-    list_init(&worker->links);
-    list_init(&worker->polls);
+    link_lists_init(worker);
     list_init(&worker->echoes);
-    list_init(&worker->dirty);
     joining_init(&worker->joining);
     deferred_init(&worker->deferred);
     list_init(&worker->instructions);
@@ -74,6 +82,8 @@ void session_worker_fini(struct session_worker *worker)
     pool_fini(&worker->poll_sessions);
     pool_fini(&worker->native_sessions);
     pool_fini(&worker->device_links);
+    pool_give(&worker->link_lists, worker->lists);
+    pool_fini(&worker->link_lists);
 }
 
 struct place *session_worker_places(struct session_worker *worker, uint32_t count)
@@ -94,7 +104,7 @@ void session_worker_ready(struct session_worker *worker, struct subscription *su
 
 struct link *session_worker_find(struct session_worker *worker, uint64_t key)
 {
-    struct list *const lists[] = { &worker->links, &worker->polls };
+    struct near_list *const lists[] = { &worker->lists->links, &worker->lists->polls };
 
     must(loop_is_here(worker->loop));
     return link_index_find(&worker->index, key, lists, 2, worker->loop->now);
@@ -102,14 +112,14 @@ struct link *session_worker_find(struct session_worker *worker, uint64_t key)
 
 void session_worker_turn_end(struct session_worker *worker)
 {
-    struct list *at;
+    struct near_list *at;
 
     must(loop_is_here(worker->loop));
     worker->readers.now = worker->loop->now;
     session_worker_send_addressed(worker);
     deferred_release(worker);
     do {
-        while ((at = list_pop(&worker->dirty)) != NULL) {
+        while ((at = near_list_pop(&worker->lists->dirty)) != NULL) {
             struct link *link = container_of(at, struct link, in_dirty);
             if (link->kind->draw != NULL)
                 link->kind->draw(link);
@@ -133,7 +143,7 @@ static void polls_go_on(struct session_worker *worker)
     worker->polls_wait = false;
     /* The newest first: a client that comes now and reads does not wait for those that read nothing. An older poll is
      * answered without messages when its time is up, and comes again. */
-    for (struct list *at = worker->polls.prev; at != &worker->polls; at = at->prev)
+    for (struct near_list *at = near_list_prev(&worker->lists->polls); at != &worker->lists->polls; at = near_list_prev(at))
         link_mark(container_of(at, struct link, in_worker));
 }
 
@@ -156,23 +166,23 @@ void session_worker_tick(struct session_worker *worker)
 
 bool session_worker_is_idle(const struct session_worker *worker)
 {
-    return list_is_empty(&worker->links) && list_is_empty(&worker->polls) && list_is_empty(&worker->echoes);
+    return near_list_is_empty(&worker->lists->links) && near_list_is_empty(&worker->lists->polls) && list_is_empty(&worker->echoes);
 }
 
-static void leave_all(struct list *links)
+static void leave_all(struct near_list *links)
 {
-    for (struct list *at = links->next, *next; at != links; at = next) {
+    for (struct near_list *at = near_list_next(links), *next; at != links; at = next) {
         struct link *link = container_of(at, struct link, in_worker);
-        next              = at->next;  /* leave() may end this link, and no other */
+        next              = near_list_next(at);  /* leave() may end this link, and no other */
         link_note_gone(link, LINK_GONE_LEFT);
         link->kind->leave(link);
     }
 }
 
-static void lose_all(struct list *links)
+static void lose_all(struct near_list *links)
 {
-    while (!list_is_empty(links)) {
-        struct link *link = container_of(links->next, struct link, in_worker);
+    while (!near_list_is_empty(links)) {
+        struct link *link = container_of(near_list_next(links), struct link, in_worker);
         link_note_gone(link, LINK_GONE_LEFT);
         link->kind->lost(link);
     }
@@ -186,13 +196,13 @@ msec session_worker_wait_ms(struct session_worker *worker)
 /* --- draining ------------------------------------------------------------------------------------------------ */
 
 /* Tells at most `count` links. Those that were told stand in the list until their clients have left. */
-static size_t leave_some(struct list *links, size_t count)
+static size_t leave_some(struct near_list *links, size_t count)
 {
     size_t told = 0;
 
-    for (struct list *at = links->next, *next; at != links && told < count; at = next) {
+    for (struct near_list *at = near_list_next(links), *next; at != links && told < count; at = next) {
         struct link *link = container_of(at, struct link, in_worker);
-        next              = at->next;
+        next              = near_list_next(at);
         if (link->is_over)
             continue;
         link_note_gone(link, LINK_GONE_LEFT);
@@ -206,9 +216,9 @@ static void drain_step(struct timer *timer, msec now)
 {
     struct session_worker *worker = container_of(timer, struct session_worker, drain.timer);
     size_t                 due    = drain_due(&worker->drain, now);
-    size_t                 told   = leave_some(&worker->links, due);
+    size_t                 told   = leave_some(&worker->lists->links, due);
 
-    told += leave_some(&worker->polls, due - told);
+    told += leave_some(&worker->lists->polls, due - told);
     worker->drain.told += told;
     counter_add(&worker->counters.drained, told);
     if (!worker->is_stopping)
@@ -240,14 +250,14 @@ void session_worker_stop(struct session_worker *worker)
     must(loop_is_here(worker->loop));
     client_marks_send_all(worker);
     worker->is_stopping = true;
-    leave_all(&worker->polls);
-    leave_all(&worker->links);
+    leave_all(&worker->lists->polls);
+    leave_all(&worker->lists->links);
     echo_leave_all(worker);
 }
 
 void session_worker_close_all(struct session_worker *worker)
 {
-    lose_all(&worker->polls);
-    lose_all(&worker->links);
+    lose_all(&worker->lists->polls);
+    lose_all(&worker->lists->links);
     echo_close_all(worker);
 }

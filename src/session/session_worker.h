@@ -5,6 +5,7 @@
 
 #include "auth/identify.h"
 #include "auth/usage_limits.h"
+#include "base/near.h"
 #include "codec/ticket/ticket.h"
 #include "device/device_command.h"
 #include "http/http.h"
@@ -47,6 +48,14 @@ struct place;
 struct memberships;  /* device/membership.h */
 struct event_log;    /* device/event_log.h */
 
+/* Where links stand. In a pool, as the links, so that they can be near. */
+struct link_lists {
+    struct near_list links;    /* those with a stream of their own, for stopping; by in_worker */
+    struct near_list polls;
+    struct near_list dirty;    /* with something to draw this turn; by in_dirty */
+    struct near_list joining;  /* that wait with their first words: joining.h */
+};
+
 struct session_worker {
     struct loop               *loop;
     struct http_server        *server;
@@ -78,12 +87,11 @@ struct session_worker {
     struct pool                poll_sessions;
     struct pool                native_sessions;  /* … and native ones, by far the most */
     struct pool                device_links;     /* … and what links have of the sessions that outlive them */
-    struct list                links;            /* those with a stream of their own, for stopping */
-    struct list                polls;
+    struct pool                link_lists;       /* … and their lists */
+    struct link_lists         *lists;
     struct link_index          index;            /* of both, by key */
     struct list                echoes;
     struct list                addressed;        /* publishes that wait for their connections to follow: conn_follow.h */
-    struct list                dirty;            /* links with something to draw this turn */
     struct joining             joining;          /* links that wait with their first words … */
     struct deferred            deferred;         /* … or with `accepted` */
     struct list                instructions;     /* of back ends, which links have drawn this turn: instruction.h */

@@ -10,13 +10,13 @@ static bool link_is_known(const struct link *link)
 }
 
 /* From the newest to older ones. A link that was told before, and is still there, goes without a further word. */
-static size_t shed_newest(struct list *links, size_t most, bool are_known)
+static size_t shed_newest(struct near_list *links, size_t most, bool are_known)
 {
     size_t ended = 0;
 
-    for (struct list *at = links->prev, *older; at != links && ended < most; at = older) {
+    for (struct near_list *at = near_list_prev(links), *older; at != links && ended < most; at = older) {
         struct link *link = container_of(at, struct link, in_worker);
-        older             = at->prev;  /* end() and lost() may free this link, and no other */
+        older             = near_list_prev(at);  /* end() and lost() may free this link, and no other */
         if (link_is_known(link) != are_known)
             continue;
         ended += !link->is_over;
@@ -34,8 +34,8 @@ size_t session_worker_shed(struct session_worker *worker, bool are_known)
     const size_t most  = part > SHED_LEAST ? part : SHED_LEAST;
 
     must(loop_is_here(worker->loop));
-    size_t ended = shed_newest(&worker->polls, most, are_known);
-    ended += shed_newest(&worker->links, most, are_known);
+    size_t ended = shed_newest(&worker->lists->polls, most, are_known);
+    ended += shed_newest(&worker->lists->links, most, are_known);
     counter_add(are_known ? &worker->counters.shed_known : &worker->counters.shed_strangers, ended);
     return ended;
 }

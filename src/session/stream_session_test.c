@@ -80,7 +80,7 @@ static void the_end_says_why(void **state)
         stage_init(&stage, i);
         struct sim_link *far = stage_connect(&stage);
         ask(&stage, far, rows[i].media, "channel=topic:a");
-        struct link *link = container_of(stage.worker.links.next, struct link, in_worker);
+        struct link *link = container_of(near_list_next(&stage.worker.lists->links), struct link, in_worker);
         assert_ptr_equal(session_worker_find(&stage.worker, link->key), link);
         link->kind->end(link, rows[i].why);
         link->kind->end(link, rows[i].why);

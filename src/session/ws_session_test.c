@@ -369,7 +369,7 @@ static void cursors_asked_for_without_reading_do_not_heap_up(void **state)
     }
     ws_client_flood(&client, SPAN("{\"type\":\"cursor\"}"), QUESTIONS);
     stage_turn(&stage);
-    assert_in_range(link_waiting_bytes(container_of(stage.worker.links.next, struct link, in_worker)), 1, WAITING_MAX);
+    assert_in_range(link_waiting_bytes(container_of(near_list_next(&stage.worker.lists->links), struct link, in_worker)), 1, WAITING_MAX);
     turns(&stage, &client, 400);
     for (const char *at = ws_client_transcript(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
         cursors += strncmp(at, cursor, sizeof cursor - 1) == 0;

@@ -245,7 +245,7 @@ static void wire_on_turn_end(void *ctx)
     do {
         session_worker_turn_end(&loop->sessions);
         http_server_turn_end(&loop->http);
-    } while (!list_is_empty(&loop->sessions.dirty) || !list_is_empty(&loop->http.dirty));
+    } while (!near_list_is_empty(&loop->sessions.lists->dirty) || !list_is_empty(&loop->http.dirty));
     sim_node_loop_end(loop->node->sim_node, loop->index);
 }
 
@@ -441,10 +441,11 @@ uint64_t wire_node_lost_frames(const struct wire_node *node)
  * link is not read from any more. */
 static void wire_loop_check_links(const struct wire_loop *loop)
 {
-    struct wire_world *wire  = loop->node->wire;
-    size_t             frame = wire->faults.big ? BIG_FRAME_BYTES : FRAME_BYTES;
+    struct wire_world      *wire  = loop->node->wire;
+    size_t                  frame = wire->faults.big ? BIG_FRAME_BYTES : FRAME_BYTES;
+    const struct near_list *links = &loop->sessions.lists->links;
 
-    for (const struct list *at = loop->sessions.links.next; at != &loop->sessions.links; at = at->next) {
+    for (const struct near_list *at = near_list_next(links); at != links; at = near_list_next(at)) {
         size_t waiting = link_waiting_bytes(container_of(at, const struct link, in_worker));
         promise(&wire->world, waiting <= ANSWERS_BYTES + REPEAT_BYTES + 2 * frame, "%zu bytes wait for one reader",
                 waiting);

@@ -105,17 +105,17 @@ void device_open_take(struct command *command, struct writer *writer)
 
 /* --- in memory -------------------------------------------------------------------------------------------------- */
 
-static void standing_take_place(struct standing *standing, const struct work_place *from)
+static void standing_take_place(struct devices *devices, struct standing *standing, const struct work_place *from)
 {
     struct standing_place *place = standing_place_find(standing, channel_name_span(from->name));
 
-    if (place == NULL) {
+    if (place == NULL)
         place = standing_place_add(standing, from->name);
-    } else if (place->is_gone || (place->epoch == from->epoch && place->seq >= from->seq) ||
-               (place->is_dirty && place->epoch != from->epoch)) {
+    else if (place->is_gone)
         return;
-    }
-    place->epoch   = from->epoch;
+    else if (standing_place_epoch(devices, standing, place) == from->epoch ? place->seq >= from->seq : place->is_dirty)
+        return;
+    standing_place_set_epoch(devices, standing, place, from->epoch);
     place->seq     = from->seq;
     place->is_kept = from->is_kept;
 }
@@ -125,7 +125,7 @@ void standing_store_new(struct open_work *work)
 {
     for (size_t i = 0; i < work->places.count; i++) {
         const struct work_place *from = &work->places.at[i];
-        standing_take_place(work->standing, from);
+        standing_take_place(work->open->devices, work->standing, from);
         if (!from->is_asked)
             continue;
         standing_place_find(work->standing, channel_name_span(from->name))->is_dirty = true;
@@ -170,7 +170,7 @@ void standing_take(struct session_open *open)
     if (work->is_new || (is_other && standing->handle_count == 0 && !standing->is_writing && !standing_has_news(standing)))
         standing_places_free(standing);
     for (size_t i = 0; i < work->places.count; i++)
-        standing_take_place(standing, &work->places.at[i]);
+        standing_take_place(open->devices, standing, &work->places.at[i]);
     if (standing->generation != work->row_generation)
         standing->is_seen_dirty = false;
     standing->link_back  = link_back_of(work);
@@ -183,13 +183,13 @@ void standing_take(struct session_open *open)
     standing_set_class(standing, work->row.device_class);
 }
 
-static bool place_is_behind(const struct standing *standing, const struct work_place *stored)
+static bool place_is_behind(const struct devices *devices, const struct standing *standing, const struct work_place *stored)
 {
     const struct standing_place *place = standing_place_find(standing, channel_name_span(stored->name));
 
     if (place == NULL)
         return true;
-    return !place->is_gone && (place->epoch != stored->epoch || place->seq < stored->seq);
+    return !place->is_gone && (standing_place_epoch(devices, standing, place) != stored->epoch || place->seq < stored->seq);
 }
 
 /* What was kept when the rows were read, and has no row now, was dropped by the older link. */
@@ -216,8 +216,8 @@ bool standing_take_stored(struct open_work *work)
     work_places_sort(&work->stored);
     was_behind = standing_drop_unstored(work);
     for (size_t i = 0; i < work->stored.count; i++) {
-        was_behind |= place_is_behind(work->standing, &work->stored.at[i]);
-        standing_take_place(work->standing, &work->stored.at[i]);
+        was_behind |= place_is_behind(work->open->devices, work->standing, &work->stored.at[i]);
+        standing_take_place(work->open->devices, work->standing, &work->stored.at[i]);
     }
     return was_behind;
 }
@@ -350,7 +350,7 @@ static void open_acknowledge(struct session_open *open)
             continue;
         standing_acknowledge(open->devices, work->standing, place, head->epoch,
                              named->seq < head->seq ? named->seq : head->seq);
-        named->epoch = place->epoch;
+        named->epoch = standing_place_epoch(open->devices, work->standing, place);
         named->seq   = place->seq;
     }
     open->generation = work->row_generation;
@@ -402,8 +402,8 @@ static void answer_places(struct session_open *open)
         if (!session_follows(place, gathered))
             continue;
         open->places[open->place_count++] = (struct session_place){
-            .name = channel_name_ref(place->name), .epoch = place->epoch, .seq = place->seq, .is_kept = place->is_kept,
-            .is_over = gathered != NULL && gathered->is_over, .spans = gathered == NULL ? NULL : gathered->spans,
+            .name = channel_name_ref(place->name), .epoch = standing_place_epoch(open->devices, standing, place),
+            .seq = place->seq, .is_kept = place->is_kept, .is_over = gathered != NULL && gathered->is_over, .spans = gathered == NULL ? NULL : gathered->spans,
         };
         if (gathered != NULL)
             gathered->spans = NULL;

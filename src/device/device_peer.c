@@ -114,8 +114,8 @@ static void take_acknowledged(struct open_work *work, const struct peer_fence_pl
     if (place == NULL && !span_starts(told->channel, SPAN("group:")))
         work->has_new_kept = true;
     else if (place == NULL && (place = add_group_place(work, told)) != NULL)
-        place->epoch = told->epoch;
-    if (place != NULL && !place->is_gone && place->epoch == told->epoch)
+        standing_place_set_epoch(devices, standing, place, told->epoch);
+    if (place != NULL && !place->is_gone && standing_place_epoch(devices, standing, place) == told->epoch)
         standing_acknowledge(devices, standing, place, told->epoch, told->seq);
 }
 
@@ -131,11 +131,12 @@ static bool answer_tells(struct span answer, struct span channel)
 }
 
 /* Was something kept when the rows were read, and is not any more? Then its row is gone. */
-static bool has_dropped(const struct standing *standing, struct span answer)
+static bool has_dropped(const struct devices *devices, const struct standing *standing, struct span answer)
 {
     for (uint32_t i = 0; i < standing->place_count; i++) {
         const struct standing_place *place = &standing->places[i];
-        if (place->is_kept && !place->is_gone && place->epoch != 0 && !answer_tells(answer, channel_name_span(place->name)))
+        if (place->is_kept && !place->is_gone && standing_place_epoch(devices, standing, place) != 0 &&
+            !answer_tells(answer, channel_name_span(place->name)))
             return true;
     }
     return false;
@@ -153,7 +154,7 @@ void device_peer_answered(struct peer_fence_ask *ask, struct span answer)
     for (; peer_fence_place_next(&rest, &is_begun, &place); count++)
         take_acknowledged(ask->open->work, &place);
     if (count > 0 && count < PEER_FENCE_PLACES_MAX && !ask->open->work->has_new_kept &&
-        !has_dropped(ask->open->work->standing, answer))
+        !has_dropped(ask->open->devices, ask->open->work->standing, answer))
         ask->open->work->is_untold = false;
 }
 
@@ -192,15 +193,16 @@ static void call_end(struct peer_fence_call *call)
 }
 
 /* A place that was made while the link waited for its head may be of no life of the log. */
-static void fence_put_places(struct buf *answer, const struct standing *standing)
+static void fence_put_places(struct buf *answer, const struct devices *devices, const struct standing *standing)
 {
     size_t count = 0;
 
     for (uint32_t i = 0; i < standing->place_count && count < PEER_FENCE_PLACES_MAX; i++) {
         const struct standing_place *place = &standing->places[i];
-        if (place->is_gone || place->epoch == 0)
+        const uint64_t               epoch = standing_place_epoch(devices, standing, place);
+        if (place->is_gone || epoch == 0)
             continue;
-        peer_fence_place_put(answer, &(struct peer_fence_place){ channel_name_span(place->name), place->epoch, place->seq });
+        peer_fence_place_put(answer, &(struct peer_fence_place){ channel_name_span(place->name), epoch, place->seq });
         count++;
     }
 }
@@ -221,7 +223,7 @@ static void wait_over(struct fence_wait *fenced)
     struct standing        *standing = standing_of_channel(devices, wait->channel);
 
     if (standing != NULL && standing->home == NULL)
-        fence_put_places(&wait->call->answer, standing);
+        fence_put_places(&wait->call->answer, devices, standing);
     if (standing != NULL && standing->home == NULL && standing->op == NULL) {
         standing->is_fencing = standing->is_parted = false;
         standing_drop_places(standing);
@@ -264,7 +266,7 @@ bool device_peer_called(struct devices *devices, struct peer_fence_call *call, s
         if (has_link)
             fence_link(devices, standing, call);
         else
-            fence_put_places(&call->answer, standing);
+            fence_put_places(&call->answer, devices, standing);
         standing->is_between = false;
         standing_settle(devices, standing);
         if (has_link)

@@ -11,11 +11,14 @@
 bool standing_acknowledge(struct devices *devices, struct standing *standing, struct standing_place *place,
                           uint64_t epoch, uint64_t seq)
 {
-    if (epoch == place->epoch && seq <= place->seq)
+    bool is_other = epoch != standing_place_epoch(devices, standing, place);
+
+    if (!is_other && seq <= place->seq)
         return false;
-    if (epoch != place->epoch)
+    if (is_other) {
+        standing_place_set_epoch(devices, standing, place, epoch);
         place->is_new = true;
-    place->epoch    = epoch;
+    }
     place->seq      = seq;
     place->is_dirty = place->is_moved = true;
     counter_add(&devices->counters.acks, 1);
@@ -37,7 +40,7 @@ static void place_begin(struct devices *devices, struct standing *standing, cons
 {
     struct standing_place *place = place_add_unread(standing, ack->name);
 
-    place->epoch  = ack->epoch;
+    standing_place_set_epoch(devices, standing, place, ack->epoch);
     place->seq    = ack->seq;
     place->is_new = place->is_dirty = true;
     standing_settle(devices, standing);
@@ -46,13 +49,13 @@ static void place_begin(struct devices *devices, struct standing *standing, cons
 static void place_keep(struct devices *devices, struct standing *standing, struct standing_place *place,
                        const struct session_ack *ack)
 {
-    if (place != NULL && place->is_kept && !place->is_gone && place->epoch != 0)
+    if (place != NULL && place->is_kept && !place->is_gone && standing_place_epoch(devices, standing, place) != 0)
         return;
     if (place == NULL)
         place = place_add_unread(standing, ack->name);
-    if (place->is_gone || place->epoch == 0) {
-        place->epoch = ack->epoch;
-        place->seq   = ack->seq;
+    if (place->is_gone || standing_place_epoch(devices, standing, place) == 0) {
+        standing_place_set_epoch(devices, standing, place, ack->epoch);
+        place->seq = ack->seq;
     }
     place->is_kept  = true;
     place->is_gone  = false;
@@ -121,7 +124,7 @@ static void count_redeliveries(struct devices *devices, const struct session_clo
     for (size_t i = 0; i < close->delivered_count; i++) {
         const struct session_place  *told  = &close->delivered[i];
         const struct standing_place *place = standing_place_find(close->standing, channel_name_span(told->name));
-        if (place != NULL && place->epoch == told->epoch && place->seq < told->seq)
+        if (place != NULL && standing_place_epoch(devices, close->standing, place) == told->epoch && place->seq < told->seq)
             counter_add(&devices->counters.redeliveries, told->seq - place->seq);
     }
 }
@@ -199,21 +202,6 @@ static void places_again(struct standing *standing, const struct places_write *w
     standing->is_seen_dirty |= write->has_seen;
 }
 
-/* A place that is no longer kept ends when its row is deleted, unless it was kept anew meanwhile. */
-void standing_take_gone(struct standing *standing)
-{
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < standing->place_count; i++) {
-        struct standing_place *place = &standing->places[i];
-        if (place->is_gone && !place->is_dirty)
-            channel_name_unref(place->name);
-        else
-            standing->places[kept++] = *place;
-    }
-    standing->place_count = kept;
-}
-
 /* Who has raised the generation? A row that is behind, or not there, was lost by its database; and one that names this
  * node was raised by an opening that was refused because nobody knew what became of it. */
 static enum fence_reason refused_by(const struct devices *devices, const struct places_write *write)
@@ -251,7 +239,7 @@ static void place_found(struct standing *standing, const struct places_write *wr
     if (place == NULL)
         return;
     place->is_unread = false;
-    if (!place_row_get(row->value, &found) || found.epoch != place->epoch)
+    if (!place_row_get(row->value, &found) || found.epoch != standing_place_epoch(write->device.devices, standing, place))
         return;
     if (row->generation > place->seq + 1)
         place->seq = row->generation - 1;
@@ -313,13 +301,15 @@ static enum ledger_op place_op(const struct standing_place *place, bool has_one_
     return place->is_new || has_one_writer ? LEDGER_PUT : LEDGER_RAISE;
 }
 
-static void write_put_place(struct places_write *write, struct standing_place *place, msec wall, bool has_one_writer)
+static void write_put_place(const struct devices *devices, struct places_write *write, struct standing_place *place,
+                            bool has_one_writer)
 {
     struct ledger_change *change = &write->changes[write->count++];
     struct span           key    = write_put_key(write, channel_name_span(place->name));
     size_t                from   = write->bytes.len;
+    uint64_t              epoch  = standing_place_epoch(devices, write->standing, place);
 
-    place_row_put(&write->bytes, &(struct place_row){ place->epoch, wall, place->is_kept });
+    place_row_put(&write->bytes, &(struct place_row){ epoch, devices->writer->wall, place->is_kept });
     *change = (struct ledger_change){
         .op         = place_op(place, has_one_writer),
         .key        = { ROW_PLACE, key },
@@ -421,7 +411,7 @@ static void standing_store(struct devices *devices, struct standing *standing)
     for (uint32_t i = 0; i < standing->place_count && write->count < count; i++) {
         if (!standing->places[i].is_dirty)
             continue;
-        write_put_place(write, &standing->places[i], devices->writer->wall, has_one_writer);
+        write_put_place(devices, write, &standing->places[i], has_one_writer);
         write_put_event(devices, write, &standing->places[i], count);
         standing->places[i].is_moved = false;
     }

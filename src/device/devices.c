@@ -158,6 +158,32 @@ struct standing *standing_get(struct devices *devices, struct span user, struct 
     return standing != NULL ? standing : standing_new(devices, user, device);
 }
 
+static struct standing_rare *standing_rare_new(struct span device_class, uint64_t *epochs)
+{
+    struct standing_rare *rare = malloc(sizeof *rare + device_class.len + 1);
+
+    must(rare != NULL);
+    rare->epochs = epochs;
+    if (device_class.len > 0)
+        memcpy(rare->device_class, device_class.at, device_class.len);
+    rare->device_class[device_class.len] = '\0';
+    return rare;
+}
+
+static void standing_drop_epochs(struct standing *standing)
+{
+    struct standing_rare *rare = standing->rare;
+
+    if (rare == NULL)
+        return;
+    free(rare->epochs);
+    rare->epochs = NULL;
+    if (rare->device_class[0] != '\0')
+        return;
+    free(rare);
+    standing->rare = NULL;
+}
+
 void standing_places_free(struct standing *standing)
 {
     for (uint32_t i = 0; i < standing->place_count; i++)
@@ -165,6 +191,7 @@ void standing_places_free(struct standing *standing)
     free(standing->places);
     standing->places      = NULL;
     standing->place_count = 0;
+    standing_drop_epochs(standing);
 }
 
 static void standing_free(struct devices *devices, struct standing *standing)
@@ -173,21 +200,17 @@ static void standing_free(struct devices *devices, struct standing *standing)
     list_take(&standing->link);
     standing_places_free(standing);
     channel_name_unref(standing->channel);
-    free(standing->device_class);
+    free(standing->rare);
     pool_give(&devices->standing_pool, standing);
     counter_sub(&devices->counters.standing, 1);
 }
 
 void standing_set_class(struct standing *standing, struct span device_class)
 {
-    char *copy = NULL;
+    uint64_t *epochs = standing->rare == NULL ? NULL : standing->rare->epochs;
 
-    if (device_class.len > 0) {
-        copy = strndup(device_class.at, device_class.len);
-        must(copy != NULL);
-    }
-    free(standing->device_class);
-    standing->device_class = copy;
+    free(standing->rare);
+    standing->rare = epochs == NULL && device_class.len == 0 ? NULL : standing_rare_new(device_class, epochs);
 }
 
 /* --- where it is listed --- */
@@ -342,6 +365,84 @@ struct standing_place *standing_place_find(const struct standing *standing, stru
     return NULL;
 }
 
+/* --- their epochs. Nearly all logs of a store have the same, which is kept once for all places --- */
+
+static uint64_t *standing_epochs(const struct standing *standing)
+{
+    return standing->rare == NULL ? NULL : standing->rare->epochs;
+}
+
+uint64_t standing_place_epoch(const struct devices *devices, const struct standing *standing, const struct standing_place *place)
+{
+    const uint64_t *epochs = standing_epochs(standing);
+
+    if (place->epoch_number != 0)
+        return devices->epochs[place->epoch_number - 1];
+    return epochs == NULL ? 0 : epochs[place - standing->places];
+}
+
+/* 0: it has none. Logs in memory have epochs of their own, which would only fill the table. */
+static unsigned epoch_number(struct devices *devices, const struct channel_name *name, uint64_t epoch)
+{
+    if (epoch == 0 || name->space->durability != DURABLE)
+        return 0;
+    for (unsigned at = 0; at < DEVICE_EPOCHS_MAX; at++) {
+        if (devices->epochs[at] == 0)
+            devices->epochs[at] = epoch;
+        if (devices->epochs[at] == epoch)
+            return at + 1;
+    }
+    return 0;
+}
+
+void standing_place_set_epoch(struct devices *devices, struct standing *standing, struct standing_place *place, uint64_t epoch)
+{
+    uint64_t *epochs = standing_epochs(standing);
+
+    place->epoch_number = epoch_number(devices, place->name, epoch) & (DEVICE_EPOCHS_MAX);
+    if (place->epoch_number != 0 || (epoch == 0 && epochs == NULL))
+        return;
+    if (standing->rare == NULL)
+        standing->rare = standing_rare_new(SPAN(""), NULL);
+    if (epochs == NULL) {
+        epochs = standing->rare->epochs = calloc(standing->place_count, sizeof epochs[0]);
+        must(epochs != NULL);
+    }
+    epochs[place - standing->places] = epoch;
+}
+
+/* A place comes at this index. */
+static void standing_make_room_for_epoch(struct standing *standing, uint32_t at)
+{
+    uint64_t *epochs = standing_epochs(standing);
+
+    if (epochs == NULL)
+        return;
+    epochs = standing->rare->epochs = reallocarray(epochs, standing->place_count + 1, sizeof epochs[0]);
+    must(epochs != NULL);
+    memmove(&epochs[at + 1], &epochs[at], (standing->place_count - at) * sizeof epochs[0]);
+    epochs[at] = 0;
+}
+
+/* A place that is no longer kept ends when its row is deleted, unless it was kept anew meanwhile. */
+void standing_take_gone(struct standing *standing)
+{
+    uint64_t *epochs = standing_epochs(standing);
+    uint32_t  kept   = 0;
+
+    for (uint32_t i = 0; i < standing->place_count; i++) {
+        struct standing_place *place = &standing->places[i];
+        if (place->is_gone && !place->is_dirty) {
+            channel_name_unref(place->name);
+            continue;
+        }
+        if (epochs != NULL)
+            epochs[kept] = epochs[i];
+        standing->places[kept++] = *place;
+    }
+    standing->place_count = kept;
+}
+
 struct standing_place *standing_place_add(struct standing *standing, struct channel_name *name)
 {
     uint32_t at = standing_place_at(standing, channel_name_span(name));
@@ -353,6 +454,7 @@ struct standing_place *standing_place_add(struct standing *standing, struct chan
     must(standing->places != NULL);
     memmove(&standing->places[at + 1], &standing->places[at],
             (standing->place_count - at) * sizeof standing->places[0]);
+    standing_make_room_for_epoch(standing, at);
     standing->place_count++;
     standing->places[at] = (struct standing_place){ .name = channel_name_ref(name) };
     return &standing->places[at];

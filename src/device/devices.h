@@ -60,7 +60,7 @@ struct devices_counters {
 
 struct device_peers;   /* peer_fence.h */
 struct device_compare;
-enum { DEVICE_DEAF_MAX = 16, DEVICE_TRANSPORTS_MAX = 15 };
+enum { DEVICE_DEAF_MAX = 16, DEVICE_TRANSPORTS_MAX = 15, DEVICE_EPOCHS_MAX = 15 };
 
 /* Questions about how far devices are (device_look.h). */
 struct device_looks {
@@ -80,6 +80,7 @@ struct devices {
     struct devices_limits  limits;       /* may change between two turns */
     struct pool            standing_pool;
     const char            *transports[DEVICE_TRANSPORTS_MAX];  /* static texts, of links so far */
+    uint64_t               epochs[DEVICE_EPOCHS_MAX];  /* that places of durable logs have had, so that a place needs 4 bits for its own */
     struct near_map        standings;    /* by the hash of the user: all of a user's lie in one row of the map */
     struct list            idle;         /* without link, opening and news; oldest first */
     struct list            dirty;        /* with news to be stored, not being written */

@@ -16,17 +16,25 @@
 #include "device/row_kind.h"
 #include "store/ledger_round.h"
 
-/* A place of a session, as it stands in memory. */
+/* A place of a session, as it stands in memory. Its epoch: standing_place_epoch(). */
 struct standing_place {
     struct channel_name *name;           /* owns a reference */
-    uint64_t             epoch;
     uint64_t             seq      : 54;
+    uint64_t             epoch_number : 4;  /* in devices.epochs, from 1; 0: in standing.rare, or there is none */
     uint64_t             is_unread : 1;  /* where other nodes write too: nobody knows here what the row holds, or whether there is one */
     uint64_t             is_moved : 1;   /* acknowledged since it was stored: the event is due with the next write */
     uint64_t             is_dirty : 1;   /* not stored yet */
     uint64_t             is_new   : 1;   /* the row must be set whatever it holds: its epoch or its marks changed */
     uint64_t             is_kept  : 1;
     uint64_t             is_gone  : 1;   /* no longer kept: the row is to be deleted, then the place */
+};
+
+_Static_assert(sizeof(struct standing_place) == 16, "every idle session pays for several");
+
+/* What few sessions have. */
+struct standing_rare {
+    uint64_t *epochs;          /* of the places, in their order, where they have no number; NULL: all have one */
+    char      device_class[];  /* empty: none */
 };
 
 /* One session in memory. */
@@ -36,7 +44,7 @@ struct standing {
     struct session_open   *op;            /* the opening under way, and behind it by `next` those that wait; NULL: none */
     struct channel_name   *channel;       /* device:USER/DEVICE, which is who it is; owns a reference */
     struct standing_place *places;        /* in the order of their names */
-    char                  *device_class;  /* NULL: none */
+    struct standing_rare  *rare;          /* NULL mostly */
     struct device_home    *home;          /* of the link; NULL: none */
     uint64_t               key;           /* … its connection */
     uint64_t               generation;    /* 0: there is no session yet */
@@ -78,7 +86,7 @@ static inline uint64_t standing_from(const struct standing *standing)
 
 static inline struct span standing_class(const struct standing *standing)
 {
-    return span_str(standing->device_class);
+    return standing->rare == NULL ? SPAN("") : span_str(standing->rare->device_class);
 }
 
 /* --- devices.c --- */
@@ -101,6 +109,13 @@ void             standing_set_class(struct standing *standing, struct span devic
 /* The ledger surely has no row of the user in any group: it had none, and no membership has changed since. So it need not be
  * asked. Where other nodes write too, that is never sure. */
 bool             standing_is_groupless(const struct devices *devices, const struct standing *standing);
+/* 0: it is in no life of the log yet. */
+uint64_t         standing_place_epoch(const struct devices *devices, const struct standing *standing,
+                                      const struct standing_place *place);
+void             standing_place_set_epoch(struct devices *devices, struct standing *standing, struct standing_place *place,
+                                          uint64_t epoch);
+/* Places that are gone end, unless that is still to be stored. */
+void             standing_take_gone(struct standing *standing);
 /* Adds the place in order; shares the name. */
 struct standing_place *standing_place_add(struct standing *standing, struct channel_name *name);
 bool             standing_is_online(const struct devices *devices, const struct standing *standing, msec wall);
@@ -198,8 +213,6 @@ void device_looks_fini(struct devices *devices);
 void device_acks_take(struct command *command, struct writer *writer);
 void device_close_take(struct command *command, struct writer *writer);
 void device_places_store(struct devices *devices);
-/* Places that are gone end, unless that is still to be stored. */
-void standing_take_gone(struct standing *standing);
 /* The named place counts, if it is ahead. True: something changed. */
 bool standing_acknowledge(struct devices *devices, struct standing *standing, struct standing_place *place,
                           uint64_t epoch, uint64_t seq);

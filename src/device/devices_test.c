@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "base/rng.h"
 #include "device/group_spans.h"
 #include "device/devices_priv.h"
 #include "device/session_move.h"
@@ -771,10 +772,12 @@ static void members_share_the_name_of_their_group(void **state)
     struct stage *stage = stage_new();
 
     struct channel_name *lobby = name_of(stage, "group:lobby");
-    struct subscription  sub   = { 0 };
+    struct pool          pool;
 
     (void)state;
-    subscription_open(&sub, &stage->shards[0].hub, lobby, (struct start){ .kind = START_NOW }, stage);
+    pool_init(&pool, sizeof(struct subscription));
+    struct subscription *sub = pool_take(&pool);
+    subscription_open(sub, &stage->shards[0].hub, lobby, (struct start){ .kind = START_NOW }, NULL);
     settle(stage);
     joins(stage, "lobby", 0, true, 1);
     struct session_open *phone = opens(stage, "phone", 10), *tablet = opens(stage, "tablet", 11);
@@ -784,7 +787,9 @@ static void members_share_the_name_of_their_group(void **state)
     assert_non_null(second);
     assert_ptr_equal(first->name, lobby);
     assert_ptr_equal(second->name, lobby);
-    subscription_close(&sub, &stage->shards[0].hub, 0);
+    subscription_close(sub, &stage->shards[0].hub, 0);
+    pool_give(&pool, sub);
+    pool_fini(&pool);
     channel_name_unref(lobby);
     stage_free(stage);
 }
@@ -1447,8 +1452,8 @@ static struct standing *moves(struct stage *stage, struct told_sessions *told)
     assert_non_null(standing);
     assert_null(devices_take_session(&stage->devices, &told->session));  /* one of this name is enough */
     for (size_t i = 0; i < told->count; i++) {
-        assert_true(standing_take_moving_place(standing, &told->places[i]));
-        assert_false(standing_take_moving_place(standing, &told->places[i]));
+        assert_true(standing_take_moving_place(&stage->devices, standing, &told->places[i]));
+        assert_false(standing_take_moving_place(&stage->devices, standing, &told->places[i]));
     }
     return standing;
 }
@@ -1494,6 +1499,53 @@ static void a_session_moves_with_what_was_not_stored(void **state)
     assert_int_equal(next->generation, generation + 1);
     assert_int_equal(stage->fenced[stage->fenced_count - 1], 4);
     told_free(&told);
+    stage_free(stage);
+}
+
+/* More lives of logs than have a number, of durable logs and of those in memory, in a session whose places come and go. */
+static void each_place_has_its_own_epoch(void **state)
+{
+    (void)state;
+    enum { PLACES = 60, STEPS = 20000 };
+    struct stage    *stage    = stage_new();
+    struct standing *standing = standing_get(&stage->devices, SPAN("alice"), SPAN("phone"));
+    uint64_t         epochs[PLACES] = { 0 };
+    bool             is_there[PLACES] = { false };
+    struct rng       rng = { 3 };
+
+    standing_set_class(standing, SPAN("small"));
+    for (int step = 0; step < STEPS; step++) {
+        size_t at = rng_below(&rng, PLACES);
+        char   text[32];
+        snprintf(text, sizeof text, "%s:%zu", at % 3 == 0 ? "live" : "topic", at);
+        struct standing_place *place = standing_place_find(standing, span_str(text));
+        assert_int_equal(place != NULL, is_there[at]);
+        if (place == NULL) {
+            struct channel_name *name = name_of(stage, text);
+            place = standing_place_add(standing, name);
+            channel_name_unref(name);
+            is_there[at] = true;
+            epochs[at]   = 0;
+        }
+        assert_int_equal(standing_place_epoch(&stage->devices, standing, place), epochs[at]);
+        if (rng_below(&rng, 4) == 0) {
+            place->is_gone = true;
+            standing_take_gone(standing);
+            is_there[at] = false;
+            continue;
+        }
+        epochs[at] = rng_below(&rng, 2 * DEVICE_EPOCHS_MAX);
+        standing_place_set_epoch(&stage->devices, standing, place, epochs[at]);
+        if (step % 1000 == 0) {
+            standing_places_free(standing);
+            memset(is_there, 0, sizeof is_there);
+        }
+        assert_true(span_eq(standing_class(standing), SPAN("small")));
+    }
+    standing_set_class(standing, SPAN(""));
+    standing_places_free(standing);
+    assert_null(standing->rare);
+    standing_settle(&stage->devices, standing);
     stage_free(stage);
 }
 
@@ -1564,6 +1616,7 @@ int main(void)
         cmocka_unit_test(an_ack_of_many_places),
         cmocka_unit_test(devices_are_listed),
         cmocka_unit_test(idle_sessions_are_bounded),
+        cmocka_unit_test(each_place_has_its_own_epoch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

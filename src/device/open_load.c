@@ -441,7 +441,7 @@ static void take_memory(struct open_work *work)
         if (known->is_gone)
             continue;
         struct work_place *place = work_places_add(&work->stored, channel_name_ref(known->name));
-        place->epoch             = known->epoch;
+        place->epoch             = standing_place_epoch(work->open->devices, standing, known);
         place->seq               = known->seq;
         place->is_kept           = known->is_kept;
     }
@@ -596,6 +596,11 @@ void open_gather(struct open_work *work)
  * While a session was opened its older link may have acknowledged messages of the user's log, and a new session may begin
  * behind some, that say more of groups than the rows did when they were read. Nobody tells the link of them any more. */
 
+static bool place_is_at(const struct open_work *work, const struct standing_place *place, const struct work_place *gathered)
+{
+    return standing_place_epoch(work->open->devices, work->standing, place) == gathered->epoch && place->seq == gathered->seq;
+}
+
 /* Has the older link acknowledged something, since the rows were read, in a group that the user was no member of by then? Then it
  * has joined, and the newer link is not to begin there anew. */
 static bool group_is_missed(const struct open_work *work)
@@ -607,7 +612,7 @@ static bool group_is_missed(const struct open_work *work)
         const struct work_place     *gathered = work_places_find(&work->places, place->name);
         if (!span_eq(span_str(place->name->space->name), SPAN("group")))
             continue;
-        if (gathered == NULL || (gathered->is_over && (place->epoch != gathered->epoch || place->seq != gathered->seq)))
+        if (gathered == NULL || (gathered->is_over && !place_is_at(work, place, gathered)))
             return true;
     }
     return false;
@@ -630,7 +635,7 @@ bool open_groups_are_old(const struct open_work *work)
     if (user == NULL)
         return false;
     now = standing_place_find(work->standing, channel_name_span(user->name));
-    return now != NULL && (now->epoch != user->epoch || now->seq != user->seq);
+    return now != NULL && !place_is_at(work, now, user);
 }
 
 static void groups_came_again(struct device_read *read)

@@ -15,7 +15,7 @@ static bool standing_may_move(const struct standing *standing)
            !standing->is_fencing && standing->link_back == 0;
 }
 
-static void standing_show(const struct standing *standing, const struct session_visitor *visitor, void *ctx)
+static void standing_show(const struct devices *devices, const struct standing *standing, const struct session_visitor *visitor, void *ctx)
 {
     visitor->session(ctx, &(struct moving_session){
         .user = standing_user(standing), .device = standing_device(standing), .device_class = standing_class(standing),
@@ -25,23 +25,23 @@ static void standing_show(const struct standing *standing, const struct session_
     for (uint32_t i = 0; i < standing->place_count; i++) {
         const struct standing_place *place = &standing->places[i];
         visitor->place(ctx, &(struct moving_place){
-            .name = place->name, .epoch = place->epoch, .seq = place->seq, .is_moved = place->is_moved, .is_dirty = place->is_dirty,
-            .is_new = place->is_new, .is_kept = place->is_kept, .is_gone = place->is_gone,
+            .name = place->name, .epoch = standing_place_epoch(devices, standing, place), .seq = place->seq,
+            .is_moved = place->is_moved, .is_dirty = place->is_dirty, .is_new = place->is_new, .is_kept = place->is_kept, .is_gone = place->is_gone,
         });
     }
 }
 
-static void standings_visit(const struct list *list, const struct session_visitor *visitor, void *ctx)
+static void standings_visit(const struct devices *devices, const struct list *list, const struct session_visitor *visitor, void *ctx)
 {
     for (const struct list *at = list->next; at != list; at = at->next)
         if (standing_may_move(container_of(at, struct standing, link)))
-            standing_show(container_of(at, struct standing, link), visitor, ctx);
+            standing_show(devices, container_of(at, struct standing, link), visitor, ctx);
 }
 
 void devices_visit_linked(const struct devices *devices, const struct session_visitor *visitor, void *ctx)
 {
-    standings_visit(&devices->held, visitor, ctx);
-    standings_visit(&devices->dirty, visitor, ctx);
+    standings_visit(devices, &devices->held, visitor, ctx);
+    standings_visit(devices, &devices->dirty, visitor, ctx);
 }
 
 /* --- the new process --------------------------------------------------------------------------------------------- */
@@ -65,14 +65,14 @@ struct standing *devices_take_session(struct devices *devices, const struct movi
     return standing;
 }
 
-bool standing_take_moving_place(struct standing *standing, const struct moving_place *place)
+bool standing_take_moving_place(struct devices *devices, struct standing *standing, const struct moving_place *place)
 {
     const uint32_t count = standing->place_count;
 
     if (count > 0 && span_order(channel_name_span(standing->places[count - 1].name), channel_name_span(place->name)) >= 0)
         return false;
     struct standing_place *to = standing_place_add(standing, place->name);
-    to->epoch    = place->epoch;
+    standing_place_set_epoch(devices, standing, to, place->epoch);
     to->seq      = place->seq;
     to->is_moved = place->is_moved;
     to->is_dirty = place->is_dirty;

@@ -36,7 +36,7 @@ void devices_visit_linked(const struct devices *devices, const struct session_vi
 /* NULL: there is one of this name already, or it is no session. */
 struct standing *devices_take_session(struct devices *devices, const struct moving_session *session);
 /* In the order in which they were visited. False: there is one of this channel, or of a later one. */
-bool standing_take_moving_place(struct standing *standing, const struct moving_place *place);
+bool standing_take_moving_place(struct devices *devices, struct standing *standing, const struct moving_place *place);
 
 /* A link goes on with its session: *ret_standing is for session_acks and session_close. OPEN_STALE: a newer link had taken the
  * session over. OPEN_NONE: it is not known here, or has a link. */

@@ -81,7 +81,7 @@ static bool take_told_place(struct sessions_taker *taker, struct span body)
     if (taker->standing == NULL || !handover_get_place(body, &told) ||
         channel_name_new(taker->namespaces, taker->key, told.channel, &name) != CHANNEL_NAME_OK)
         return false;
-    bool is_taken = standing_take_moving_place(taker->standing, &(struct moving_place){
+    bool is_taken = standing_take_moving_place(taker->devices, taker->standing, &(struct moving_place){
         .name = name, .epoch = told.epoch, .seq = told.seq, .is_moved = (told.flags & HANDOVER_PLACE_MOVED) != 0,
         .is_dirty = (told.flags & HANDOVER_PLACE_DIRTY) != 0, .is_new = (told.flags & HANDOVER_PLACE_NEW) != 0,
         .is_kept = (told.flags & HANDOVER_PLACE_KEPT) != 0, .is_gone = (told.flags & HANDOVER_PLACE_GONE) != 0,

@@ -340,6 +340,8 @@ static void put_stores(struct buf *out, const struct server *server)
             durable.resolved_count);
     put_one(out, "longwire_store_commits_unknown_total", "counter", "… and could not be learnt: answered 503, not known.",
             durable.unresolved_count);
+    put_metric_head(out, "longwire_store_clock_ahead_seconds", "gauge", "How far this machine's clock is before PostgreSQL's.");
+    buf_putf(out, "longwire_store_clock_ahead_seconds %.3f\n", (double)durable.clock_ahead_ms / 1000);
     put_one(out, "longwire_store_damaged_total", "counter",
             "Places in the durable log's files that were found damaged since the start.", durable.damage_count);
     put_one(out, "longwire_store_unreadable", "gauge", "1 while the log can't even be opened for reading.",

@@ -2,6 +2,8 @@
 
 #include "reactor/log.h"
 
+enum { CLOCK_APART_MS = 2000 };
+
 static void look_at_failures(struct store_watch *watch, const struct store_stats *stats, const char *engine)
 {
     if (stats->failure_count != watch->failures_told) {
@@ -30,6 +32,20 @@ static void look_at_damage(struct store_watch *watch, const struct store_stats *
             log_str("notice", "readers get a gap `corrupt` for messages that are lost; everything else is delivered"));
 }
 
+/* Nodes compare what they stamped with what others stamped: tokens and tickets with revocations, messages with their time to live. */
+static void look_at_clock(struct store_watch *watch, int64_t ahead_ms)
+{
+    bool differs = ahead_ms > CLOCK_APART_MS || ahead_ms < -CLOCK_APART_MS;
+
+    if (differs && !watch->is_clock_told)
+        LOG(LOG_WARN, "clock_differs", log_i64("ahead_ms", ahead_ms),
+            log_str("notice", "the clocks of this machine and of PostgreSQL are apart: a revocation refuses what was issued before it by the "
+                              "clock of the node that took it, and messages live longer or shorter by the difference; set the clocks"));
+    else if (!differs && watch->is_clock_told)
+        LOG(LOG_INFO, "clock_is_near", log_str("notice", "the clocks of this machine and of PostgreSQL agree again"));
+    watch->is_clock_told = differs;
+}
+
 void store_watch_look(struct store_watch *watch, const struct store_stats *stats, const char *engine)
 {
     if (stats->is_full && !watch->was_full)
@@ -40,4 +56,5 @@ void store_watch_look(struct store_watch *watch, const struct store_stats *stats
     watch->was_full = stats->is_full;
     look_at_failures(watch, stats, engine);
     look_at_damage(watch, stats);
+    look_at_clock(watch, stats->clock_ahead_ms);
 }

@@ -1,5 +1,5 @@
-/* store_watch.h - tells the log when the durable store begins and ceases to refuse publishes, and what is found damaged on
- * the disk.
+/* store_watch.h - tells the log when the durable store begins and ceases to refuse publishes, what is found damaged on
+ * the disk, and when the clock of its engine is another one.
  *
  * One notice for each change, however often it looks. A failure may be repaired between two looks, so failures are
  * recognised by their count. One thread. */
@@ -14,6 +14,7 @@ struct store_watch {
     bool     was_failed;
     uint64_t failures_told;
     uint64_t damages_told;
+    bool     is_clock_told;  /* that clocks differ */
 };
 
 /* `engine`: store_ops.engine of the store. */

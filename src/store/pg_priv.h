@@ -126,6 +126,7 @@ struct pg {
     size_t                  turn;            /* which kind of read comes next */
     int64_t                 tend_from;       /* where the next step of retention begins */
     uint32_t                tick_count;
+    msec                    tick_sent, tick_sent_wall;  /* when the questions of the last tick were sent */
     struct store_ear        ear;             /* the thread's copy of lists.ear */
     msec                    hear_after;      /* when LISTEN may be tried again */
     uint64_t                notices[PG_NOTICES_COUNT];  /* transactions that published, and were not asked about yet */
@@ -135,6 +136,7 @@ struct pg {
     struct counter          append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[20];
     struct counter          reconnect_count, resolved_count, unresolved_count;
     struct counter          failure_count, channel_count, disk_bytes, is_full, is_broken;
+    struct counter          clock_ahead_ms;  /* signed */
     struct counter          is_away;         /* no lane can append: publishes are refused until one has a connection again */
 };
 

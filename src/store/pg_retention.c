@@ -2,7 +2,7 @@
 #include "base/must.h"
 #include "store/pg_priv.h"
 
-enum { SIZES_EVERY = 30, KEEP_UP_EVERY = 60 };
+enum { SIZES_EVERY = 30, KEEP_UP_EVERY = 60, CLOCK_TRIP_MS = 1000 };
 
 static void push_space(struct pg_args *args, struct span name, const struct namespace *space)
 {
@@ -67,7 +67,10 @@ static void pg_tick_start(struct pg_lane *lane)
 
     pthread_mutex_lock(&pg->lock);
     msec wall = pg->lists.tick_wall;
+    msec at   = pg->lists.tick_after - pg->options.tend_ms;
     pthread_mutex_unlock(&pg->lock);
+    pg->tick_sent      = pg_now();
+    pg->tick_sent_wall = wall + pg->tick_sent - at;
     pg_args_clear(&lane->args);
     pg_args_i64(&lane->args, wall);
     lane_send(lane, SQL_DROP_DAY);
@@ -91,6 +94,15 @@ static void pg_tick_start(struct pg_lane *lane)
         send_keep_up(lane, wall);
 }
 
+/* PostgreSQL said what time it has, at some moment between question and answer. */
+static void compare_clocks(struct pg *pg, msec told)
+{
+    msec took = pg_now() - pg->tick_sent;
+
+    if (took <= CLOCK_TRIP_MS)
+        counter_set(&pg->clock_ahead_ms, (uint64_t)(pg->tick_sent_wall + took / 2 - told));
+}
+
 /* A step that failed is made again by the next tick; its failure stands in the stats. */
 static void pg_tick_step(struct pg_lane *lane)
 {
@@ -101,6 +113,7 @@ static void pg_tick_step(struct pg_lane *lane)
         if (lane->result_count > 2) {
             counter_set(&pg->channel_count, (uint64_t)pg_i64(lane->results[2], 0, 0));
             counter_set(&pg->disk_bytes, (uint64_t)pg_i64(lane->results[2], 0, 1));
+            compare_clocks(pg, pg_i64(lane->results[2], 0, 2));
         }
     }
     lane_release(lane);

@@ -211,8 +211,8 @@ const struct pg_text pg_texts[SQL_COUNT] = {
         "select longwire.keep_up($1::bigint, $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],"
         " $7::bigint[], $8::bigint[], $9::bigint)" },
     [SQL_SIZES]    = { "sizes",
-        "select greatest(reltuples, 0)::bigint, pg_database_size(current_database()) from pg_class"
-        " where oid = 'longwire.channel'::regclass" },
+        "select greatest(reltuples, 0)::bigint, pg_database_size(current_database()),"
+        " (extract(epoch from clock_timestamp()) * 1000)::bigint from pg_class where oid = 'longwire.channel'::regclass" },
 
     /* --- what others publish --------------------------------------------------------------------------------------- */
     [SQL_LISTEN]      = { "listen", "listen longwire" },

@@ -202,6 +202,8 @@ struct store_stats {
     uint64_t failure_count;        /* writes and syncs that failed; some failures are over before anybody sees
                                     * is_broken */
     char     failure[160];         /* what the engine said of the last failure; "" if none */
+    int64_t  clock_ahead_ms;       /* how far this machine's clock is before that of the engine, when it was last compared; of several
+                                    * engines, the one that is farthest away; 0 without an engine */
     uint64_t damage_count;         /* places on the disk that were found damaged; each counts once */
     char     damages[STORE_DAMAGES_TOLD][STORE_DAMAGE_BYTES];  /* what is damaged there, file and offset if they are
                                                                 * known: place n (from 0) is at n % STORE_DAMAGES_TOLD */

@@ -9,6 +9,7 @@ import pytest
 
 from longwire_client import TRANSPORTS, Api, Reader, audit_history, audit_reader
 from longwire_server import BUILD, Server, is_built
+from postgres_server import Postgres, binaries
 from waiting import wait_until
 
 LEAPING_CLOCK = BUILD / "leaping_clock.so"
@@ -180,3 +181,24 @@ def test_a_wrong_clock_at_the_start_may_be_right():
         with contextlib.closing(Api(server.url)) as api:
             assert api.get("/v1/channels/topic:t").json["first"] == 2
             assert api.publish("topic:t", b"after").json["time"] / 1000 > time.time() + YEARS / 2
+
+
+@pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed")
+@pytest.mark.parametrize("seconds, is_told", [(-45, True), (45, True), (0, False)])
+def test_a_clock_that_is_not_that_of_postgresql_is_told(seconds, is_told):
+    """Nodes compare what they stamped with what others stamped, revocations with tickets for one. They all have PostgreSQL."""
+    def ahead(server):
+        return Api(server.url).metrics()["longwire_store_clock_ahead_seconds"]
+
+    with Postgres() as postgres:
+        postgres.init()
+        server = LeapingServer(flags=["--store", postgres.url])
+        server.leap(seconds)
+        with server:
+            api = Api(server.url)
+            wait_until(lambda: api.metrics()["longwire_store_disk_bytes"] > 0)   # the same question asks for both
+            assert abs(ahead(server) - seconds) < 2
+            if is_told:
+                wait_until(lambda: "event=clock_differs" in server.log())
+            assert ("event=clock_differs" in server.log()) == is_told
+            api.close()

@@ -186,21 +186,27 @@ static void cluster_learn_known(struct cluster *cluster)
             bus_links_meet(cluster->links, &cluster->known[i]);
 }
 
-/* Of two nodes that can't understand each other the newer one ends: it would hear nothing of what the cluster says, and notice
- * only when heads are compared. */
-static void check_protocol(struct cluster *cluster, const struct node_record *other)
+/* Of two nodes that can't understand each other, or look for routes in different places, the newer one ends: it would miss what the
+ * cluster says, and notice only when heads are compared. */
+static void check_neighbour(struct cluster *cluster, const struct node_record *other)
 {
-    const struct node_record *self = &cluster->setup.self;
+    const struct node_record *self       = &cluster->setup.self;
+    bool                      has_words  = other->protocol + 1 >= self->protocol && other->protocol <= self->protocol + 1;
+    bool                      has_places = other->engines == 0 || self->engines == 0 || other->engines == self->engines;
     char                      why[400];
 
-    if (other->protocol + 1 >= self->protocol && other->protocol <= self->protocol + 1)
+    if ((has_words && has_places) || other->started > self->started || cluster->is_leaving)
         return;
-    if (other->started > self->started || cluster->is_leaving)
-        return;
-    snprintf(why, sizeof why,
-             "the node %s of this cluster runs longwired %s, which speaks version %u of the protocol between nodes, and this program "
-             "version %u: only neighbouring releases understand each other; upgrade from release to release",
-             other->id.name, other->version, other->protocol, self->protocol);
+    if (has_words)
+        snprintf(why, sizeof why,
+                 "the node %s of this cluster names %u instances of Redis in `cluster`, and this node names %u: all need the same list, in the "
+                 "same order; stop all nodes before it is changed",
+                 other->id.name, other->engines, self->engines);
+    else
+        snprintf(why, sizeof why,
+                 "the node %s of this cluster runs longwired %s, which speaks version %u of the protocol between nodes, and this program "
+                 "version %u: only neighbouring releases understand each other; upgrade from release to release",
+                 other->id.name, other->version, other->protocol, self->protocol);
     cluster->setup.usurped(cluster->setup.ctx, why);
 }
 
@@ -259,7 +265,7 @@ static void cluster_learn_nodes(struct cluster *cluster, const struct engine_cal
         if (!record_text_get(buf_span(&call->leases[i].record), &records[count]))
             continue;
         leases[count] = (struct registry_lease){ &records[count], call->leases[i].left_ms };
-        check_protocol(cluster, &records[count]);
+        check_neighbour(cluster, &records[count]);
         count++;
     }
     count = unlisted_add(cluster, records, leases, count);

@@ -151,14 +151,15 @@ static void on_usurped(void *ctx, const char *why)
 
 /* --- the hall -------------------------------------------------------------------------------------------------- */
 
-static uint32_t protocol_of_next = CLUSTER_PROTOCOL;
+static uint32_t protocol_of_next = CLUSTER_PROTOCOL, engines_of_next = 2;
 
 static void place_open(struct hall *hall, unsigned no, const char *name, uint64_t incarnation)
 {
     struct place        *place = &hall->places[no];
     struct cluster_setup setup = {
         .writer = &place->writer, .spaces = &hall->spaces, .hash_key = &key, .limits = limits_of_next, .usurped = on_usurped, .ctx = place,
-        .self = { .id.incarnation = incarnation, .started = hall->now, .protocol = protocol_of_next, .roles = ROLE_ACCESS },
+        .self = { .id.incarnation = incarnation, .started = hall->now, .protocol = protocol_of_next,
+                  .engines = engines_of_next, .roles = ROLE_ACCESS },
     };
 
     *place = (struct place){ .hall = hall };
@@ -932,6 +933,27 @@ static void only_neighbouring_releases_join(void **state)
     }
 }
 
+/* A node with another list would look for routes, and put its own, where others do not. One of a release that does not say how long its
+ * list is may join. */
+static void a_node_with_another_list_of_engines_is_refused(void **state)
+{
+    static const uint32_t engines[] = { 0, 2, 1, 3 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+        struct hall *hall = hall_full(false);
+        place_close(&hall->places[2]);
+        engines_of_next = engines[i];
+        place_open(hall, 2, "n3", 300);
+        engines_of_next = 2;
+        passes(hall, 2500);
+        assert_true((strstr(hall->places[2].usurped, "names 2 instances of Redis") != NULL) == (i >= 2));
+        assert_string_equal(hall->places[0].usurped, "");
+        assert_string_equal(hall->places[1].usurped, "");
+        hall_free(hall);
+    }
+}
+
 static void frames_of_strangers_are_counted(void **state)
 {
     (void)state;
@@ -976,6 +998,7 @@ int main(void)
         cmocka_unit_test(a_node_that_was_paused_finds_what_it_missed),
         cmocka_unit_test(of_two_with_one_name_the_newer_stays),
         cmocka_unit_test(only_neighbouring_releases_join),
+        cmocka_unit_test(a_node_with_another_list_of_engines_is_refused),
         cmocka_unit_test(frames_of_strangers_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

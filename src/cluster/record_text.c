@@ -26,6 +26,7 @@ void record_text_put(struct buf *buf, const struct node_record *record)
     record_number_put(buf, "incarnation", record->id.incarnation);
     record_number_put(buf, "started", (uint64_t)record->started);
     record_number_put(buf, "protocol", record->protocol);
+    record_number_put(buf, "engines", record->engines);
     record_number_put(buf, "roles", record->roles);
     record_number_put(buf, "draining", record->is_draining);
     record_number_put(buf, "connections", record->connections);
@@ -69,13 +70,14 @@ static bool record_line_take(const struct record_field *fields, size_t count, st
 bool record_text_get(struct span text, struct node_record *ret)
 {
     struct node_record record = { 0 };
-    uint64_t           started = 0, protocol = 0, roles = 0, is_draining = 0;
+    uint64_t           started = 0, protocol = 0, engines = 0, roles = 0, is_draining = 0;
     struct span        line;
     const struct record_field fields[] = {
         { "node", record.id.name, NODE_RECORD_NAME_MAX, NULL },
         { "incarnation", NULL, 0, &record.id.incarnation },
         { "started", NULL, 0, &started },
         { "protocol", NULL, 0, &protocol },
+        { "engines", NULL, 0, &engines },
         { "roles", NULL, 0, &roles },
         { "draining", NULL, 0, &is_draining },
         { "connections", NULL, 0, &record.connections },
@@ -90,10 +92,11 @@ bool record_text_get(struct span text, struct node_record *ret)
         if (line.len > 0 && !record_line_take(fields, sizeof fields / sizeof fields[0], line))
             return false;
     if (record.id.name[0] == '\0' || record.id.incarnation == 0 || started > INT64_MAX || protocol > UINT32_MAX ||
-        roles > UINT32_MAX)
+        engines > UINT32_MAX || roles > UINT32_MAX)
         return false;
     record.started     = (msec)started;
     record.protocol    = (uint32_t)protocol;
+    record.engines     = (uint32_t)engines;
     record.roles       = (unsigned)roles;
     record.is_draining = is_draining != 0;
     *ret               = record;

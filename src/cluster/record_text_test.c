@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 static const struct node_record whole = {
-    .id = { "n1", 0xfedcba9876543210 }, .started = 1795297178000, .protocol = CLUSTER_PROTOCOL,
+    .id = { "n1", 0xfedcba9876543210 }, .started = 1795297178000, .protocol = CLUSTER_PROTOCOL, .engines = 2,
     .roles = ROLE_ACCESS | ROLE_API, .is_draining = true, .connections = 7, .capacity = 20000, .region = "eu west",
     .advertise = "https://a.example, tcp://a.example:7400", .version = "0.8.0",
 };

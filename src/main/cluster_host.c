@@ -218,6 +218,18 @@ static enum rc engine_open(struct cluster_host *host, const struct settings *set
                                                    : pg_open(host, settings, self, why, why_size);
 }
 
+/* How many instances the list names. */
+static uint32_t engines_count(const struct settings *settings)
+{
+    uint32_t count = 1;
+
+    if (settings->cluster_kind != CLUSTER_REDIS)
+        return 0;
+    for (const char *at = settings->cluster; *at != '\0'; at++)
+        count += *at == ',';
+    return count;
+}
+
 static void host_describe(const struct cluster_host *host, const struct settings *settings, struct node_record *ret)
 {
     const struct server *server = host->server;
@@ -225,6 +237,7 @@ static void host_describe(const struct cluster_host *host, const struct settings
     *ret = (struct node_record){
         .started  = server->started_wall,
         .protocol = CLUSTER_PROTOCOL,
+        .engines  = engines_count(settings),
         .roles    = settings->role_bits,
         .admissions_per_s = settings->admissions_per_s,
         .capacity = settings->capacity != 0 ? settings->capacity

@@ -23,6 +23,7 @@ struct node_record {
     struct node_id id;
     msec           started;       /* wall clock of that node */
     uint32_t       protocol;      /* CLUSTER_PROTOCOL of its program: what it can read on the bus */
+    uint32_t       engines;       /* how many instances of Redis its list names; 0: it has none, or its release does not say */
     unsigned       roles;         /* enum node_role */
     bool           is_draining;
     uint64_t       connections, capacity;

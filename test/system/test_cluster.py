@@ -9,6 +9,7 @@ import postgres_server
 import redis_server
 from cluster import Cluster, Follower, Node
 from longwire_client import TRANSPORTS, Api, Reader
+from redis_server import RedisServer
 from waiting import SECONDS, wait_until
 
 HEAL_SECONDS = 15   # a beat, a comparison, and a busy machine
@@ -231,6 +232,19 @@ def test_of_two_with_one_name_the_newer_stays(cluster):
             publish(api, "topic:newer", 3)
             reader.wait_head("topic:newer", 3)
             api.close()
+
+
+def test_a_node_with_another_list_of_engines_ends_and_says_why(cluster):
+    """It would put its routes, and look for those of others, where nobody else does: what others publish would come to its clients when
+    heads are compared, minutes later."""
+    with RedisServer() as second:
+        engines = {**cluster.engines(), "LONGWIRE_CLUSTER": f"{cluster.redis.url},{second.url}"}
+        with Node("other", engines, "heartbeat_s = 1\n") as other:
+            other.may_end()
+            assert other.process.wait(SECONDS) == 3
+            other.process = None
+            assert "event=usurped" in other.log() and "names 1 instances of Redis" in other.log()
+    cluster.wait_whole()
 
 
 def test_a_node_that_stops_leaves_at_once(cluster):

@@ -161,18 +161,13 @@ static void client_asking_begin(struct client *client, struct request_command *c
 static struct verdict client_check_request(struct client *client, const struct request_home *home, const struct request_asked *asked,
                             char why[REQUEST_WHY_BYTES], struct request_command **ret)
 {
-    const struct link *link = &client->link;
-    struct buf         address;
-
-    buf_init(&address, 256);
-    bool                        is_known = link->stream != NULL && stream_put_peer(link->stream, &address);
-    const struct request_sender sender   = {
+    const struct link          *link   = &client->link;
+    const struct request_sender sender = {
         .identity = client_identity(client), .channel = home->channel, .user = home->user, .device = home->device,
-        .key = link->key, .address = is_known ? buf_span(&address) : SPAN(""),
+        .key = link->key, .address = peer_text_of(&link->worker->peer_texts, link->key, link->stream),
     };
-    struct verdict verdict = request_check(link->worker->routes, &sender, asked, why, ret);
-    buf_fini(&address);
-    return verdict;
+
+    return request_check(link->worker->routes, &sender, asked, why, ret);
 }
 
 void client_request(struct client *client, const struct client_command *command)

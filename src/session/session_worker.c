@@ -53,6 +53,7 @@ void session_worker_init(struct session_worker *worker)
     cut_frames_init(&worker->cuts, worker->hash_key, link_let_cut_go);
     dialect_scratch_init(&worker->dialect_scratch);
     networks_init(&worker->networks);
+    worker->peer_texts = (struct peer_texts){ 0 };
     admission_init(&worker->admission);
     worker->drain = (struct drain){ 0 };
     worker->places    = NULL;

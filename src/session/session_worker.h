@@ -22,6 +22,7 @@
 #include "session/leave_counts.h"
 #include "session/member_check.h"
 #include "session/networks.h"
+#include "session/peer_text.h"
 #include "session/presence_follow.h"
 #include "session/session_counters.h"
 #include "session/session_limits.h"
@@ -101,6 +102,7 @@ struct session_worker {
     struct cut_frames          cuts;
     struct dialect_scratch     dialect_scratch;
     struct networks            networks;         /* what the networks of clients bear */
+    struct peer_texts          peer_texts;       /* addresses of clients that sent requests lately */
     struct place              *places;           /* of the token being made; see session_worker_places() */
     uint32_t                   place_max;
     size_t                     gathered_bytes;   /* of frames whose end has not come */

@@ -118,13 +118,14 @@ static void client_asking_send(struct client_asking *asking)
     shard_request(asking->client->link.worker->shard, command);
 }
 
-/* A client that unsubscribes from the channel meanwhile has its request sent all the same. */
+/* A client that unsubscribes from the channel meanwhile has its request sent all the same. A link that another process had
+ * begins behind a place that was told there, and is not told again when the channel has answered here. */
 static bool client_asking_may_go(const struct client_asking *asking)
 {
     const struct reader_sub *sub =
         reader_find(asking->client->link.reader, channel_name_span(asking->command->channel));
 
-    return sub == NULL || subscription_is_placed(&sub->sub);
+    return sub == NULL || sub->sub.is_told || subscription_is_placed(&sub->sub);
 }
 
 void client_send_requests(struct client *client)

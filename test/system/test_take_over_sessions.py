@@ -2,6 +2,7 @@
 docs/decisions/0124)."""
 import contextlib
 import re
+import threading
 
 import pytest
 
@@ -228,6 +229,40 @@ def test_deliveries_do_not_wait_for_back_ends():
             assert len(waits) == 2 and max(waits) < 1500, waits   # 200 is what answers have; at 2,000 all is left behind
             back_end.gate.set()
             wait_until(lambda: metric(server, 'longwire_forwarder_backlog_messages{forwarder="forward:up"}') == 0, "the batch is taken")
+
+
+def test_requests_that_come_while_all_stands_still_are_answered():
+    """The new process reads them before the channels of their links have answered it."""
+    count = 40
+    with contextlib.closing(BackEnd()) as back_end, Server(config=uplink_config(back_end)) as server, contextlib.ExitStack() as stack:
+        phones = [stack.enter_context(Ws(server)) for _ in range(count)]
+        for number, phone in enumerate(phones):
+            connect(phone, f"u{number}")
+        phones[0].say("request", id="twice", method="GET", path="/gate/twice", ref=1)   # the loops wait a moment for it
+        wait_until(lambda: back_end.count("/gate/twice") == 1, "the call")
+        said, is_over = [], threading.Event()
+
+        def say():
+            while not is_over.wait(0.02):
+                said.append(f"r{len(said)}")
+                for phone in phones:
+                    phone.say("request", id=said[-1], method="GET", path="/hello")
+
+        teller = threading.Thread(target=say)
+        teller.start()
+        server.take_over()
+        is_over.set()
+        teller.join()
+        back_end.gate.set()
+        for phone in phones:
+            waiting = set(said)
+            while waiting:
+                frame = event_of(phone.frame_text())
+                if frame["type"] == "error":   # too many were under way on a slow machine
+                    assert frame["code"] in (429, 503), frame
+                    phone.say("request", id=frame["id"], method="GET", path="/hello")
+                elif frame["type"] == "response":
+                    waiting.discard(frame["request"])
 
 
 def test_presence_does_not_flicker():

@@ -272,8 +272,8 @@ static void lane_submit(struct writer *writer, struct lane *lane, msec wall)
     lane->from->store->ops->append(lane->from->store, &batch->appends);
 }
 
-/* Each commit has its price, so that small ones must not take turns with large ones: a batch leaves when it has half as many
- * appends as those that are under way, on average, or when none is. One that has been under way for long says nothing about the others. */
+/* Each commit has its price, so that small ones must not take turns with large ones: a batch leaves when it has three quarters as
+ * many appends as those that are under way, on average, or when none is. One that has been under way for long says nothing about the others. */
 static bool part_is_ripe(const struct writer *writer, const struct writer_part *part)
 {
     size_t under_way = 0, appends = 0;
@@ -283,7 +283,7 @@ static bool part_is_ripe(const struct writer *writer, const struct writer_part *
             under_way++;
             appends += part->lanes[i].batch->count;
         }
-    return part->waiting_count > 0 && 2 * under_way * part->waiting_count >= appends;
+    return part->waiting_count > 0 && 4 * under_way * part->waiting_count >= 3 * appends;
 }
 
 static void part_submit(struct writer *writer, struct writer_part *part, msec wall)

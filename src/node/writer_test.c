@@ -1726,34 +1726,34 @@ static void what_is_of_a_channel_under_way_waits_behind_it_and_nothing_else_does
     stage_free(stage);
 }
 
-/* Half of what is under way on average is enough; and one that has been under way for two ticks holds nobody up. */
+/* Three quarters of what is under way on average are enough; and one that has been under way for two ticks holds nobody up. */
 static void a_batch_leaves_when_it_is_worth_a_commit(void **state)
 {
     (void)state;
-    enum { LARGE = 8 };
-    struct channel_name *names[LARGE + 4];
+    enum { LARGE = 8, SMALL = 5 };
+    struct channel_name *names[LARGE + SMALL + 1];
 
     for (int is_long = 0; is_long <= 1; is_long++) {
         struct stage *stage = stage_over(&plenty, true, 2);
-        names_apart(stage, names, LARGE + 4);
+        names_apart(stage, names, LARGE + SMALL + 1);
         for (size_t i = 0; i < LARGE; i++)
             publishes(stage, 0, names[i]);
         turn(stage);
-        for (size_t i = 0; i < 3; i++)
+        for (size_t i = 0; i < SMALL; i++)
             publishes(stage, 0, names[LARGE + i]);
         turn(stage);
         assert_int_equal(stage->hand.batch_count, 1);
         if (is_long)
             ticks(stage, 2);
         else
-            publishes(stage, 0, names[LARGE + 3]);
+            publishes(stage, 0, names[LARGE + SMALL]);
         turn(stage);
         assert_int_equal(stage->hand.batch_count, 2);
-        assert_int_equal(stage->hand.batches[1]->count, is_long ? 3 : 4);
+        assert_int_equal(stage->hand.batches[1]->count, is_long ? SMALL : SMALL + 1);
         hand_ends(&stage->hand, APPEND_DONE);
         hand_ends(&stage->hand, APPEND_DONE);
         turn(stage);
-        names_free(names, LARGE + 4);
+        names_free(names, LARGE + SMALL + 1);
         stage_free(stage);
     }
 }

@@ -43,7 +43,7 @@ struct pg_store_options {
     struct hash_key    hash_key;          /* the key that all channel names are hashed with */
     bool               is_volatile;       /* for memory and none namespaces: tables that a crash of the database empties */
     msec               key_keep_ms;       /* idempotency window; 0: 24 hours */
-    size_t             writer_count;      /* connections for appends, 1 … 8; 0: 3. One more is for the ledger */
+    size_t             writer_count;      /* connections for appends, 1 … 8; 0: 4. One more is for the ledger */
     size_t             reader_count;      /* connections for reads, 1 … 8; 0: 2 */
     size_t             read_count_max;    /* 0: 65,536 */
     size_t             change_count_max;  /* 0: 65,536 */

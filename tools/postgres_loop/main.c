@@ -1,11 +1,12 @@
 /* postgres-loop - the raw batched loop on PostgreSQL, against which durable publishes are measured.
  *
- *   postgres-loop URL [--connections 4] [--batch 64] [--channels 10000] [--payload 128] [--seconds-ms 3000]
+ *   postgres-loop URL [--connections 4] [--batch 64] [--channels 10000] [--payload 128] [--seconds-ms 3000] [--warmup-ms 500]
  *
  * The least that numbers messages densely and stores them: each connection has one transaction under way, which is one
  * statement. It raises the heads of the channels of a batch in the order of their numbers, inserts the messages and
  * returns their seqs. The client draws the channels, sends the payloads, and reads every seq. The tables hold no more than
- * that; connections share no channel, so none waits for another one. Prints a line of JSON: messages a second, and the client's own processor time a message. */
+ * that, and are kept from run to run, as a server's are; connections share no channel, so none waits for another one. Prints a line of JSON:
+ * messages a second, the client's own processor time a message, and how many messages there were with those of the time before. */
 #include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@ enum { CONNECTIONS_MAX = 64, PAYLOAD_MAX = 65536, EXIT_USAGE = 2, WAIT_MS = 1000
 
 struct loop_settings {
     const char *url;
-    uint64_t    connections, batch, channels, payload, seconds_ms;
+    uint64_t    connections, batch, channels, payload, seconds_ms, warmup_ms;
 };
 
 struct loop_link {
@@ -33,12 +34,11 @@ struct loop_link {
 };
 
 static const char TABLES[] =
-    "set client_min_messages = error; drop table if exists raw_head, raw_message;"
-    "create table raw_head (channel bigint primary key, head bigint not null) with (fillfactor = 70);"
-    "create table raw_message (channel bigint not null, seq bigint not null, payload bytea not null,"
+    "set client_min_messages = error; create table if not exists raw_head (channel bigint primary key, head bigint not null) with (fillfactor = 70);"
+    "create table if not exists raw_message (channel bigint not null, seq bigint not null, payload bytea not null,"
     " primary key (channel, seq));";
 
-static const char HEADS[] = "insert into raw_head select i, 0 from generate_series(0, %llu) i; analyze raw_head";
+static const char HEADS[] = "insert into raw_head select i, 0 from generate_series(0, %llu) i on conflict do nothing; analyze raw_head";
 
 static const char BATCH[] =
     "with given as materialized (select channel, payload, row_number() over (partition by channel) as at,"
@@ -181,10 +181,12 @@ static void settings_read(struct loop_settings *settings, int argc, char **argv)
     static const struct option options[] = {
         { "connections", required_argument, NULL, 'c' }, { "batch", required_argument, NULL, 'b' },
         { "channels", required_argument, NULL, 'n' },    { "payload", required_argument, NULL, 'p' },
-        { "seconds-ms", required_argument, NULL, 's' },  { NULL, 0, NULL, 0 },
+        { "seconds-ms", required_argument, NULL, 's' },  { "warmup-ms", required_argument, NULL, 'w' },
+        { NULL, 0, NULL, 0 },
     };
-    uint64_t *numbers['s' + 1] = { ['c'] = &settings->connections, ['b'] = &settings->batch, ['n'] = &settings->channels,
-                                   ['p'] = &settings->payload,     ['s'] = &settings->seconds_ms };
+    uint64_t *numbers['w' + 1] = { ['c'] = &settings->connections, ['b'] = &settings->batch, ['n'] = &settings->channels,
+                                   ['p'] = &settings->payload,     ['s'] = &settings->seconds_ms,
+                                   ['w'] = &settings->warmup_ms };
     int at;
 
     while ((at = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -199,7 +201,7 @@ static void settings_read(struct loop_settings *settings, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct loop_settings settings = { NULL, 4, 64, 10000, 128, 3000 };
+    struct loop_settings settings = { NULL, 4, 64, 10000, 128, 3000, 500 };
     struct loop_link     links[CONNECTIONS_MAX];
     struct rng           rng = { 1 };
     char                 heads[sizeof HEADS + 20];
@@ -215,13 +217,13 @@ int main(int argc, char **argv)
         link_prepare(&links[i]);
         link_send(&links[i], &settings, &rng);
     }
-    loop_for(links, &settings, &rng, 1);
+    uint64_t before = loop_for(links, &settings, &rng, (double)settings.warmup_ms / 1000);
     double   begun = seconds_now(), cpu = cpu_seconds();
     uint64_t count   = loop_for(links, &settings, &rng, (double)settings.seconds_ms / 1000);
     double   elapsed = seconds_now() - begun;
 
-    printf("{\"per_second\":%.0f,\"messages\":%llu,\"client_cpu_us\":%.2f}\n", (double)count / elapsed,
-           (unsigned long long)count, (cpu_seconds() - cpu) / (double)count * 1e6);
+    printf("{\"per_second\":%.0f,\"messages\":%llu,\"client_cpu_us\":%.2f,\"with_warmup\":%llu}\n", (double)count / elapsed,
+           (unsigned long long)count, (cpu_seconds() - cpu) / (double)count * 1e6, (unsigned long long)(before + count));
     for (uint64_t i = 0; i < settings.connections; i++) {
         PQfinish(links[i].conn);
         pg_args_fini(&links[i].args);

@@ -108,14 +108,14 @@ static bool compare_gather(struct device_compare *compare, size_t count_max)
     struct devices *devices = compare->devices;
 
     for (size_t looked = 0; looked < 4 * count_max && compare->count < count_max; looked++) {
-        if (list_is_empty(&devices->held))
+        if (near_list_is_empty(&devices->lists->held))
             return true;
-        struct standing *standing = container_of(devices->held.next, struct standing, link);
+        struct standing *standing = container_of(near_list_next(&devices->lists->held), struct standing, link);
         if (standing->compared == compare->round)
             return true;
         standing->compared = compare->round;
-        list_take(&standing->link);
-        list_push(&devices->held, &standing->link);
+        near_list_take(&standing->link);
+        near_list_push(&devices->lists->held, &standing->link);
         if (standing->home != NULL && standing->op == NULL)
             compare_add(compare, standing);
     }

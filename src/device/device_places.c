@@ -428,6 +428,6 @@ void device_places_store(struct devices *devices)
     /* What waits while a batch is under way can still move, and is then stored once. */
     if (devices->batch != NULL || !list_is_empty(&devices->lazy))
         return;
-    for (size_t count = 0; count < SESSIONS_A_BATCH_MAX && !list_is_empty(&devices->dirty); count++)
-        standing_store(devices, container_of(devices->dirty.next, struct standing, link));
+    for (size_t count = 0; count < SESSIONS_A_BATCH_MAX && !near_list_is_empty(&devices->lists->dirty); count++)
+        standing_store(devices, container_of(near_list_next(&devices->lists->dirty), struct standing, link));
 }

@@ -8,21 +8,28 @@
 
 enum { PARTED_TICKS = 50 };  /* five seconds: longer than an opening on another node takes */
 
+static void standing_lists_init(struct devices *devices)
+{
+    pool_init(&devices->list_pool, sizeof(struct standing_lists));
+    devices->lists = pool_take(&devices->list_pool);
+    near_list_init(&devices->lists->idle);
+    near_list_init(&devices->lists->dirty);
+    near_list_init(&devices->lists->held);
+    near_list_init(&devices->lists->parted);
+}
+
 void devices_init(struct devices *devices, struct writer *writer, struct namespaces *namespaces,
                   const struct hash_key *hash_key, const struct devices_limits *limits)
 {
     *devices = (struct devices){ .writer = writer, .namespaces = namespaces, .hash_key = hash_key, .limits = *limits };
     near_map_init(&devices->standings);
     pool_init(&devices->standing_pool, sizeof(struct standing));
-    list_init(&devices->idle);
-    list_init(&devices->dirty);
+    standing_lists_init(devices);
     list_init(&devices->urgent);
     list_init(&devices->lazy);
     devices->line_end = &devices->line;
     devices->sweep    = device_sweep_new(devices);
     device_looks_init(&devices->looks);
-    list_init(&devices->held);
-    list_init(&devices->parted);
     list_init(&devices->asks);
 }
 
@@ -146,7 +153,7 @@ static struct standing *standing_new(struct devices *devices, struct span user, 
     standing->channel  = device_channel(devices, user, device);
     standing->user_len = (uint8_t)user.len;
     near_map_add(&devices->standings, &standing->node, user_hash(devices, user));
-    list_push(&devices->held, &standing->link);
+    near_list_push(&devices->lists->held, &standing->link);
     counter_add(&devices->counters.standing, 1);
     return standing;
 }
@@ -197,7 +204,7 @@ void standing_places_free(struct standing *standing)
 static void standing_free(struct devices *devices, struct standing *standing)
 {
     near_map_take(&devices->standings, &standing->node);
-    list_take(&standing->link);
+    near_list_take(&standing->link);
     standing_places_free(standing);
     channel_name_unref(standing->channel);
     free(standing->rare);
@@ -276,16 +283,16 @@ static void standing_unlist(struct devices *devices, struct standing *standing)
     if (standing->is_idle)
         devices->idle_count--;
     standing->is_idle = false;
-    list_take(&standing->link);
+    near_list_take(&standing->link);
 }
 
 static void standing_let_linger(struct devices *devices, struct standing *standing)
 {
-    list_push(&devices->idle, &standing->link);
+    near_list_push(&devices->lists->idle, &standing->link);
     standing->is_idle = true;
     devices->idle_count++;
     while (devices->idle_count > devices->limits.idle_max) {
-        struct standing *oldest = container_of(devices->idle.next, struct standing, link);
+        struct standing *oldest = container_of(near_list_next(&devices->lists->idle), struct standing, link);
         standing_unlist(devices, oldest);
         standing_free(devices, oldest);
     }
@@ -301,8 +308,8 @@ static bool standing_may_linger(const struct devices *devices, const struct stan
 /* Those that wait for a poll which has not come are at the front. */
 static void standings_end_waits(struct devices *devices)
 {
-    while (!list_is_empty(&devices->idle)) {
-        struct standing *oldest = container_of(devices->idle.next, struct standing, link);
+    while (!near_list_is_empty(&devices->lists->idle)) {
+        struct standing *oldest = container_of(near_list_next(&devices->lists->idle), struct standing, link);
         if (standing_may_linger(devices, oldest))
             return;
         standing_unlist(devices, oldest);
@@ -313,8 +320,8 @@ static void standings_end_waits(struct devices *devices)
 /* An opening on another node has read the places before they were stored here, or could not be: it asks for them now. */
 static void standings_end_parting(struct devices *devices)
 {
-    while (!list_is_empty(&devices->parted)) {
-        struct standing *oldest = container_of(devices->parted.next, struct standing, link);
+    while (!near_list_is_empty(&devices->lists->parted)) {
+        struct standing *oldest = container_of(near_list_next(&devices->lists->parted), struct standing, link);
         if ((int16_t)(oldest->parted_until - (uint16_t)devices->tick) > 0)
             return;
         oldest->is_parted = false;
@@ -328,11 +335,11 @@ void standing_settle(struct devices *devices, struct standing *standing)
 
     standing_unlist(devices, standing);
     if (!is_busy && standing_has_news(standing))
-        list_push(&devices->dirty, &standing->link);
+        near_list_push(&devices->lists->dirty, &standing->link);
     else if (is_busy || standing->handle_count > 0)
-        list_push(&devices->held, &standing->link);
+        near_list_push(&devices->lists->held, &standing->link);
     else if (standing->is_parted)
-        list_push(&devices->parted, &standing->link);
+        near_list_push(&devices->lists->parted, &standing->link);
     else if (!standing->is_loaded || standing->generation == 0 || !standing_may_linger(devices, standing))
         standing_free(devices, standing);
     else
@@ -521,13 +528,13 @@ bool devices_is_idle(const struct devices *devices)
     /* An opening that waits for a loop need not be waited for: the loop may have stopped. */
     if (devices->read_count > 0 || devices->batch != NULL || !list_is_empty(&devices->urgent))
         return false;
-    return devices->pause_ticks > 0 || (list_is_empty(&devices->dirty) && list_is_empty(&devices->lazy));
+    return devices->pause_ticks > 0 || (near_list_is_empty(&devices->lists->dirty) && list_is_empty(&devices->lazy));
 }
 
-static void standings_free(struct devices *devices, struct list *list)
+static void standings_free(struct devices *devices, struct near_list *list)
 {
-    while (!list_is_empty(list))
-        standing_free(devices, container_of(list->next, struct standing, link));
+    while (!near_list_is_empty(list))
+        standing_free(devices, container_of(near_list_next(list), struct standing, link));
 }
 
 static void opens_free(struct session_open *open)
@@ -539,9 +546,9 @@ static void opens_free(struct session_open *open)
     }
 }
 
-static void standings_free_opens(struct list *list)
+static void standings_free_opens(struct near_list *list)
 {
-    for (struct list *at = list->next; at != list; at = at->next) {
+    for (struct near_list *at = near_list_next(list); at != list; at = near_list_next(at)) {
         struct standing *standing = container_of(at, struct standing, link);
         opens_free(standing->op);
     }
@@ -553,16 +560,18 @@ void devices_fini(struct devices *devices)
     device_writes_drop(&devices->urgent);
     device_writes_drop(&devices->lazy);
     device_looks_fini(devices);
-    standings_free_opens(&devices->held);
+    standings_free_opens(&devices->lists->held);
     opens_free(devices->line);
-    standings_free(devices, &devices->idle);
-    standings_free(devices, &devices->dirty);
-    standings_free(devices, &devices->held);
-    standings_free(devices, &devices->parted);
+    standings_free(devices, &devices->lists->idle);
+    standings_free(devices, &devices->lists->dirty);
+    standings_free(devices, &devices->lists->held);
+    standings_free(devices, &devices->lists->parted);
     device_peers_fini(devices);
     device_compare_free(devices->compare);
     device_sweep_free(devices->sweep);
     member_sweep_free(devices->member_sweep);
     near_map_fini(&devices->standings);
     pool_fini(&devices->standing_pool);
+    pool_give(&devices->list_pool, devices->lists);
+    pool_fini(&devices->list_pool);
 }

@@ -71,6 +71,14 @@ struct device_looks {
     uint32_t    listing_count;  /* … for pages of sessions */
 };
 
+/* Where sessions stand. In a pool, as they are, so that they can be near. */
+struct standing_lists {
+    struct near_list idle;    /* without link, opening and news; oldest first */
+    struct near_list dirty;   /* with news to be stored, not being written */
+    struct near_list held;    /* the others: with a link, an opening or a write */
+    struct near_list parted;  /* where other nodes write too: whose link ended a moment ago; oldest first */
+};
+
 struct devices {
     struct writer         *writer;       /* borrowed: its port, stores and time */
     struct namespaces     *namespaces;
@@ -82,10 +90,8 @@ struct devices {
     const char            *transports[DEVICE_TRANSPORTS_MAX];  /* static texts, of links so far */
     uint64_t               epochs[DEVICE_EPOCHS_MAX];  /* that places of durable logs have had, so that a place needs 4 bits for its own */
     struct near_map        standings;    /* by the hash of the user: all of a user's lie in one row of the map */
-    struct list            idle;         /* without link, opening and news; oldest first */
-    struct list            dirty;        /* with news to be stored, not being written */
-    struct list            held;         /* the others: with a link, an opening or a write */
-    struct list            parted;       /* where other nodes write too: whose link ended a moment ago; oldest first */
+    struct pool            list_pool;
+    struct standing_lists *lists;
     struct session_open   *line, **line_end;  /* openings that wait for others to end */
     uint32_t               open_count, line_count;
     uint32_t               idle_count;

@@ -40,7 +40,7 @@ struct standing_rare {
 /* One session in memory. */
 struct standing {
     struct near_map_node   node;          /* in devices.standings */
-    struct list            link;          /* in devices.idle, .dirty or .held */
+    struct near_list       link;          /* in one of devices.lists */
     struct session_open   *op;            /* the opening under way, and behind it by `next` those that wait; NULL: none */
     struct channel_name   *channel;       /* device:USER/DEVICE, which is who it is; owns a reference */
     struct standing_place *places;        /* in the order of their names */
@@ -64,7 +64,7 @@ struct standing {
     uint64_t               is_loaded     : 1;  /* generation and places are those of the ledger */
     uint64_t               is_writing    : 1;  /* places of it are being written */
     uint64_t               is_seen_dirty : 1;  /* `seen` is not stored yet */
-    uint64_t               is_idle       : 1;  /* in devices.idle */
+    uint64_t               is_idle       : 1;  /* in devices.lists->idle */
     uint64_t               is_fencing    : 1;  /* its older link is being told; what it acknowledged before that counts */
     uint64_t               is_between    : 1;  /* its last link was a poll: present until poll_lease_ms after `seen` */
     uint64_t               is_roaming    : 1;  /* it is polled, on any node */
@@ -72,7 +72,7 @@ struct standing {
 };
 
 #ifndef POOL_IS_MALLOC
-_Static_assert(sizeof(struct standing) == 112, "every idle session pays for one");
+_Static_assert(sizeof(struct standing) == 104, "every idle session pays for one");
 #endif
 enum { STANDING_PLACES_MAX = (1 << 26) - 1 };
 

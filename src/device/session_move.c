@@ -31,17 +31,17 @@ static void standing_show(const struct devices *devices, const struct standing *
     }
 }
 
-static void standings_visit(const struct devices *devices, const struct list *list, const struct session_visitor *visitor, void *ctx)
+static void standings_visit(const struct devices *devices, const struct near_list *list, const struct session_visitor *visitor, void *ctx)
 {
-    for (const struct list *at = list->next; at != list; at = at->next)
+    for (const struct near_list *at = near_list_next(list); at != list; at = near_list_next(at))
         if (standing_may_move(container_of(at, struct standing, link)))
             standing_show(devices, container_of(at, struct standing, link), visitor, ctx);
 }
 
 void devices_visit_linked(const struct devices *devices, const struct session_visitor *visitor, void *ctx)
 {
-    standings_visit(devices, &devices->held, visitor, ctx);
-    standings_visit(devices, &devices->dirty, visitor, ctx);
+    standings_visit(devices, &devices->lists->held, visitor, ctx);
+    standings_visit(devices, &devices->lists->dirty, visitor, ctx);
 }
 
 /* --- the new process --------------------------------------------------------------------------------------------- */
@@ -103,10 +103,12 @@ enum open_outcome devices_take_link(struct devices *devices, const struct moving
 /* What moves to another list is at its end, and is not looked at again. */
 void devices_settle_taken(struct devices *devices)
 {
-    struct list taken;
+    const struct near_list *held = &devices->lists->held, *last = near_list_prev(held), *at;
 
-    list_init(&taken);
-    list_move(&taken, &devices->held);
-    while (!list_is_empty(&taken))
-        standing_settle(devices, container_of(taken.next, struct standing, link));
+    if (near_list_is_empty(held))
+        return;
+    do {
+        at = near_list_next(held);
+        standing_settle(devices, container_of(at, struct standing, link));
+    } while (at != last);
 }

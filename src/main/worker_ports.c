@@ -51,12 +51,12 @@ static void worker_describe(const struct worker *worker, const struct link *link
     ret->transport = transport_text((enum transport)link->transport);
     ret->since     = worker->server->started_wall +
                  (msec)connection_key_open(&worker->server->connection_keys, link->key).second * 1000;
-    ret->channels  = link->reader->sub_count;
+    ret->channels  = link_reader(link)->sub_count;
     if (link->holder != NULL) {
         copy_name(ret->user, sizeof ret->user, identity_user(link->holder));
         copy_name(ret->device, sizeof ret->device, identity_device(link->holder));
     }
-    if (link->stream != NULL && stream_put_peer(link->stream, &address))
+    if (link_stream(link) != NULL && stream_put_peer(link_stream(link), &address))
         buf_put(&address, span_of("", 1));
     copy_text(ret->address, sizeof ret->address, address.len > 0 ? address.at : "");
     buf_fini(&address);

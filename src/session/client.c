@@ -125,7 +125,7 @@ void client_say_connected_as(struct client *client, const struct connected_sessi
 
 void client_say_connected(struct client *client, bool is_resumed, struct span ref)
 {
-    const struct device_link *device  = client->link.device;
+    const struct device_link *device  = link_device(&client->link);
     struct connected_session  session = { 0 };
     struct buf                ticket;
 
@@ -255,7 +255,7 @@ void client_presence(struct link *link, const struct presence_note *note)
 static void client_put_notify(struct client *client, struct buf *text, struct reader_sub *sub, uint64_t head)
 {
     struct link *link  = &client->link;
-    bool         acks  = link->device != NULL && sub->sub.is_own;
+    bool         acks  = link_device(link) != NULL && sub->sub.is_own;
     msec         quiet = acks ? heartbeat_interval(&client->heartbeat, &link->worker->limits.heartbeat) : NOTIFY_QUIET_MS;
 
     notify_told(link, sub, quiet);
@@ -403,7 +403,7 @@ bool client_is_dawdling(const struct client *client, msec now)
 {
     const struct client_work *work    = client->work;
     const struct link        *link    = &client->link;
-    bool                      is_ours = link->stream->is_again || stream_is_held_back(link->stream) ||
+    bool                      is_ours = link_stream(link)->is_again || stream_is_held_back(link_stream(link)) ||
                    (link->is_resting && link_waiting_bytes(link) == 0);
 
     return work != NULL && work->in.len > 0 && !is_ours &&

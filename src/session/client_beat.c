@@ -28,7 +28,7 @@ void client_agree_heartbeat(struct client *client, msec offer_ms)
     struct session_worker *worker = client->link.worker;
 
     if (client->network == 0)
-        client->network = network_of(client->link.stream);
+        client->network = network_of(link_stream(&client->link));
     heartbeat_agree(&client->heartbeat, beat_limits(client), offer_ms, networks_bear(&worker->networks, client->network));
     client_await_beat(client);
 }
@@ -70,7 +70,7 @@ static void client_drop_silent(struct client *client)
         networks_lost(&worker->networks, client->network, heartbeat_interval(&client->heartbeat, beat_limits(client)),
                       beat_limits(client)->least_ms, worker->loop->now);
     link_note_gone(link, LINK_GONE_SILENT);
-    stream_forget(link->stream);
+    stream_forget(link_stream(link));
     counter_add(&worker->counters.dropped_silent, 1);
     LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", transport_text((enum transport)link->transport)));
 }
@@ -78,7 +78,7 @@ static void client_drop_silent(struct client *client)
 static void client_drop_slow(struct client *client)
 {
     link_note_gone(&client->link, LINK_GONE_SLOW);
-    stream_forget(client->link.stream);
+    stream_forget(link_stream(&client->link));
     counter_add(&client->link.worker->counters.dropped_slow, 1);
     LOG(LOG_INFO, "slow_reader_closed",
         log_str("transport", transport_text((enum transport)client->link.transport)));
@@ -91,7 +91,7 @@ static bool client_is_cut_off(const struct client *client)
     const struct link             *link   = &client->link;
     const struct heartbeat_limits *limits = beat_limits(client);
 
-    return link_waiting_bytes(link) > 0 && stream_is_dead(link->stream, limits->asked_ms + limits->pong_timeout_ms);
+    return link_waiting_bytes(link) > 0 && stream_is_dead(link_stream(link), limits->asked_ms + limits->pong_timeout_ms);
 }
 
 /* The kernel may hold megabytes in front of the question, and a slow network takes them minute by minute: as long as the peer's
@@ -99,7 +99,7 @@ static bool client_is_cut_off(const struct client *client)
 static bool client_has_not_been_asked(const struct client *client, msec now)
 {
     const struct session_limits *limits = &client->link.worker->limits;
-    const struct stream         *stream = client->link.stream;
+    const struct stream         *stream = link_stream(&client->link);
 
     return heartbeat_silence(&client->heartbeat, now) < limits->slow_reader_timeout_ms && stream_unacked_bytes(stream) > 0 &&
            !stream_is_dead(stream, limits->heartbeat.pong_timeout_ms);
@@ -128,7 +128,7 @@ bool client_watch(struct client *client, msec now, msec *ret_next)
         client_drop_slow(client);
         return false;
     }
-    if (link->is_resting || stream_is_held_back(link->stream))
+    if (link->is_resting || stream_is_held_back(link_stream(link)))
         heartbeat_heard(&client->heartbeat, now);  /* the server does not read from this client, so it can't see an answer */
     switch (heartbeat_judge(&client->heartbeat, beat_limits(client), link_waiting_bytes(link) > 0, now, ret_next)) {
     case HEARTBEAT_FINE:

@@ -81,7 +81,7 @@ static void client_drop_forbidden(struct client *client)
 {
     struct link *link = &client->link;
 
-    for (struct reader_sub *sub = reader_subs(link->reader), *next; sub != NULL; sub = next) {
+    for (struct reader_sub *sub = reader_subs(link_reader(link)), *next; sub != NULL; sub = next) {
         struct channel_name *name = channel_name_ref(subscription_name(&sub->sub));
         next                      = reader_sub_next(sub);
         struct verdict verdict    = may(link->holder, name, ACTION_SUBSCRIBE);
@@ -277,7 +277,7 @@ bool client_must_be_asked(const struct client *client, const struct client_comma
 /* A session keeps it, so that its next link goes on from there, with a ticket too. */
 static void client_keep_given(struct link *link, struct reader_sub *sub)
 {
-    if (link->device != NULL && !sub->sub.is_own && link_own_count(link, true) < link->worker->limits.channels_max)
+    if (link_device(link) != NULL && !sub->sub.is_own && link_own_count(link, true) < link->worker->limits.channels_max)
         device_link_keep(link, sub);
 }
 
@@ -291,8 +291,8 @@ void client_follow_given(struct client *client)
     for (size_t i = 0; i < identity->follow_count; i++)
         subscribe_requests_give(&requests, link->worker, identity_grants(identity)[i].match, identity);
     for (size_t i = 0; i < requests.count; i++) {
-        struct reader_sub *sub = reader_find(link->reader, channel_name_span(requests.at[i].name));
-        if (sub == NULL && link->reader->sub_count < link->worker->limits.channels_max)
+        struct reader_sub *sub = reader_find(link_reader(link), channel_name_span(requests.at[i].name));
+        if (sub == NULL && link_reader(link)->sub_count < link->worker->limits.channels_max)
             sub = link_follow(link, requests.at[i].name, requests.at[i].start);
         if (sub != NULL)
             client_keep_given(link, sub);
@@ -389,8 +389,8 @@ static struct credential credential_of_connect(const struct client *client, cons
     credential.connection  = client->link.key;
     credential.transport   = transport_text((enum transport)client->link.transport);
     credential.get_address = get_sender_of_link;
-    credential.sender      = client->link.stream;
-    if (stream_get_person(client->link.stream, &person)) {
+    credential.sender      = link_stream(&client->link);
+    if (stream_get_person(link_stream(&client->link), &person)) {
         credential.certified       = person.user;
         credential.certified_from  = person.from;
         credential.certified_until = person.until;

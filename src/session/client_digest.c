@@ -12,9 +12,9 @@ enum { PLACES_TOLD_MAX = 16384 };  /* in one pong: 8.5 MiB at most */
  * a channel stands where the client was told, which is no place of the client's. */
 static bool link_is_settled(const struct link *link)
 {
-    if (link->reader->unplaced_count > 0)
+    if (link_reader(link)->unplaced_count > 0)
         return false;
-    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
+    for (const struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub))
         if (!sub->sub.is_unasked && (!subscription_is_settled(&sub->sub) || (sub->sub.is_own && sub->sub.is_bounded) ||
                                      sub->sub.is_notify))
             return false;

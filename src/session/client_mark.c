@@ -123,7 +123,7 @@ static void client_mark_send(struct client_mark *mark)
     struct client            *client  = mark->client;
     struct link              *link    = &client->link;
     const struct identity    *holder  = client_identity(client);
-    struct span               device  = link->device != NULL ? device_link_device(link->device) : identity_device(holder);
+    struct span               device  = link_device(link) != NULL ? device_link_device(link_device(link)) : identity_device(holder);
     struct read_mark_command *command = read_mark_command_new(link->worker->devices, identity_user(holder), device,
                                                               mark->name);
     struct list              *at;
@@ -212,7 +212,7 @@ static struct verdict mark_channel(struct client *client, struct span channel, s
 {
     struct session_worker   *worker   = client->link.worker;
     const struct identity   *identity = client_identity(client);
-    const struct reader_sub *sub      = reader_find(client->link.reader, channel);
+    const struct reader_sub *sub      = reader_find(link_reader(&client->link), channel);
 
     if (identity == NULL || identity_user(identity).len == 0)
         return (struct verdict){ 401, "a read mark belongs to a user: connect with the token of one", false };

@@ -39,7 +39,7 @@ static void client_home_of(const struct client *client, struct request_home *ret
     struct buf                   text = { .at = bytes, .cap = sizeof bytes, .max = sizeof bytes };  /* never grows */
 
     ret->user   = identity_user(client_identity(client));
-    ret->device = link->device != NULL ? device_link_device(link->device) : identity_device(client_identity(client));
+    ret->device = link_device(link) != NULL ? device_link_device(link_device(link)) : identity_device(client_identity(client));
     if (ret->user.len == 0)
         ret->device = SPAN("");
     if (ret->device.len > 0) {
@@ -59,7 +59,7 @@ static void client_follow_home(struct client *client, const struct request_home 
 {
     struct link *link = &client->link;
 
-    if (reader_find(link->reader, channel_name_span(home->channel)) != NULL)
+    if (reader_find(link_reader(link), channel_name_span(home->channel)) != NULL)
         return;
     if (home->device.len > 0)
         link_follow(link, home->channel, (struct start){ .kind = START_NOW });
@@ -123,7 +123,7 @@ static void client_asking_send(struct client_asking *asking)
 static bool client_asking_may_go(const struct client_asking *asking)
 {
     const struct reader_sub *sub =
-        reader_find(asking->client->link.reader, channel_name_span(asking->command->channel));
+        reader_find(link_reader(&asking->client->link), channel_name_span(asking->command->channel));
 
     return sub == NULL || sub->sub.is_told || subscription_is_placed(&sub->sub);
 }
@@ -165,7 +165,7 @@ static struct verdict client_check_request(struct client *client, const struct r
     const struct link          *link   = &client->link;
     const struct request_sender sender = {
         .identity = client_identity(client), .channel = home->channel, .user = home->user, .device = home->device,
-        .key = link->key, .address = peer_text_of(&link->worker->peer_texts, link->key, link->stream),
+        .key = link->key, .address = peer_text_of(&link->worker->peer_texts, link->key, link_stream(link)),
     };
 
     return request_check(link->worker->routes, &sender, asked, why, ret);

@@ -10,7 +10,7 @@
  * which a session that is opened now would take from it. */
 static bool client_has_left(const struct client *client)
 {
-    return client->link.stream->is_ended;
+    return link_stream(&client->link)->is_ended;
 }
 
 static void client_ask_session(struct client *client, const struct client_connect *connect, struct span ref)
@@ -35,7 +35,7 @@ static void client_ask_session(struct client *client, const struct client_connec
 /* A link that has a session keeps it: the client shows a fresh token. */
 static void client_stay(struct client *client, const struct client_connect *connect, struct span ref)
 {
-    if (span_eq(identity_user(client->link.holder), device_link_user(client->link.device))) {
+    if (span_eq(identity_user(client->link.holder), device_link_user(link_device(&client->link)))) {
         client_resume(client, connect, true, ref);
         return;
     }
@@ -45,7 +45,7 @@ static void client_stay(struct client *client, const struct client_connect *conn
 
 void client_identified(struct client *client, const struct client_connect *connect, struct span ref)
 {
-    if (client->link.device != NULL)
+    if (link_device(&client->link) != NULL)
         client_stay(client, connect, ref);
     else if (!connect->wants_session)
         client_resume(client, connect, false, ref);
@@ -64,7 +64,7 @@ void client_connect_by_ticket(struct client *client, const struct client_connect
         return;
     buf_init(&bytes, TICKET_TEXT_BYTES_MAX);
     struct verdict verdict = device_ticket_read(worker, client->link.holder, connect->ticket, &bytes, &holder);
-    if (client->link.device != NULL) {
+    if (link_device(&client->link) != NULL) {
         client_say_error(client, 409, "this link has a session already", ref);
     } else if (verdict.status != 0) {
         client_say_error(client, verdict.status, verdict.reason, ref);
@@ -115,7 +115,7 @@ void client_opened(struct client *client, struct session_open *open, const struc
     }
     if (!link->is_over && link->holder != NULL)
         client_follow_given(client);
-    if (link->device != NULL)
+    if (link_device(link) != NULL)
         link_join(link);
     command_free(&open->command);
 }
@@ -132,10 +132,10 @@ void client_acknowledge(struct client *client, const struct client_command *comm
 {
     const struct client_ack *ack  = &command->ack;
     struct link             *link = &client->link;
-    struct reader_sub       *sub  = reader_find(link->reader, ack->channel);
+    struct reader_sub       *sub  = reader_find(link_reader(link), ack->channel);
     uint64_t                 seq;
 
-    if (link->device == NULL) {
+    if (link_device(link) == NULL) {
         client_say_error(client, 409, "this link has no session: connect with session", command->ref);
     } else if (sub == NULL && device_link_acknowledge_left(link, ack->channel, ack->epoch, ack->seq, &seq)) {
         client_say_ack(client, command, seq);

@@ -59,7 +59,7 @@ static void client_follow_or_ask(struct client *client, struct subscribe_request
 static void client_subscribe(struct client *client, const struct client_subscribe *subscribe, struct span ref)
 {
     struct session_worker    *worker = client->link.worker;
-    struct reader_sub        *sub    = reader_find(client->link.reader, subscribe->channel);
+    struct reader_sub        *sub    = reader_find(link_reader(&client->link), subscribe->channel);
     struct subscribe_requests requests;
 
     if (sub != NULL && client_change_mode(client, sub, subscribe, ref))
@@ -69,7 +69,7 @@ static void client_subscribe(struct client *client, const struct client_subscrib
         client_watch_presence(client, sub, ref);
     else if (sub != NULL)
         client_say_error(client, 409, "this connection follows that channel already", ref);
-    else if (subscribe->is_kept && client->link.device == NULL)
+    else if (subscribe->is_kept && link_device(&client->link) == NULL)
         client_say_error(client, 409, "only a session keeps a channel: connect with session", ref);
     else if (link_own_count(&client->link, subscribe->is_kept) >= worker->limits.channels_max)
         client_say_error(client, 400, "too many channels on one connection (channels_per_connection_max)", ref);
@@ -88,7 +88,7 @@ static void on_subscribe(struct client *client, const struct client_command *com
 
 static void on_unsubscribe(struct client *client, const struct client_command *command)
 {
-    struct reader_sub *sub = reader_find(client->link.reader, command->unsubscribe);
+    struct reader_sub *sub = reader_find(link_reader(&client->link), command->unsubscribe);
 
     if (sub == NULL) {
         client_say_error(client, 404, "this connection does not follow that channel", command->ref);
@@ -112,7 +112,7 @@ const struct known_words client_place_words = { place_words, sizeof place_words 
 /* A channel that the session follows by itself goes on from the place that the client names. */
 static void client_resume_channel(struct client *client, struct span channel, struct start start)
 {
-    struct reader_sub *sub = reader_find(client->link.reader, channel);
+    struct reader_sub *sub = reader_find(link_reader(&client->link), channel);
 
     if (sub != NULL && sub->sub.is_own)
         device_link_move(&client->link, sub, start);

@@ -39,7 +39,7 @@ static bool has_addressed(const struct session_worker *worker, uint64_t key)
 
 static bool link_waits_to_follow(struct session_worker *worker, struct link *link, struct channel_name *name)
 {
-    struct reader_sub *sub = reader_find(link->reader, channel_name_span(name));
+    struct reader_sub *sub = reader_find(link_reader(link), channel_name_span(name));
 
     if (sub == NULL)
         sub = link_follow_own(link, name);
@@ -71,7 +71,7 @@ static bool addressed_may_go(struct session_worker *worker, const struct address
     if (link == NULL || worker->is_stopping || worker->loop->now - addressed->since >= ADDRESSED_WAIT_MS_MAX)
         return true;
     const struct reader_sub *sub =
-        reader_find(link->reader, channel_name_span(addressed->publish->append.message->channel));
+        reader_find(link_reader(link), channel_name_span(addressed->publish->append.message->channel));
     return sub == NULL || subscription_is_placed(&sub->sub);
 }
 

@@ -15,7 +15,7 @@ bool link_is_deferred(const struct link *link)
 static bool link_may_defer(const struct link *link)
 {
     return link->waiting->words.len == 0 && !cut_frame_is_there(&link->waiting->cut) && !link->is_joining && !link->is_over &&
-           !link->stream->is_full;
+           !link_stream(link)->is_full;
 }
 
 bool deferred_add(struct link *link)

@@ -26,14 +26,14 @@ static void put_moving_bound(void *ctx, const struct moving_bound *bound)
 
 bool device_link_hand_over(const struct link *link, struct link_parcel *parcel)
 {
-    const struct device_link *device = link->device;
+    const struct device_link *device = link_device(link);
 
     buf_clear(&parcel->bounds);
     if (device == NULL)
         return true;
-    if (device->is_fenced || device->acks != NULL)
+    if (link->is_fenced || device->acks != NULL)
         return false;
-    parcel->link.flags |= HANDOVER_HAS_DEVICE | (device->has_joined ? HANDOVER_HAS_JOINED : 0);
+    parcel->link.flags |= HANDOVER_HAS_DEVICE | (link->has_joined ? HANDOVER_HAS_JOINED : 0);
     parcel->link.user       = device_link_user(device);
     parcel->link.device     = device_link_device(device);
     parcel->link.generation = device->generation;
@@ -54,18 +54,18 @@ enum open_outcome device_link_take_over(struct link *link, const struct handover
                                                   transport_text((enum transport)link->transport), &standing);
     if (outcome != OPEN_DONE)
         return outcome;
-    link->device             = pool_take(&link->worker->device_links);
-    link->device->standing   = standing;
-    link->device->generation = session.generation;
-    link->device->since      = session.since;
-    link->device->has_joined = (told->flags & HANDOVER_HAS_JOINED) != 0;
+    link_set_device(link, pool_take(&link->worker->device_links));
+    link_device(link)->near_standing = near_to(standing);
+    link_device(link)->generation = session.generation;
+    link_device(link)->since      = session.since;
+    link->has_joined = (told->flags & HANDOVER_HAS_JOINED) != 0;
     return OPEN_DONE;
 }
 
 /* The last of this name that the session follows: one that listens in silence is never bound. */
 static struct reader_sub *own_sub_of(const struct link *link, const struct channel_name *name)
 {
-    for (struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
+    for (struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub))
         if (sub->sub.is_own && !sub->sub.is_unasked && channel_name_eq(subscription_name(&sub->sub), name))
             return sub;
     return NULL;
@@ -85,7 +85,7 @@ static void take_bound(struct link *link, const struct handover_bound *told)
     if (bound.kind == MOVING_BOUND)
         sub = own_sub_of(link, bound.channel);
     if (bound.kind != MOVING_BOUND || sub != NULL)
-        group_follow_take(&link->device->groups, &bound, sub);
+        group_follow_take(&link_device(link)->groups, &bound, sub);
     channel_name_unref(bound.channel);
 }
 
@@ -95,7 +95,7 @@ void device_link_take_bounds(struct link *link, const struct handover_link *told
 
     for (uint32_t i = 0; i < told->bound_count; i++) {
         must(handover_get_bound(&bounds, &bound));  /* handover_check() has seen them */
-        if (link->device != NULL)
+        if (link_device(link) != NULL)
             take_bound(link, &bound);
     }
 }

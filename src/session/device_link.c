@@ -100,11 +100,11 @@ struct verdict device_link_verdict(enum open_outcome outcome)
 
 void device_link_begin(struct link *link, const struct session_open *open)
 {
-    must(link->device == NULL && open->outcome == OPEN_DONE && link->key == open->key);
-    link->device             = pool_take(&link->worker->device_links);
-    link->device->standing   = open->standing;
-    link->device->generation = open->generation;
-    link->device->since      = open->since;
+    must(link_device(link) == NULL && open->outcome == OPEN_DONE && link->key == open->key);
+    link_set_device(link, pool_take(&link->worker->device_links));
+    link_device(link)->near_standing = near_to(open->standing);
+    link_device(link)->generation = open->generation;
+    link_device(link)->since      = open->since;
     presence_follow_rename(link);
 }
 
@@ -153,10 +153,10 @@ static struct pending_ack *acks_find_place(const struct device_link *device, con
 void device_link_note(struct link *link, struct channel_name *name, uint64_t epoch, uint64_t seq,
                       enum session_ack_kind kind)
 {
-    struct device_link *device = link->device;
+    struct device_link *device = link_device(link);
     struct pending_ack *ack;
 
-    if (device->is_fenced)
+    if (link->is_fenced)
         return;
     /* The latest place of a channel counts, unless another kind of word stands between. */
     ack = kind == ACK_PLACE ? acks_find_place(device, name) : NULL;
@@ -189,7 +189,7 @@ static void teller_add(struct ack_teller *teller, struct device_link *device)
         if (teller->acks == NULL)
             teller->acks = session_acks_new(teller->worker->devices);
         teller->acks->acks[teller->acks->count++] = (struct session_ack){
-            device->standing, device->generation, channel_name_ref(pending->name), pending->epoch, pending->seq,
+            device_link_standing(device), device->generation, channel_name_ref(pending->name), pending->epoch, pending->seq,
             pending->kind,
         };
         if (teller->acks->count == SESSION_ACKS_MAX)
@@ -215,17 +215,17 @@ static struct reader_sub *follow_own(struct link *link, struct channel_name *nam
 {
     struct reader_sub *sub = link_follow(link, name, start);
 
-    group_follow_note(&link->device->groups, identity_user(link->holder), sub, before, spans);
+    group_follow_note(&link_device(link)->groups, identity_user(link->holder), sub, before, spans);
     if (before != NULL)
         link_unfollow(link, before);  /* it stands somewhere else than the session */
     sub->sub.is_own = true;
-    link->device->own_count++;
+    link_device(link)->own_count++;
     return sub;
 }
 
 struct reader_sub *device_link_follow(struct link *link, const struct session_place *place)
 {
-    struct reader_sub *before = reader_find(link->reader, channel_name_span(place->name));
+    struct reader_sub *before = reader_find(link_reader(link), channel_name_span(place->name));
 
     if (before != NULL && before->sub.is_unasked)
         before = NULL;  /* the link listens by it in silence */
@@ -233,7 +233,7 @@ struct reader_sub *device_link_follow(struct link *link, const struct session_pl
                                         place->spans, before);
 
     sub->sub.is_kept          = place->is_kept;
-    link->device->kept_count += place->is_kept;
+    link_device(link)->kept_count += place->is_kept;
     return sub;
 }
 
@@ -255,8 +255,8 @@ static const struct place *named_place(const struct token *named, const struct c
 
 void device_link_leave(struct link *link, struct reader_sub *sub)
 {
-    link->device->own_count--;
-    link->device->kept_count -= sub->sub.is_kept;
+    link_device(link)->own_count--;
+    link_device(link)->kept_count -= sub->sub.is_kept;
     if (link->kind->left != NULL)
         link->kind->left(link, sub);
     else
@@ -270,13 +270,13 @@ static void listen_in_silence(struct link *link, struct channel_name *name, uint
     sub->sub.is_notify  = false;
     sub->sub.is_unasked = true;
     sub->sub.is_own     = true;
-    link->device->own_count++;
-    link->device->groups.user_sub = sub;
+    link_device(link)->own_count++;
+    link_device(link)->groups.user_sub = near_to(sub);
 }
 
 bool device_link_listens_by(const struct link *link, const struct reader_sub *sub)
 {
-    return link->device != NULL && link->device->groups.user_sub == sub;
+    return link_device(link) != NULL && near_get(link_device(link)->groups.user_sub) == sub;
 }
 
 void device_link_listen_beside(struct link *link, const struct reader_sub *sub)
@@ -318,14 +318,14 @@ static void note_known_groups(struct group_follow *follow, const struct session_
 
 void device_link_follow_all(struct link *link, const struct session_open *open, const struct token *named)
 {
-    note_known_groups(&link->device->groups, open);
+    note_known_groups(&link_device(link)->groups, open);
     listen_at_first(link, open);
     /* A reader's list begins with the last. So it has the order of the names. */
     for (size_t i = open->place_count; i-- > 0;) {
         struct session_place place  = open->places[i];
         const struct place  *instead = named_place(named, place.name);
         if (place.is_over) {
-            group_follow_note_over(&link->device->groups, place.name, place.epoch, place.seq);
+            group_follow_note_over(&link_device(link)->groups, place.name, place.epoch, place.seq);
             continue;
         }
         if (place.is_kept && !may_still_follow(link, place.name))
@@ -345,16 +345,16 @@ void device_link_follow_all(struct link *link, const struct session_open *open, 
 
 void device_link_put_token(const struct link *link, struct buf *buf)
 {
-    const struct device_link *device = link->device;
+    const struct device_link *device = link_device(link);
     struct place             *places = session_worker_places(link->worker, SESSION_TOKEN_PLACES_MAX);
     size_t                    count  = 0;
 
     session_token_put(buf, &(struct session_token){ device->generation, device->since, device_link_device(device) });
-    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL && count < SESSION_TOKEN_PLACES_MAX;
+    for (const struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL && count < SESSION_TOKEN_PLACES_MAX;
          sub = reader_sub_next(sub))
         if (sub->sub.is_moved || !sub->sub.is_own)
             places[count++] = link_place_of(link, sub, true);
-    count += group_follow_put_left(&device->groups, link->reader, places + count, SESSION_TOKEN_PLACES_MAX - count);
+    count += group_follow_put_left(&device->groups, link_reader(link), places + count, SESSION_TOKEN_PLACES_MAX - count);
     if (count > 0)
         token_put(buf, places, count);
 }
@@ -366,7 +366,7 @@ struct reader_sub *device_link_move(struct link *link, struct reader_sub *sub, s
 
     start = never_back(&(struct start){ START_AFTER, subscription_seen(&sub->sub), subscription_seen_epoch(&sub->sub) }, start,
                        name, sub->sub.is_bounded);
-    link->device->own_count--;
+    link_device(link)->own_count--;
     sub               = follow_own(link, name, start, NULL, sub);
     sub->sub.is_kept  = is_kept;
     sub->sub.is_notify = is_notify;
@@ -378,15 +378,15 @@ struct reader_sub *device_link_move(struct link *link, struct reader_sub *sub, s
 
 void device_link_let_go(struct link *link, const struct reader_sub *sub)
 {
-    if (link->device == NULL || !sub->sub.is_own)
+    if (link_device(link) == NULL || !sub->sub.is_own)
         return;
-    link->device->own_count--;
-    link->device->kept_count -= sub->sub.is_kept;
+    link_device(link)->own_count--;
+    link_device(link)->kept_count -= sub->sub.is_kept;
 }
 
 bool device_link_may_leave(struct link *link, struct reader_sub *sub)
 {
-    if (link->device == NULL || !sub->sub.is_own)
+    if (link_device(link) == NULL || !sub->sub.is_own)
         return true;
     if (!sub->sub.is_kept)
         return false;
@@ -397,9 +397,9 @@ bool device_link_may_leave(struct link *link, struct reader_sub *sub)
 
 size_t link_own_count(const struct link *link, bool is_kept)
 {
-    if (link->device == NULL)
-        return link->reader->sub_count;
-    return is_kept ? link->device->kept_count : link->reader->sub_count - link->device->own_count;
+    if (link_device(link) == NULL)
+        return link_reader(link)->sub_count;
+    return is_kept ? link_device(link)->kept_count : link_reader(link)->sub_count - link_device(link)->own_count;
 }
 
 /* A place beyond the head counts as the head; one of another life of the log, as nothing. */
@@ -432,7 +432,7 @@ bool device_link_acknowledge_known(struct link *link, struct reader_sub *sub, ui
 
 bool device_link_acknowledge_left(struct link *link, struct span channel, uint64_t epoch, uint64_t seq, uint64_t *ret_counts)
 {
-    struct group_follow *follow = &link->device->groups;
+    struct group_follow *follow = &link_device(link)->groups;
     struct channel_name *name;
     uint64_t             left_epoch, until;
 
@@ -448,7 +448,7 @@ bool device_link_acknowledge_left(struct link *link, struct span channel, uint64
 
 void device_link_placed(struct link *link, struct reader_sub *sub)
 {
-    if (link->device == NULL)
+    if (link_device(link) == NULL)
         return;
     if (sub->sub.is_named)
         device_link_acknowledge(link, sub, subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub));
@@ -464,8 +464,8 @@ void device_link_keep(struct link *link, struct reader_sub *sub)
     sub->sub.is_own     = true;
     sub->sub.is_kept    = true;
     sub->sub.is_keeping = true;
-    link->device->own_count++;
-    link->device->kept_count++;
+    link_device(link)->own_count++;
+    link_device(link)->kept_count++;
     if (subscription_is_placed(&sub->sub))
         device_link_placed(link, sub);
 }
@@ -485,11 +485,11 @@ static uint64_t handed_over(const struct link *link, const struct reader_sub *su
 /* How far the link was handed the session's channels. */
 static void note_delivered(const struct link *link, struct session_close *closed)
 {
-    const size_t count = link->device->own_count < SESSION_DELIVERED_MAX ? link->device->own_count : SESSION_DELIVERED_MAX;
+    const size_t count = link_device(link)->own_count < SESSION_DELIVERED_MAX ? link_device(link)->own_count : SESSION_DELIVERED_MAX;
 
     closed->delivered = calloc(count + 1, sizeof closed->delivered[0]);
     must(closed->delivered != NULL);
-    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL && closed->delivered_count < count; sub = reader_sub_next(sub))
+    for (const struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL && closed->delivered_count < count; sub = reader_sub_next(sub))
         if (sub->sub.is_own && !sub->sub.is_notify && !sub->sub.is_unasked && subscription_is_placed(&sub->sub))
             closed->delivered[closed->delivered_count++] = (struct session_place){
                 .name = channel_name_ref(subscription_name(&sub->sub)), .epoch = subscription_seen_epoch(&sub->sub),
@@ -499,14 +499,14 @@ static void note_delivered(const struct link *link, struct session_close *closed
 
 void device_link_end(struct link *link, bool is_between)
 {
-    struct device_link *device = link->device;
+    struct device_link *device = link_device(link);
     struct ack_teller   teller = { .worker = link->worker };
 
     if (device == NULL)
         return;
     teller_add(&teller, device);
     teller_send(&teller);
-    struct session_close *closed = session_close_new(link->worker->devices, device->standing, link->key, device->generation);
+    struct session_close *closed = session_close_new(link->worker->devices, device_link_standing(device), link->key, device->generation);
     closed->is_between           = is_between;
     /* A poll that was answered has a client that is to name its places with the next one. */
     if (!is_between)
@@ -514,7 +514,7 @@ void device_link_end(struct link *link, bool is_between)
     shard_send_own(link->worker->shard, &closed->command);
     group_follow_fini(&device->groups);
     pool_give(&link->worker->device_links, device);
-    link->device = NULL;
+    link_set_device(link, NULL);
 }
 
 void device_link_fence(struct device_home *home, uint64_t key, enum fence_reason reason)
@@ -522,13 +522,13 @@ void device_link_fence(struct device_home *home, uint64_t key, enum fence_reason
     struct session_worker *worker = container_of(home, struct session_worker, home);
     struct link           *link   = session_worker_find(worker, key);
 
-    if (link == NULL || link->device == NULL)
+    if (link == NULL || link_device(link) == NULL)
         return;
     /* What was acknowledged before the newer link took over counts. */
     struct ack_teller teller = { .worker = worker };
-    teller_add(&teller, link->device);
+    teller_add(&teller, link_device(link));
     teller_send(&teller);
-    link->device->is_fenced = true;
+    link->is_fenced = true;
     link->kind->end(link, reason == FENCE_REPLACED ? LINK_END_REPLACED : LINK_END_CUT_OFF);
 }
 
@@ -540,9 +540,9 @@ size_t device_link_look(struct device_home *home, uint64_t key, const struct cha
     const struct reader_sub *sub;
 
     *ret = (struct link_view){ 0 };
-    if (link == NULL || link->device == NULL || link->device->is_fenced || link->is_over)
+    if (link == NULL || link_device(link) == NULL || link->is_fenced || link->is_over)
         return 1;
-    sub = reader_find(link->reader, channel_name_span(channel));
+    sub = reader_find(link_reader(link), channel_name_span(channel));
     if (sub != NULL)
         *ret = (struct link_view){
             .is_there  = true,
@@ -552,5 +552,5 @@ size_t device_link_look(struct device_home *home, uint64_t key, const struct cha
             .epoch     = subscription_seen_epoch(&sub->sub),
             .seen      = handed_over(link, sub),
         };
-    return link->reader->sub_count + 1u;
+    return link_reader(link)->sub_count + 1u;
 }

@@ -30,28 +30,33 @@ struct pending_acks {
 
 /* Every idle link of a session pays for one: keep it small. */
 struct device_link {
-    struct standing     *standing;
     uint64_t             generation;
     msec                 since;
     struct pending_acks *acks;       /* NULL mostly */
     struct group_follow  groups;
-    uint32_t             own_count;  /* channels that the session follows by itself … */
-    uint32_t             kept_count : 30;  /* … of them, those that it keeps */
-    bool                 has_joined : 1;   /* a group, of which the client is to be told before anything else is drawn */
-    bool                 is_fenced  : 1;
+    struct near          near_standing;
+    uint16_t             own_count;   /* channels that the session follows by itself: no more than reader.sub_count … */
+    uint16_t             kept_count;  /* … of them, those that it keeps */
 };
 
-_Static_assert(sizeof(struct device_link) == 56, "every idle link of a session pays for one");
+#ifndef POOL_IS_MALLOC
+_Static_assert(sizeof(struct device_link) == 48, "every idle link of a session pays for one");
+#endif
+
+static inline struct standing *device_link_standing(const struct device_link *device)
+{
+    return near_get(device->near_standing);
+}
 
 /* Of the standing, whose names last as long as the link. */
 static inline struct span device_link_user(const struct device_link *device)
 {
-    return standing_user(device->standing);
+    return standing_user(device_link_standing(device));
 }
 
 static inline struct span device_link_device(const struct device_link *device)
 {
-    return standing_device(device->standing);
+    return standing_device(device_link_standing(device));
 }
 
 /* Places in the cursor of a session. Where more channels have moved, the others are delivered again from the places that are

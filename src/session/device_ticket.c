@@ -31,7 +31,7 @@ static void ticket_take_grants_of(struct ticket *ticket, const struct identity *
 void device_ticket_put(const struct link *link, struct buf *buf)
 {
     const struct session_worker *worker = link->worker;
-    const struct device_link    *device = link->device;
+    const struct device_link    *device = link_device(link);
     const struct identity       *holder = link->holder;
     uint64_t                     now_s  = (uint64_t)worker->loop->wall / 1000;
     struct ticket                ticket;

@@ -31,7 +31,7 @@ void group_follow_fini(struct group_follow *follow)
         follow->bounds            = bound->next;
         bound_free(bound);
     }
-    follow->user_sub = NULL;
+    follow->user_sub = near_to(NULL);
 }
 
 /* --- bounds ------------------------------------------------------------------------------------------------------- */
@@ -83,8 +83,8 @@ void group_follow_note(struct group_follow *follow, struct span user, struct rea
 {
     struct group_bound *bound = before == NULL ? NULL : bound_of(follow, before);
 
-    if (is_log_of(sub, user) && (follow->user_sub == NULL || follow->user_sub == before))
-        follow->user_sub = sub;
+    if (is_log_of(sub, user) && (near_get(follow->user_sub) == NULL || near_get(follow->user_sub) == before))
+        follow->user_sub = near_to(sub);
     if (bound != NULL) {
         bound->sub          = sub;
         sub->sub.is_bounded = true;
@@ -263,7 +263,7 @@ static uint64_t left_take(struct group_follow *follow, const struct membership_n
 
 static void hear_join(struct group_follow *follow, struct link *link, const struct membership_news *news)
 {
-    struct reader_sub  *sub   = reader_find(link->reader, channel_name_span(news->group));
+    struct reader_sub  *sub   = reader_find(link_reader(link), channel_name_span(news->group));
     struct group_bound *bound = sub == NULL ? NULL : bound_of(follow, sub);
 
     if (sub == NULL) {
@@ -271,7 +271,7 @@ static void hear_join(struct group_follow *follow, struct link *link, const stru
         device_link_follow(link, &(struct session_place){ .name = news->group, .epoch = news->epoch, .seq = from });
         device_link_note(link, news->group, news->epoch, news->seq, ACK_BEGIN);
         /* A channel that others follow has answered at once, and nothing else would say so. */
-        link->device->has_joined = true;
+        link->has_joined = true;
         link_mark(link);
     } else if (bound != NULL) {
         group_spans_join(&bound->spans, news->epoch, news->seq);
@@ -281,7 +281,7 @@ static void hear_join(struct group_follow *follow, struct link *link, const stru
 /* What was delivered already stays so; what is behind the place is no longer the user's. */
 static void hear_leave(struct group_follow *follow, struct link *link, const struct membership_news *news)
 {
-    struct reader_sub  *sub   = reader_find(link->reader, channel_name_span(news->group));
+    struct reader_sub  *sub   = reader_find(link_reader(link), channel_name_span(news->group));
     struct group_bound *bound = sub == NULL ? NULL : bound_of(follow, sub);
 
     if (sub == NULL)
@@ -317,10 +317,12 @@ static void hear(struct group_follow *follow, struct link *link, const struct me
 
 static bool bound_is_done(const struct group_follow *follow, const struct group_bound *bound)
 {
+    const struct reader_sub *user = near_get(follow->user_sub);
+
     if (bound->left != NULL)
         return false;
     if (bound->sub == NULL)
-        return follow->user_sub != NULL && subscription_seen(&follow->user_sub->sub) >= bound->spans.spans[0].until;
+        return user != NULL && subscription_seen(&user->sub) >= bound->spans.spans[0].until;
     const struct subscription *sub = &bound->sub->sub;
     return subscription_is_placed(sub) && !group_spans_is_member(&bound->spans) &&
            group_spans_next(&bound->spans, subscription_epoch(sub), subscription_seen(sub) + 1) == 0;
@@ -450,10 +452,10 @@ static struct reader_sub *look_behind_bounds(struct group_follow *follow, struct
 static enum look_result look_at_user(struct group_follow *follow, struct link *link, struct entry *ret_entry)
 {
     struct session_worker *worker = link->worker;
-    struct reader_sub     *sub    = follow->user_sub;
+    struct reader_sub     *sub    = near_get(follow->user_sub);
     enum look_result       found;
 
-    while ((found = reader_look_at(link->reader, &worker->readers, sub, worker->loop->wall, ret_entry)) == LOOK_ENTRY) {
+    while ((found = reader_look_at(link_reader(link), &worker->readers, sub, worker->loop->wall, ret_entry)) == LOOK_ENTRY) {
         if (ret_entry->message != NULL)
             hear(follow, link, ret_entry->message);
         if (!sub->sub.is_unasked)
@@ -465,9 +467,9 @@ static enum look_result look_at_user(struct group_follow *follow, struct link *l
 
 struct reader_sub *group_follow_look(struct group_follow *follow, struct link *link, struct entry *ret_entry)
 {
-    struct reader_sub *sub = follow->user_sub;
+    struct reader_sub *sub = near_get(follow->user_sub);
 
-    if (sub == NULL || link->device->is_fenced || !subscription_is_placed(&sub->sub))
+    if (sub == NULL || link->is_fenced || !subscription_is_placed(&sub->sub))
         return NULL;
     switch (look_at_user(follow, link, ret_entry)) {
     case LOOK_ENTRY:
@@ -478,7 +480,7 @@ struct reader_sub *group_follow_look(struct group_follow *follow, struct link *l
     case LOOK_WAIT:
         break;
     }
-    if (link->device->has_joined)
+    if (link->has_joined)
         return NULL;
     sweep_bounds(follow, link);
     return look_behind_bounds(follow, link, ret_entry);

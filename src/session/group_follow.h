@@ -25,8 +25,8 @@ struct group_bound;
 
 /* Of one link of a session; zeroed at first. */
 struct group_follow {
-    struct reader_sub  *user_sub;  /* of the log of the user; NULL: it is not followed */
     struct group_bound *bounds;    /* groups of which not all is the user's */
+    struct near         user_sub;  /* of the log of the user; NULL: it is not followed */
 };
 
 void group_follow_fini(struct group_follow *follow);

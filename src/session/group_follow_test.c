@@ -96,10 +96,11 @@ static struct follower *follower_new_behind(struct stage *stage, const char *fir
     reader_init(&follower->reader);
     link_init(&follower->link, &stage->worker, &kind, &follower->reader, TRANSPORT_NDJSON, ENCODING_NDJSON, 0);
     link_take_holder(&follower->link, identity_new(&(struct identity_facts){ .user = SPAN("ann") }));
-    follower->link.device = calloc(1, sizeof *follower->link.device);
-    must(follower->link.device != NULL);
-    follower->far = stage_stream(stage, &follower->link.stream);
-    stream_start(follower->link.stream, &events, follower);
+    link_set_device(&follower->link, pool_take(&stage->worker.device_links));
+    struct stream *stream;
+    follower->far = stage_stream(stage, &stream);
+    link_set_stream(&follower->link, stream);
+    stream_start(link_stream(&follower->link), &events, follower);
     if (first != NULL)
         device_link_follow(&follower->link, &(struct session_place){ .name = stage_log(stage, first, 1, 0)->name,
                                                                      .epoch = EPOCH });
@@ -116,7 +117,7 @@ static struct follower *follower_new(struct stage *stage)
 
 static void follower_free(struct follower *follower)
 {
-    struct device_link *device = follower->link.device;
+    struct device_link *device = link_device(&follower->link);
 
     for (uint32_t i = 0; device->acks != NULL && i < device->acks->count; i++)
         channel_name_unref(device->acks->acks[i].name);
@@ -124,9 +125,9 @@ static void follower_free(struct follower *follower)
         list_take(&device->acks->in_acking);
     free(device->acks);
     group_follow_fini(&device->groups);
-    free(device);
-    follower->link.device = NULL;  /* its standing is the devices', and there are none here */
-    stream_close(follower->link.stream);
+    pool_give(&follower->stage->worker.device_links, device);
+    link_set_device(&follower->link, NULL);  /* its standing is the devices', and there are none here */
+    stream_close(link_stream(&follower->link));
     link_fini(&follower->link);
     reader_fini(&follower->reader, &follower->stage->worker.readers, follower->stage->sim.loop.now);
     sim_link_free(follower->far);
@@ -214,7 +215,7 @@ static void old_news_of_a_join_begin_where_the_session_stands(void **state)
 
     (void)state;
     follower->lobby->head = 4;
-    group_follow_note_over(&follower->link.device->groups, follower->lobby->name, EPOCH, 4);
+    group_follow_note_over(&link_device(&follower->link)->groups, follower->lobby->name, EPOCH, 4);
     say_membership(follower, true, 2);
     expect_told(follower, "ann 1, ");
     say_membership(follower, false, 4);
@@ -277,7 +278,7 @@ static void who_leaves_gets_all_before_and_nothing_behind(void **state)
 
 static size_t owed_places(const struct follower *follower, struct place *ret)
 {
-    return group_follow_put_left(&follower->link.device->groups, &follower->reader, ret, 4);
+    return group_follow_put_left(&link_device(&follower->link)->groups, &follower->reader, ret, 4);
 }
 
 static void what_was_given_before_the_leave_can_be_acknowledged(void **state)
@@ -301,13 +302,13 @@ static void what_was_given_before_the_leave_can_be_acknowledged(void **state)
     assert_false(device_link_acknowledge_left(link, SPAN("group:other"), 0, 1, &counts));
     assert_true(device_link_acknowledge_left(link, SPAN("group:lobby"), EPOCH + 1, 2, &counts));
     assert_int_equal(counts, 0);
-    assert_null(link->device->acks);
+    assert_null(link_device(link)->acks);
     assert_true(device_link_acknowledge_left(link, SPAN("group:lobby"), 0, 1, &counts));
     assert_int_equal(counts, 1);
     assert_int_equal(owed_places(follower, owed), 1);
     assert_true(device_link_acknowledge_left(link, SPAN("group:lobby"), EPOCH, 99, &counts));
     assert_int_equal(counts, 2);
-    assert_int_equal(link->device->acks->acks[0].seq, 2);
+    assert_int_equal(link_device(link)->acks->acks[0].seq, 2);
     assert_int_equal(owed_places(follower, owed), 0);
     follower_free(follower);
 }
@@ -325,10 +326,10 @@ static void a_channel_that_has_not_answered_is_acknowledged_up_to_its_place(void
     assert_false(subscription_is_placed(&sub->sub));
     assert_false(device_link_acknowledge_known(&follower->link, sub, EPOCH, 4));
     assert_false(device_link_acknowledge_known(&follower->link, sub, EPOCH + 1, 3));
-    assert_null(follower->link.device->acks);
+    assert_null(link_device(&follower->link)->acks);
     assert_true(device_link_acknowledge_known(&follower->link, sub, 0, 3));
-    assert_int_equal(follower->link.device->acks->acks[0].seq, 3);
-    assert_int_equal(follower->link.device->acks->acks[0].epoch, EPOCH);
+    assert_int_equal(link_device(&follower->link)->acks->acks[0].seq, 3);
+    assert_int_equal(link_device(&follower->link)->acks->acks[0].epoch, EPOCH);
     follower_free(follower);
 }
 
@@ -466,7 +467,7 @@ static void a_fenced_link_is_given_nothing(void **state)
     (void)state;
     follow_lobby(follower, NULL, 0);
     expect_told(follower, "");
-    follower->link.device->is_fenced = true;
+    follower->link.is_fenced = true;
     publish(follower, 1);
     say_membership(follower, true, 1);
     expect_told(follower, "");

@@ -32,7 +32,7 @@ void session_worker_tell_acknowledged(struct session_worker *worker)
 
 static bool link_has_socket(const struct link *link)
 {
-    return link->kind->hand_over != NULL && link->stream != NULL && stream_tcp_socket(link->stream) >= 0 && !link->is_over;
+    return link->kind->hand_over != NULL && link_stream(link) != NULL && stream_tcp_socket(link_stream(link)) >= 0 && !link->is_over;
 }
 
 bool session_worker_is_settled(const struct session_worker *worker)
@@ -70,7 +70,7 @@ static uint32_t sub_flag_if(bool is_set, enum handover_sub_flag flag)
 static uint32_t sub_flags(const struct link *link, const struct reader_sub *reader_sub)
 {
     const struct subscription *sub        = &reader_sub->sub;
-    const bool                 is_of_user = link->device != NULL && link->device->groups.user_sub == reader_sub;
+    const bool                 is_of_user = link_device(link) != NULL && near_get(link_device(link)->groups.user_sub) == reader_sub;
 
     return sub_flag_if(sub->is_told, HANDOVER_IS_TOLD) | sub_flag_if(sub->is_unasked, HANDOVER_IS_UNASKED) |
            sub_flag_if(sub->is_bounded, HANDOVER_IS_BOUNDED) | sub_flag_if(sub->is_watched, HANDOVER_IS_WATCHED) |
@@ -125,10 +125,10 @@ static bool link_tell(const struct link *link, struct link_parcel *parcel)
 
     if (!link_has_socket(link) || !link_is_whole(link) || (link->kind->is_busy != NULL && link->kind->is_busy(link)))
         return false;
-    parcel->link = (struct handover_link){ .key = link->key, .flags = link_flags(link), .sub_count = link->reader->sub_count };
+    parcel->link = (struct handover_link){ .key = link->key, .flags = link_flags(link), .sub_count = link_reader(link)->sub_count };
     put_words(link, parcel);
     buf_clear(&parcel->peer);
-    if (stream_is_named(link->stream) && stream_put_peer(link->stream, &parcel->peer))
+    if (stream_is_named(link_stream(link)) && stream_put_peer(link_stream(link), &parcel->peer))
         parcel->link.peer = buf_span(&parcel->peer);
     if (buf_is_over(&parcel->words))
         return false;
@@ -144,7 +144,7 @@ static void link_put(const struct link *link, const struct link_parcel *parcel, 
     size_t at = buf->len;
 
     handover_put_link(buf, &parcel->link);
-    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
+    for (const struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub))
         put_sub(buf, link, sub);
     buf_put(buf, buf_span(&parcel->bounds));
     handover_end_link(buf, at);
@@ -181,7 +181,7 @@ size_t session_worker_hand_over(struct session_worker *worker, struct buf *buf, 
         if (!link->has_moved)
             continue;
         link_put(link, parcel, buf);
-        moved(ctx, stream_tcp_socket(link->stream));
+        moved(ctx, stream_tcp_socket(link_stream(link)));
         count++;
     }
     parcel_fini(parcel);
@@ -236,7 +236,7 @@ static void sub_take_device(struct device_link *device, struct reader_sub *sub, 
     device->own_count += sub->sub.is_own;
     device->kept_count += sub->sub.is_own && sub->sub.is_kept;
     if (sub->sub.is_own && (told->flags & HANDOVER_IS_OF_USER) != 0)
-        device->groups.user_sub = sub;
+        device->groups.user_sub = near_to(sub);
 }
 
 static void link_take_sub(struct link *link, const struct handover_sub *told)
@@ -250,11 +250,11 @@ static void link_take_sub(struct link *link, const struct handover_sub *told)
     struct reader_sub *sub = link_follow(link, name, (struct start){ (enum start_kind)told->start, told->seq, told->epoch });
     channel_name_unref(name);
     sub_take_flags(sub, told);
-    if (link->device != NULL)
-        sub_take_device(link->device, sub, told);
+    if (link_device(link) != NULL)
+        sub_take_device(link_device(link), sub, told);
     if ((told->flags & HANDOVER_IS_TOLD) == 0)
         return;
-    reader_note_told_before(link->reader, sub);
+    reader_note_told_before(link_reader(link), sub);
     if (subscription_has_presence(&sub->sub))
         presence_follow_go_on(link, sub, (told->flags & HANDOVER_IS_PRESENCE_TOLD) != 0);
 }
@@ -305,7 +305,7 @@ static bool link_take_over(struct session_worker *worker, struct stream *stream,
         must(handover_get_sub(&subs, &sub));  /* handover_check() has seen them */
         link_take_sub(link, &sub);
     }
-    reader_reverse(link->reader);
+    reader_reverse(link_reader(link));
     device_link_take_bounds(link, told, subs);
     if ((told->flags & HANDOVER_IS_QUIET) != 0)
         presence_follow_rest(link);

@@ -23,7 +23,7 @@ bool link_is_home(const struct link *link, const struct channel_name *name)
     if (link->holder == NULL || !span_eq(span_str(name->space->name), SPAN("device")))
         return false;
     user   = identity_user(link->holder);
-    device = link->device != NULL ? device_link_device(link->device) : identity_device(link->holder);
+    device = link_device(link) != NULL ? device_link_device(link_device(link)) : identity_device(link->holder);
     return user.len > 0 && device.len > 0 && own.len == user.len + 1 + device.len && span_starts(own, user) &&
            own.at[user.len] == '/' && span_eq(span_skip(own, user.len + 1), device);
 }
@@ -36,7 +36,7 @@ static bool link_takes_commands(const struct link *link)
 /* A stream or a poll without a session names its channels in its URL. */
 static bool link_takes_instructions(const struct link *link)
 {
-    return link->device != NULL || link_takes_commands(link);
+    return link_device(link) != NULL || link_takes_commands(link);
 }
 
 /* Few responses have any, and this is cheaper than to take each apart. */
@@ -69,17 +69,17 @@ static void instruction_free(struct instruction *instruction)
 
 static void keep_for_session(struct link *link, struct reader_sub *sub)
 {
-    if (link->device != NULL && !sub->sub.is_own && link_own_count(link, true) < link->worker->limits.channels_max)
+    if (link_device(link) != NULL && !sub->sub.is_own && link_own_count(link, true) < link->worker->limits.channels_max)
         device_link_keep(link, sub);
 }
 
 static void instruct_subscribe(struct link *link, struct span channel)
 {
-    struct reader_sub        *sub = reader_find(link->reader, channel);
+    struct reader_sub        *sub = reader_find(link_reader(link), channel);
     struct subscribe_requests requests;
 
     if (sub == NULL && !identity_is_revoked(link->holder) &&
-        link_own_count(link, link->device != NULL) < link->worker->limits.channels_max) {
+        link_own_count(link, link_device(link) != NULL) < link->worker->limits.channels_max) {
         subscribe_requests_init(&requests);
         subscribe_requests_give(&requests, link->worker, channel, link->holder);
         if (requests.count > 0)
@@ -98,7 +98,7 @@ static bool may_be_left(const struct link *link, const struct reader_sub *sub)
 
 static void instruct_unsubscribe(struct link *link, struct span channel)
 {
-    struct reader_sub *sub = reader_find(link->reader, channel);
+    struct reader_sub *sub = reader_find(link_reader(link), channel);
 
     if (sub == NULL || !may_be_left(link, sub) || !device_link_may_leave(link, sub))
         return;

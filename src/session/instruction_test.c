@@ -42,14 +42,13 @@ static struct told_link *told_link_new(enum transport transport, bool has_sessio
     link_init(&told->link, &told->stage.worker, &kind, &told->reader, transport, ENCODING_JSON, 0);
     link_take_holder(&told->link, identity_new(&(struct identity_facts){ .user = SPAN("ann"), .device = SPAN("phone") }));
     if (has_session)
-        told->link.device = calloc(1, sizeof *told->link.device);
-    must(!has_session || told->link.device != NULL);
+        link_set_device(&told->link, pool_take(&told->stage.worker.device_links));
     return told;
 }
 
 static void told_link_free(struct told_link *told)
 {
-    struct device_link *device = told->link.device;
+    struct device_link *device = link_device(&told->link);
 
     for (uint32_t i = 0; device != NULL && device->acks != NULL && i < device->acks->count; i++)
         channel_name_unref(device->acks->acks[i].name);
@@ -58,9 +57,9 @@ static void told_link_free(struct told_link *told)
     if (device != NULL) {
         free(device->acks);
         group_follow_fini(&device->groups);
-        free(device);
+        pool_give(&told->stage.worker.device_links, device);
     }
-    told->link.device = NULL;  /* its standing is the devices', and there are none here */
+    link_set_device(&told->link, NULL);  /* its standing is the devices', and there are none here */
     link_fini(&told->link);
     reader_fini(&told->reader, &told->stage.worker.readers, told->stage.sim.loop.now);
     buf_fini(&told->follows);

@@ -57,7 +57,7 @@ static void on_lost(struct link *link)
 {
     struct subscriber *subscriber = subscriber_of(link);
 
-    stream_close(link->stream);
+    stream_close(link_stream(link));
     link_fini(link);
     reader_fini(&subscriber->reader, &subscriber->stage->worker.readers, subscriber->stage->sim.loop.now);
     subscriber->is_gone = true;
@@ -85,8 +85,10 @@ static void subscriber_open(struct subscriber *subscriber, struct stage *stage)
     buf_init(&subscriber->heard, 1 << 20);
     reader_init(&subscriber->reader);
     link_init(&subscriber->link, &stage->worker, &kind, &subscriber->reader, TRANSPORT_NATIVE, ENCODING_NDJSON, 0);
-    subscriber->far = stage_stream(stage, &subscriber->link.stream);
-    stream_start(subscriber->link.stream, &events, subscriber);
+    struct stream *stream;
+    subscriber->far = stage_stream(stage, &stream);
+    link_set_stream(&subscriber->link, stream);
+    stream_start(link_stream(&subscriber->link), &events, subscriber);
 }
 
 static void subscriber_begin(struct subscriber *subscriber, struct span words, struct stage_log *log, uint64_t after)
@@ -272,7 +274,7 @@ static void whatever_the_stream_takes_all_is_heard_once(void **state)
         subscriber_open(&subscriber, &stage);
         for (size_t i = 0; i < STAGE_ROOM_BYTES - room; i++)
             buf_putc(&full, '.');
-        assert_int_equal(stream_write(subscriber.link.stream, buf_span(&full)), (ssize_t)full.len);
+        assert_int_equal(stream_write(link_stream(&subscriber.link), buf_span(&full)), (ssize_t)full.len);
         subscriber_begin(&subscriber, span_of(words, sizeof words), log, 0);
         turns(&stage, 5);
         heard(&subscriber);

@@ -18,11 +18,11 @@ enum { WORDS_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wai
 void link_init(struct link *link, struct session_worker *worker, const struct link_kind *kind, struct reader *reader,
                enum transport transport, enum encoding encoding, uint64_t key)
 {
-    must(reader->owner == NULL);
-    *link = (struct link){ .worker = worker, .kind = kind, .reader = reader, .transport = (uint8_t)transport,
+    must(reader_owner(reader) == NULL);
+    *link = (struct link){ .worker = worker, .kind = kind, .near_reader = near_to(reader), .transport = (uint8_t)transport,
                            .encoding = (uint8_t)encoding,
                            .key = key != 0 ? key : worker->port->new_key(worker->ctx) };
-    reader->owner = link;
+    reader->owner = near_to(link);
     for (struct reader_sub *sub = reader_subs(reader); sub != NULL; sub = reader_sub_next(sub))
         sub->sub.told_alias = 0;  /* another link was told */
     near_list_push(transport == TRANSPORT_POLL ? &worker->lists->polls : &worker->lists->links, &link->in_worker);
@@ -56,16 +56,16 @@ void link_fini(struct link *link)
 {
     struct link_waiting *waiting = link->waiting;
 
-    must(link->reader->owner == link);
+    must(reader_owner(link_reader(link)) == link);
     link_note_disconnected(link);
     presence_follow_end_all(link);
     instructions_forget(link);
     device_link_end(link, false);
     notify_forget(link);
     if (waiting != NULL && cut_frame_is_there(&waiting->cut) && waiting->cut.sub != NULL)
-        reader_rewind(link->reader, &link->worker->readers, waiting->cut.sub, &waiting->cut.before);
-    reader_let_go(link->reader);
-    link->reader->owner = NULL;
+        reader_rewind(link_reader(link), &link->worker->readers, waiting->cut.sub, &waiting->cut.before);
+    reader_let_go(link_reader(link));
+    link_reader(link)->owner = near_to(NULL);
     link_take_holder(link, NULL);
     link_set_lagging(link, false);
     link_drop_waiting(link);
@@ -79,7 +79,7 @@ void link_fini(struct link *link)
 
 struct reader_sub *link_follow(struct link *link, struct channel_name *name, struct start start)
 {
-    struct reader_sub *sub = reader_follow(link->reader, &link->worker->readers, name, start);
+    struct reader_sub *sub = reader_follow(link_reader(link), &link->worker->readers, name, start);
 
     notify_set(link, sub, MODE_NOT_SAID);
     sub->sub.is_heard = link_is_home(link, name);
@@ -95,7 +95,7 @@ void link_unfollow(struct link *link, struct reader_sub *sub)
     }
     if (subscription_has_presence(&sub->sub))
         presence_follow_end(link, sub);
-    reader_unfollow(link->reader, &link->worker->readers, sub, link->worker->loop->now);
+    reader_unfollow(link_reader(link), &link->worker->readers, sub, link->worker->loop->now);
 }
 
 void link_mark(struct link *link)
@@ -109,12 +109,12 @@ void link_mark(struct link *link)
 /* The last write found the stream full, and the stream has not reported room since. */
 static bool link_is_blocked(const struct link *link)
 {
-    return link->is_lagging && link->stream->is_full;
+    return link->is_lagging && link_stream(link)->is_full;
 }
 
 void link_on_ready(struct subscription *sub)
 {
-    struct link *link = reader_ready(sub)->owner;
+    struct link *link = reader_owner(reader_ready(sub));
 
     /* It stands in the reader's line, and leaves with whatever makes the link draw next: a beat, or other bytes. */
     if (link != NULL && link->worker->readers.hub->is_patient)
@@ -126,7 +126,7 @@ void link_on_ready(struct subscription *sub)
 
 void link_look_again(struct link *link)
 {
-    reader_look_again(link->reader);
+    reader_look_again(link_reader(link));
     link_mark(link);
 }
 
@@ -144,7 +144,7 @@ struct place link_place_of(const struct link *link, const struct reader_sub *sub
 
 size_t link_places(const struct link *link, bool has_names, struct place **ret_places)
 {
-    const struct reader *reader = link->reader;
+    const struct reader *reader = link_reader(link);
     struct place        *places = session_worker_places(link->worker, reader->sub_count), *place = places;
 
     for (const struct reader_sub *sub = reader_subs(reader); sub != NULL; sub = reader_sub_next(sub))
@@ -158,9 +158,9 @@ size_t link_places(const struct link *link, bool has_names, struct place **ret_p
  * joined a moment ago. */
 static bool link_has_places(const struct link *link)
 {
-    if (link->device == NULL || link->reader->unplaced_count == 0)
-        return link->reader->unplaced_count == 0;
-    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
+    if (link_device(link) == NULL || link_reader(link)->unplaced_count == 0)
+        return link_reader(link)->unplaced_count == 0;
+    for (const struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub))
         if (!sub->sub.is_own && !subscription_is_placed(&sub->sub))
             return false;
     return true;
@@ -168,12 +168,12 @@ static bool link_has_places(const struct link *link)
 
 bool link_put_token(const struct link *link, uint64_t set, struct buf *buf)
 {
-    const struct reader *reader = link->reader;
+    const struct reader *reader = link_reader(link);
     struct place        *places;
 
     if (reader->sub_count == 0 || !link_has_places(link))
         return false;
-    if (link->device != NULL) {
+    if (link_device(link) != NULL) {
         device_link_put_token(link, buf);
         return true;
     }
@@ -189,7 +189,7 @@ bool link_put_token(const struct link *link, uint64_t set, struct buf *buf)
 
 static void link_tell_placed(struct link *link, struct reader_sub *sub)
 {
-    if (!reader_note_placed(link->reader, sub))
+    if (!reader_note_placed(link_reader(link), sub))
         return;
     if (link->kind->placed != NULL)
         link->kind->placed(link, sub);
@@ -200,11 +200,10 @@ static void link_tell_placed(struct link *link, struct reader_sub *sub)
 
 void link_tell_all_placed(struct link *link)
 {
-    struct reader     *reader = link->reader;
+    struct reader     *reader = link_reader(link);
     struct reader_sub *sub    = reader_last_ready(reader);
 
-    if (link->device != NULL)
-        link->device->has_joined = false;
+    link->has_joined = false;
     /* Nothing may be sent after the last words (a Close, the last chunk). */
     if (sub == NULL || reader->unplaced_count == 0 || link->is_over)
         return;
@@ -271,7 +270,7 @@ bool link_is_stuck(struct link *link, msec now)
 static bool link_write(struct link *link, struct span bytes, size_t *ret_put, bool *is_gone)
 {
     struct session_counters *counters = &link->worker->counters;
-    ssize_t                  put      = stream_write(link->stream, bytes);
+    ssize_t                  put      = stream_write(link_stream(link), bytes);
 
     counter_add(&counters->writes, 1);
     *is_gone = put == STREAM_FAULT;
@@ -287,7 +286,7 @@ void link_let_cut_go(struct cut_frame *cut)
     struct link *link = container_of(cut, struct link_waiting, cut)->link;
 
     if (cut->sub != NULL)
-        reader_rewind(link->reader, &link->worker->readers, cut->sub, &cut->before);
+        reader_rewind(link_reader(link), &link->worker->readers, cut->sub, &cut->before);
     else
         link_mark(link);  /* nobody can make it again */
 }
@@ -306,7 +305,7 @@ static bool link_make_again(struct link *link, const struct entry *entry)
     bool is_same = cut_frame_hold_again(&link->worker->cuts, cut, frame, link->is_chunked);
     frame_unref(frame);
     if (!is_same) {
-        reader_rewind(link->reader, &link->worker->readers, cut->sub, &before);
+        reader_rewind(link_reader(link), &link->worker->readers, cut->sub, &before);
         cut->sub = NULL;
     }
     return is_same;
@@ -328,8 +327,8 @@ static bool link_fetch_cut(struct link *link, bool *is_gone)
         *is_gone = true;
         return false;
     }
-    if (link->stream->is_full ||
-        reader_look_at(link->reader, &worker->readers, cut->sub, 0, &entry) != LOOK_ENTRY)
+    if (link_stream(link)->is_full ||
+        reader_look_at(link_reader(link), &worker->readers, cut->sub, 0, &entry) != LOOK_ENTRY)
         return false;
     *is_gone = !link_make_again(link, &entry);
     if (*is_gone)
@@ -379,8 +378,8 @@ static bool link_flush_waiting(struct link *link, bool *is_gone)
 
 struct reader_sub *link_look(struct link *link, struct entry *ret_entry)
 {
-    if (link->device != NULL)
-        return group_follow_look(&link->device->groups, link, ret_entry);
+    if (link_device(link) != NULL)
+        return group_follow_look(&link_device(link)->groups, link, ret_entry);
     return link_look_plain(link, ret_entry);
 }
 
@@ -389,7 +388,7 @@ struct reader_sub *link_look_plain(struct link *link, struct entry *ret_entry)
     struct session_worker *worker = link->worker;
 
     /* A stream that was full takes little: if more than one page were read, most of it would be dropped again. */
-    return reader_look(link->reader, &worker->readers, worker->loop->wall, link->is_lagging ? 1 : READER_READS_MAX,
+    return reader_look(link_reader(link), &worker->readers, worker->loop->wall, link->is_lagging ? 1 : READER_READS_MAX,
                        ret_entry);
 }
 
@@ -417,7 +416,7 @@ static void link_gather(struct link *link)
 static bool link_may_share(const struct link *link)
 {
     const struct frame_batch *batch  = &link->worker->batch;
-    const struct reader      *reader = link->reader;
+    const struct reader      *reader = link_reader(link);
     const struct reader_sub  *sub    = reader_last_ready(reader);
 
     return batch->channel != NULL && reader->sub_count == 1 && sub != NULL &&
@@ -431,10 +430,10 @@ static bool link_may_share(const struct link *link)
 static void link_share(struct link *link)
 {
     struct frame_batch      *batch = &link->worker->batch;
-    struct reader_sub       *sub   = reader_last_ready(link->reader);
+    struct reader_sub       *sub   = reader_last_ready(link_reader(link));
     struct subscription_mark mark  = subscription_mark(&sub->sub);
 
-    reader_skip_first(link->reader, batch->to);
+    reader_skip_first(link_reader(link), batch->to);
     sub->sub.told_alias = batch->alias_after;
     for (size_t i = 0; i < batch->count; i++) {
         mark.next              = batch->marks[i].before.next;
@@ -447,7 +446,7 @@ static void link_share(struct link *link)
 static void link_offer_batch(const struct link *link, uint64_t from, uint32_t told_alias)
 {
     struct frame_batch      *batch  = &link->worker->batch;
-    const struct reader     *reader = link->reader;
+    const struct reader     *reader = link_reader(link);
     const struct reader_sub *sub    = reader_subs(reader);
 
     if (reader->sub_count != 1 || reader_last_ready(reader) != NULL || batch->message_count != batch->count ||
@@ -500,7 +499,7 @@ static size_t link_take_back(struct link *link, size_t put)
     if (put > begin)
         first++;
     for (size_t i = batch->count; i-- > first;)
-        reader_rewind(link->reader, &link->worker->readers, batch->marks[i].sub, &batch->marks[i].before);
+        reader_rewind(link_reader(link), &link->worker->readers, batch->marks[i].sub, &batch->marks[i].before);
     if (put > begin)
         link_hold_cut(link, &batch->marks[first - 1], put - begin);
     return first;
@@ -519,7 +518,7 @@ static bool link_send_batch(struct link *link, bool *is_gone)
         buf_drop(&link->waiting->words, put < word_bytes ? put : word_bytes);
     if (is_whole) {
         link_count_sent(link, batch->count);
-        return !link->stream->is_full;  /* the maker may hold bytes that it could not send yet */
+        return !link_stream(link)->is_full;  /* the maker may hold bytes that it could not send yet */
     }
     size_t count = link_take_back(link, put);
     if (!*is_gone)
@@ -537,7 +536,7 @@ static bool link_send_some(struct link *link, bool *is_gone)
     if (link_may_share(link)) {
         link_share(link);
     } else {
-        const struct reader_sub *ready = reader_last_ready(link->reader);
+        const struct reader_sub *ready = reader_last_ready(link_reader(link));
         uint64_t                 from  = ready == NULL ? 0 : ready->sub.next;
         uint32_t                 told_alias = ready == NULL ? 0 : ready->sub.told_alias;
         frame_batch_clear(batch);
@@ -556,7 +555,7 @@ static bool link_may_wait(const struct link *link)
 {
     const struct link_waiting *waiting = link->waiting;
 
-    return !link->is_over && !link->stream->is_full && waiting != NULL && waiting->words.len > 0 &&
+    return !link->is_over && !link_stream(link)->is_full && waiting != NULL && waiting->words.len > 0 &&
            waiting->words.len <= JOINING_WORDS_BYTES_MAX && !cut_frame_is_there(&waiting->cut);
 }
 
@@ -571,7 +570,7 @@ static bool link_goes_on_waiting(struct link *link)
 {
     if (link_is_deferred(link))
         return true;  /* until its time is up */
-    if (reader_is_up_to_date(link->reader))
+    if (reader_is_up_to_date(link_reader(link)))
         return false;
     joining_add(link);
     return true;
@@ -597,7 +596,7 @@ static bool link_send_with_words(struct link *link, bool *is_gone)
 
 bool link_draw(struct link *link)
 {
-    struct reader *reader = link->reader;
+    struct reader *reader = link_reader(link);
     bool           is_gone, goes_on = true;
 
     link_tell_all_placed(link);
@@ -615,9 +614,9 @@ bool link_draw(struct link *link)
         link->kind->lost(link);
         return false;
     }
-    if (goes_on && !link->is_over && link->device != NULL)
-        group_follow_settle(&link->device->groups, link);
-    if (link->stream->is_full) {
+    if (goes_on && !link->is_over && link_device(link) != NULL)
+        group_follow_settle(&link_device(link)->groups, link);
+    if (link_stream(link)->is_full) {
         link_set_lagging(link, true);
         reader_let_go(reader);
     } else if (link->is_lagging && !reader_is_behind(reader)) {

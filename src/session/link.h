@@ -67,8 +67,10 @@ struct link {
     const struct link_kind *kind;
     struct session_worker  *worker;
     uint64_t                key;        /* of the connection; see session_port.new_key */
-    struct stream          *stream;     /* owned by whoever opened the link; NULL for polls */
-    struct reader          *reader;     /* borrowed */
+    struct near             near_stream;  /* owned by whoever opened the link; NULL for polls */
+    struct near             near_reader;  /* borrowed */
+    struct near             near_device;  /* of the session that outlives this link (device_link.h); NULL: none */
+    uint32_t                held_at;      /* where it is in worker.held (notify.h), from 1; 0: nowhere */
     struct link_waiting    *waiting;    /* for the stream; NULL mostly */
     uint8_t                 transport;  /* enum transport */
     uint8_t                 encoding;   /* enum encoding */
@@ -92,13 +94,45 @@ struct link {
     bool                    is_joining    : 1;  /* link_join() */
     bool                    has_moved     : 1;  /* another process has it, or is about to */
     bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
+    bool                    is_fenced     : 1;  /* of a session, which a newer link has taken over */
+    bool                    has_joined    : 1;  /* … a group, of which the client is to be told before anything else is drawn */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */
     uint8_t                 gone;               /* enum link_gone: why it ends */
     struct identity        *holder;          /* who the client is; owns a reference */
     struct link_expiry     *expiry;          /* of the holder's token (link_expiry.h); NULL: it never ends */
-    struct device_link      *device;          /* of the session that outlives this link (device_link.h); NULL: none */
 };
+
+#ifndef POOL_IS_MALLOC
+_Static_assert(sizeof(struct link) == 88, "every idle connection pays for one");
+#endif
+
+/* NULL for polls. */
+static inline struct stream *link_stream(const struct link *link)
+{
+    return near_get(link->near_stream);
+}
+
+static inline void link_set_stream(struct link *link, struct stream *stream)
+{
+    link->near_stream = near_to(stream);
+}
+
+static inline struct reader *link_reader(const struct link *link)
+{
+    return near_get(link->near_reader);
+}
+
+/* NULL: it has no session. */
+static inline struct device_link *link_device(const struct link *link)
+{
+    return near_get(link->near_device);
+}
+
+static inline void link_set_device(struct link *link, struct device_link *device)
+{
+    link->near_device = near_to(device);
+}
 
 /* The reader has no other link. `key`: of the connection, if it has one already; 0: it gets one. */
 void link_init(struct link *link, struct session_worker *worker, const struct link_kind *kind, struct reader *reader,

@@ -139,7 +139,7 @@ static void cut_link_lost(struct link *link)
 {
     struct cut_link *cut = cut_link_of(link);
 
-    stream_close(link->stream);
+    stream_close(link_stream(link));
     link_fini(link);
     cut->is_lost = true;
 }
@@ -195,8 +195,10 @@ static void cut_link_open(struct cut_link *cut, struct cut_stage *cut_stage, con
         link_init(link, worker, &stream_kind, &cut_stage->reader, format->stream->transport,
                   cut_stage->reader.sub_count > 1 ? ENCODING_PRIVATE : format->stream->shared, 0);
     link->needs_all = format->stream != NULL;
-    cut->far        = sim_link_new(&cut_stage->stage.sim, wire, &link->stream);
-    stream_start(link->stream, &cut_link_events, cut);
+    struct stream *stream;
+    cut->far = sim_link_new(&cut_stage->stage.sim, wire, &stream);
+    link_set_stream(link, stream);
+    stream_start(link_stream(link), &cut_link_events, cut);
     link_mark(link);
 }
 

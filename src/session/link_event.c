@@ -36,8 +36,8 @@ static struct event_facts facts_of_link(const struct link *link, enum event_kind
         facts.user   = identity_user(link->holder);
         facts.device = identity_device(link->holder);
     }
-    if (link->device != NULL)
-        facts.device = device_link_device(link->device);
+    if (link_device(link) != NULL)
+        facts.device = device_link_device(link_device(link));
     return facts;
 }
 

@@ -9,7 +9,7 @@ static struct span device_of(const struct link *link)
 {
     struct span device = identity_device(link->holder);
 
-    return device.len == 0 && link->device != NULL ? device_link_device(link->device) : device;
+    return device.len == 0 && link_device(link) != NULL ? device_link_device(link_device(link)) : device;
 }
 
 /* What the link's identity was issued as. The connection of a link is not what its token was issued on, but a connection

@@ -51,7 +51,7 @@ static struct frame *on_encode(struct link *link, struct reader_sub *sub, const 
         buf_put(&line, message_payload(entry->message));
     else
         buf_putf(&line, "%s %llu", gap_why_text(entry->gap.why), (unsigned long long)entry->gap.to);
-    for (const struct reader_sub *at = reader_subs(link->reader); at != NULL && link->reader->sub_count > 1; at = reader_sub_next(at))
+    for (const struct reader_sub *at = reader_subs(link_reader(link)); at != NULL && link_reader(link)->sub_count > 1; at = reader_sub_next(at))
         buf_putf(&line, "|%c%llu", (char)('a' + index_of(at)),
                  subscription_seen_epoch(&at->sub) == logs[index_of(at)].epoch
                      ? (unsigned long long)subscription_seen(&at->sub) : OLD);
@@ -65,7 +65,7 @@ static void on_lost(struct link *link)
 {
     struct subscriber *subscriber = subscriber_of(link);
 
-    stream_close(link->stream);
+    stream_close(link_stream(link));
     link_fini(link);
     reader_fini(&subscriber->reader, &subscriber->stage->worker.readers, subscriber->stage->sim.loop.now);
     subscriber->is_gone = true;
@@ -99,8 +99,10 @@ static void subscriber_open(struct subscriber *subscriber, struct stage *stage)
     buf_init(&subscriber->in, 1 << 24);
     reader_init(&subscriber->reader);
     link_init(&subscriber->link, &stage->worker, &kind, &subscriber->reader, TRANSPORT_NDJSON, ENCODING_NDJSON, 0);
-    subscriber->far = stage_stream(stage, &subscriber->link.stream);
-    stream_start(subscriber->link.stream, &events, subscriber);
+    struct stream *stream;
+    subscriber->far = stage_stream(stage, &stream);
+    link_set_stream(&subscriber->link, stream);
+    stream_start(link_stream(&subscriber->link), &events, subscriber);
 }
 
 static void subscriber_follow(struct subscriber *subscriber, struct stage_log *log, struct start start)
@@ -338,7 +340,7 @@ static void a_stalled_reader_of_many_channels_holds_no_pages(void **state)
     subscriber_follow_many(&subscriber, MANY, 200, 1);
     for (int turn = 0; turn < 100; turn++) {
         stage_turn(&stage);
-        if (subscriber.link.stream->is_full)
+        if (link_stream(&subscriber.link)->is_full)
             assert_int_equal(count_pages(&subscriber), 0);
     }
     assert_true(subscriber.link.is_lagging);
@@ -364,7 +366,7 @@ static void a_stalled_reader_holds_no_page_that_comes_behind_news(void **state)
     struct stage_log *log = stage_log(&stage, "topic:a", 1, 200);
     subscriber_open(&subscriber, &stage);
     subscriber_follow(&subscriber, log, (struct start){ START_AFTER, 1, 9 });
-    for (int turn = 0; !subscriber.link.stream->is_full || stage.read_count == 0; turn++) {
+    for (int turn = 0; !link_stream(&subscriber.link)->is_full || stage.read_count == 0; turn++) {
         assert_true(turn < 1000);
         subscriber_read(&subscriber, 1000);
         stage_turn(&stage);
@@ -463,7 +465,7 @@ static void a_reader_lags_until_its_cursor_has_reached_the_head(void **state)
     struct stage_log *log = stage_log(&stage, "topic:a", 1, 200);
     subscriber_open(&subscriber, &stage);
     subscriber_follow(&subscriber, log, (struct start){ START_AFTER, 1, 9 });
-    while (!subscriber.link.stream->is_full)
+    while (!link_stream(&subscriber.link)->is_full)
         stage_turn(&stage);
     while (subscription_is_behind(&reader_subs(&subscriber.reader)->sub)) {
         assert_int_equal(counter_get(&stage.worker.counters.lagging), 1);
@@ -491,7 +493,7 @@ static void a_stream_that_takes_nothing_is_stuck(void **state)
     subscriber_follow(&subscriber, log, (struct start){ START_AFTER, 1, 9 });
     assert_false(link_is_stuck(&subscriber.link, 0));
     for (stage_turn(&stage); link_waiting_bytes(&subscriber.link) == 0; stage_turn(&stage))
-        if (subscriber.link.stream->is_full)
+        if (link_stream(&subscriber.link)->is_full)
             subscriber_read(&subscriber, 1000);  /* it was full between two frames */
     assert_false(link_is_stuck(&subscriber.link, 2 * most));
     assert_false(link_is_stuck(&subscriber.link, 3 * most - 1));

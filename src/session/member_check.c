@@ -48,7 +48,7 @@ static void check_visit(struct subscription *sub, void *ctx)
     check->passed++;
     if (!sub->is_bounded)
         return;
-    const struct link *link = ((const struct reader *)near_get(sub->owner))->owner;
+    const struct link *link = reader_owner(near_get(sub->owner));
     if (link_follows_as_member(link, sub))
         check_ask(step->worker, link, subscription_name(sub));
 }

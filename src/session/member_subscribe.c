@@ -40,7 +40,7 @@ static void client_follow_as_member(struct client *client, struct member_questio
 {
     struct link *link = &client->link;
 
-    if (reader_find(link->reader, channel_name_span(question->name)) != NULL) {
+    if (reader_find(link_reader(link), channel_name_span(question->name)) != NULL) {
         client_say_error(client, 409, "this connection follows that channel already", ref);
         return;
     }
@@ -230,7 +230,7 @@ void subscribe_ask_members(struct session_worker *worker, struct http_exchange *
 
 bool link_follows_as_member(const struct link *link, const struct subscription *sub)
 {
-    return link != NULL && !link->is_over && link->device == NULL && sub->is_bounded && link->holder != NULL;
+    return link != NULL && !link->is_over && link_device(link) == NULL && sub->is_bounded && link->holder != NULL;
 }
 
 struct leaver {
@@ -244,7 +244,7 @@ static void leaver_visit(struct subscription *sub, void *ctx)
 {
     const struct leaver *leaver  = ctx;
     struct reader_sub   *mine    = container_of(sub, struct reader_sub, sub);
-    struct link         *link    = ((const struct reader *)near_get(sub->owner))->owner;
+    struct link         *link    = reader_owner(near_get(sub->owner));
 
     if (!link_follows_as_member(link, sub) || !span_eq(identity_user(link->holder), leaver->user))
         return;

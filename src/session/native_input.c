@@ -170,7 +170,7 @@ bool native_session_read(struct native_session *session)
     link->is_resting = client_has_too_much_pending(client);
     if (link->is_resting || link->is_faulted)
         return true;
-    ssize_t got = stream_read(link->stream, loop->input, LOOP_INPUT_BYTES);
+    ssize_t got = stream_read(link_stream(link), loop->input, LOOP_INPUT_BYTES);
     if (got == STREAM_LATER)
         return true;
     if (got == 0)
@@ -181,7 +181,7 @@ bool native_session_read(struct native_session *session)
     }
     client_heard(client);
     native_session_take(session, span_of(loop->input, (size_t)got));
-    if (!stream_is_drained(link->stream, (size_t)got, LOOP_INPUT_BYTES))
-        stream_more(link->stream);
+    if (!stream_is_drained(link_stream(link), (size_t)got, LOOP_INPUT_BYTES))
+        stream_more(link_stream(link));
     return true;
 }

@@ -23,7 +23,7 @@ void native_session_free(struct native_session *session)
     struct session_worker *worker = session->client.link.worker;
 
     wheel_disarm(&worker->loop->wheel, &session->client.timer);
-    stream_close(session->client.link.stream);
+    stream_close(link_stream(&session->client.link));
     client_fini(&session->client);
     pool_give(&worker->native_sessions, session);
 }
@@ -84,7 +84,7 @@ static void native_put_frame(struct buf *words, struct span frame)
 static void native_answered(struct client *client)
 {
     if (client->link.is_resting)
-        stream_more(client->link.stream);
+        stream_more(link_stream(&client->link));
 }
 
 static void native_go_on(struct client *client, char *bytes, size_t len)
@@ -117,7 +117,7 @@ static void native_on_writable(struct stream *stream, void *owner)
 
 static void native_session_draw(struct link *link)
 {
-    struct stream *stream = link->stream;
+    struct stream *stream = link_stream(link);
 
     if (!link_draw(link) || stream->is_full)
         return;  /* a full stream tells when to go on */
@@ -154,7 +154,7 @@ static void native_on_timer(struct timer *timer, msec now)
 
     if (client->link.is_over) {
         native_session_free(session);
-    } else if (client_is_identifying(client) || (!client->link.is_answered && stream_is_held_back(client->link.stream))) {
+    } else if (client_is_identifying(client) || (!client->link.is_answered && stream_is_held_back(link_stream(&client->link)))) {
         native_await_connect(session);  /* the identification has a time limit of its own; or we do not read its `connect` yet */
     } else if (!client->link.is_answered) {
         native_session_close(session, WS_CLOSE_POLICY, "no connect came in time (head_timeout_s)");
@@ -214,7 +214,7 @@ static struct native_session *native_session_open(struct session_worker *worker,
 
     must(loop_is_here(worker->loop));
     client_init(&session->client, worker, &native_kind, NULL, 0);
-    session->client.link.stream = stream;
+    link_set_stream(&session->client.link, stream);
     session->client.timer.fire  = native_on_timer;
     stream_start(stream, &native_session_events, session);
     return session;
@@ -228,7 +228,7 @@ struct link *native_session_take_over(struct session_worker *worker, struct stre
 
     client_init(&session->client, worker, &native_kind, holder, told->key);
     session->client.timer.fire = native_on_timer;
-    link->stream               = stream;
+    link_set_stream(link, stream);
     link->is_answered          = (told->flags & HANDOVER_IS_ANSWERED) != 0;
     stream_start(stream, &native_session_events, session);
     client_take_over(&session->client, told);

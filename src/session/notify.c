@@ -38,7 +38,7 @@ void notify_told(struct link *link, struct reader_sub *sub, msec quiet_ms)
 
 void notify_hold_back(struct link *link)
 {
-    for (struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
+    for (struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub))
         if (sub->sub.is_notify)
             reader_note_told(sub, &link->worker->readers, NOTIFY_QUIET_MS);
 }
@@ -54,10 +54,10 @@ void notify_pulled(struct link *link, struct reader_sub *sub)
 
 void notify_hold(struct reader *reader)
 {
-    struct link           *link   = reader->owner;
+    struct link           *link   = reader_owner(reader);
     struct session_worker *worker = link->worker;
 
-    if (reader->held_at != 0)
+    if (link->held_at != 0)
         return;
     if (worker->held_count == worker->held_max) {
         worker->held_max = worker->held_max == 0 ? 64 : 2 * worker->held_max;
@@ -65,14 +65,14 @@ void notify_hold(struct reader *reader)
         must(worker->held != NULL);
     }
     worker->held[worker->held_count++] = link;
-    reader->held_at                    = worker->held_count;
+    link->held_at                    = worker->held_count;
 }
 
 void notify_forget(struct link *link)
 {
-    if (link->reader->held_at != 0)
-        link->worker->held[link->reader->held_at - 1] = NULL;
-    link->reader->held_at = 0;
+    if (link->held_at != 0)
+        link->worker->held[link->held_at - 1] = NULL;
+    link->held_at = 0;
 }
 
 void notify_tick(struct session_worker *worker)
@@ -81,7 +81,7 @@ void notify_tick(struct session_worker *worker)
         struct link *link = worker->held[i];
         if (link == NULL)
             continue;
-        link->reader->held_at = 0;
+        link->held_at = 0;
         link_look_again(link);
     }
     worker->held_count = 0;

@@ -58,7 +58,7 @@ static size_t poll_session_gather(struct poll_session *session, struct buf *body
     struct entry     entry;
 
     *ret_oldest = worker->loop->wall;
-    while (count < POLL_MESSAGES_MAX && (link->device == NULL || moved < SESSION_TOKEN_PLACES_MAX) && body->len < POLL_BYTES_MAX && (sub = link_look(link, &entry)) != NULL) {
+    while (count < POLL_MESSAGES_MAX && (link_device(link) == NULL || moved < SESSION_TOKEN_PLACES_MAX) && body->len < POLL_BYTES_MAX && (sub = link_look(link, &entry)) != NULL) {
         if (count++ > 0 || session->notes.len > 0)
             buf_putc(body, ',');
         if (entry.message != NULL) {
@@ -160,7 +160,7 @@ static void poll_session_draw(struct link *link)
     msec                 oldest;
 
     link_tell_all_placed(link);
-    if (link->reader->unplaced_count > 0 || presence_follow_is_asking(link))
+    if (link_reader(link)->unplaced_count > 0 || presence_follow_is_asking(link))
         return;
     if (session->held.len > 0) {
         poll_session_answer_held(session);
@@ -178,7 +178,7 @@ static void poll_session_draw(struct link *link)
         poll_session_hold(session, body);
         return;
     }
-    if (count > 0 || session->has_news || (session->wait_ms == 0 && reader_is_up_to_date(link->reader))) {
+    if (count > 0 || session->has_news || (session->wait_ms == 0 && reader_is_up_to_date(link_reader(link)))) {
         link_note_gone(link, LINK_GONE_ANSWERED);
         poll_session_answer(session, body);
     }

@@ -68,9 +68,9 @@ static struct presence_who presence_who_of(const struct link *link, struct buf *
 {
     struct presence_who who = { .key = link->key, .transport = transport_text((enum transport)link->transport) };
 
-    if (link->device != NULL) {
-        who.user   = device_link_user(link->device);
-        who.device = device_link_device(link->device);
+    if (link_device(link) != NULL) {
+        who.user   = device_link_user(link_device(link));
+        who.device = device_link_device(link_device(link));
     } else if (link->holder != NULL) {
         who.user   = identity_user(link->holder);
         who.device = identity_device(link->holder);
@@ -315,7 +315,7 @@ void presence_follow_watch(struct link *link, struct reader_sub *sub)
 
 void presence_follow_watch_all(struct link *link)
 {
-    for (struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
+    for (struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub))
         if (subscription_has_presence(&sub->sub) && presence_still_may(link, sub))
             presence_follow_watch(link, sub);
 }
@@ -374,7 +374,7 @@ void presence_follow_rename(struct link *link)
     if (presence_follows_of(link)->follows.count == 0)
         return;
     buf_init(&scratch, 2 * CONNECTION_KEY_DIGITS);
-    for (struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub)) {
+    for (struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub)) {
         struct presence_follow *follow = presence_follow_find(link, sub);
         buf_clear(&scratch);
         if (follow != NULL)
@@ -385,7 +385,7 @@ void presence_follow_rename(struct link *link)
 
 static void presence_send_all(struct link *link, enum presence_change_kind kind)
 {
-    for (struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub)) {
+    for (struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub)) {
         struct presence_follow *follow = presence_follow_find(link, sub);
         if (follow == NULL)
             continue;
@@ -417,7 +417,7 @@ void presence_follow_end_all(struct link *link)
 {
     if (presence_follows_of(link)->follows.count == 0)
         return;
-    for (struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub))
+    for (struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub))
         presence_follow_end_sub(link, sub, presence_end_of(link));
 }
 
@@ -425,7 +425,7 @@ bool presence_follow_is_asking(const struct link *link)
 {
     if (presence_follows_of(link)->watched.count == 0)
         return false;
-    for (const struct reader_sub *sub = reader_subs(link->reader); sub != NULL; sub = reader_sub_next(sub)) {
+    for (const struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL; sub = reader_sub_next(sub)) {
         const struct presence_follow *follow = presence_follow_find(link, sub);
         if (follow != NULL && follow->watched != NULL && follow->is_asking)
             return true;

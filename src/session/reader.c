@@ -22,7 +22,7 @@ void reader_init(struct reader *reader)
 
 void reader_fini(struct reader *reader, struct reader_shared *shared, msec now)
 {
-    must(reader->owner == NULL);
+    must(reader_owner(reader) == NULL);
     while (reader_subs(reader) != NULL)
         reader_unfollow(reader, shared, reader_subs(reader), now);
     must(reader_last_ready(reader) == NULL && reader->sub_count == 0 && reader->unplaced_count == 0);
@@ -130,7 +130,7 @@ struct reader *reader_ready(struct subscription *subscription)
     struct reader *reader = near_get(subscription->owner);
 
     reader_list(reader, container_of(subscription, struct reader_sub, sub));
-    if (reader->owner == NULL)
+    if (reader_owner(reader) == NULL)
         subscription_let_go(subscription);
     return reader;
 }

@@ -47,20 +47,25 @@ static inline struct reader_sub *reader_sub_next(const struct reader_sub *sub)
 struct reader {
     struct near        subs;
     struct near        ready;         /* the last in a ring of those that are to be looked at; NULL: none */
-    void              *owner;         /* the link that draws; NULL: none does now */
+    struct near        owner;         /* the link that draws; NULL: none does now */
     uint16_t           sub_count;
     uint16_t           unplaced_count;  /* subscriptions whose channel has not answered, or was not noted yet */
-    uint32_t           held_at;         /* its owner's: where it is in worker.held (notify.h), from 1; 0: nowhere */
 };
 
 #ifndef POOL_IS_MALLOC
-_Static_assert(sizeof(struct reader) == 24, "every idle connection pays for one");
+_Static_assert(sizeof(struct reader) == 16, "every idle connection pays for one");
 #endif
 
 /* The last one that it followed; the others by reader_sub_next(). */
 static inline struct reader_sub *reader_subs(const struct reader *reader)
 {
     return near_get(reader->subs);
+}
+
+/* NULL: no link draws now. */
+static inline void *reader_owner(const struct reader *reader)
+{
+    return near_get(reader->owner);
 }
 
 /* … of those that are to be looked at. */

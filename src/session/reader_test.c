@@ -15,11 +15,12 @@ struct reader_stage {
     struct hub           hub;
     struct hub_limits    limits;
     struct reader_shared shared;
-    struct reader        reader;
+    struct pool          readers;          /* a subscription's owner lives in a pool */
+    struct reader       *reader;
     struct channel_name *names[CHANNELS];
     struct subscription *reads[CHANNELS];  /* pages asked for */
     unsigned             read_count;
-    int                  link;             /* stands for one: the reader's owner while it has one */
+    struct reader       *link;             /* stands for one: the reader's owner while it has one */
 };
 
 static void on_follow(void *ctx, struct channel_name *name, uint64_t question)
@@ -49,7 +50,7 @@ static void on_cancel(void *ctx, void *ticket)
 static void on_ready(void *ctx, struct subscription *sub)
 {
     struct reader_stage *stage = ctx;
-    assert_ptr_equal(reader_ready(sub), &stage->reader);
+    assert_ptr_equal(reader_ready(sub), stage->reader);
 }
 
 static const struct hub_port port = {
@@ -66,15 +67,21 @@ static void stage_set_up(struct reader_stage *stage)
     namespaces_init(&stage->spaces);
     hub_init(&stage->hub, &port, stage, &stage->limits);
     reader_shared_init(&stage->shared, &stage->hub);
-    reader_init(&stage->reader);
+    pool_init(&stage->readers, sizeof(struct reader));
+    stage->reader = pool_take(&stage->readers);
+    stage->link   = pool_take(&stage->readers);
+    reader_init(stage->reader);
     for (int i = 0; i < CHANNELS; i++, text[6]++)
         must(channel_name_new(&stage->spaces, &key, span_str(text), &stage->names[i]) == CHANNEL_NAME_OK);
 }
 
 static void stage_tear_down(struct reader_stage *stage)
 {
-    stage->reader.owner = NULL;
-    reader_fini(&stage->reader, &stage->shared, 0);
+    stage->reader->owner = near_to(NULL);
+    reader_fini(stage->reader, &stage->shared, 0);
+    pool_give(&stage->readers, stage->link);
+    pool_give(&stage->readers, stage->reader);
+    pool_fini(&stage->readers);
     reader_shared_fini(&stage->shared);
     hub_fini(&stage->hub);
     for (int i = 0; i < CHANNELS; i++)
@@ -84,7 +91,7 @@ static void stage_tear_down(struct reader_stage *stage)
 static void follows(struct reader_stage *stage, int count, uint64_t after)
 {
     for (int i = 0; i < count; i++) {
-        reader_follow(&stage->reader, &stage->shared, stage->names[i], (struct start){ START_AFTER, after, 0 });
+        reader_follow(stage->reader, &stage->shared, stage->names[i], (struct start){ START_AFTER, after, 0 });
         hub_followed(&stage->hub, stage->names[i], stage->hub.question, 9, 1, HEAD);
     }
 }
@@ -110,7 +117,7 @@ static void page_comes(struct reader_stage *stage, struct subscription *sub)
 
 static struct reader_sub *looks(struct reader_stage *stage, struct entry *ret_entry)
 {
-    return reader_look(&stage->reader, &stage->shared, 0, READER_READS_MAX, ret_entry);
+    return reader_look(stage->reader, &stage->shared, 0, READER_READS_MAX, ret_entry);
 }
 
 /* A page may come when the link that wanted it is gone: it is not kept. The place is, and the next link reads again. */
@@ -121,17 +128,17 @@ static void without_a_link_a_reader_holds_no_page(void **state)
     struct entry        entry;
 
     stage_set_up(&stage);
-    stage.reader.owner = &stage.link;
+    stage.reader->owner = near_to(stage.link);
     follows(&stage, 1, 1);
     assert_null(looks(&stage, &entry));
     assert_int_equal(stage.read_count, 1);
-    stage.reader.owner = NULL;
+    stage.reader->owner = near_to(NULL);
     page_comes(&stage, stage.reads[0]);
-    assert_true(subscription_is_lean(&reader_subs(&stage.reader)->sub));
-    stage.reader.owner = &stage.link;
+    assert_true(subscription_is_lean(&reader_subs(stage.reader)->sub));
+    stage.reader->owner = near_to(stage.link);
     assert_null(looks(&stage, &entry));
     page_comes(&stage, stage.reads[1]);
-    assert_ptr_equal(looks(&stage, &entry), reader_subs(&stage.reader));
+    assert_ptr_equal(looks(&stage, &entry), reader_subs(stage.reader));
     assert_int_equal(entry.message->seq, 2);
     stage_tear_down(&stage);
 }
@@ -144,7 +151,7 @@ static void what_is_taken_back_is_next_again(void **state)
     struct entry        entry;
 
     stage_set_up(&stage);
-    stage.reader.owner = &stage.link;
+    stage.reader->owner = near_to(stage.link);
     follows(&stage, 1, 0);
     looks(&stage, &entry);
     page_comes(&stage, stage.reads[0]);
@@ -156,10 +163,10 @@ static void what_is_taken_back_is_next_again(void **state)
         subscription_step(&sub->sub, &entry);
     }
     assert_null(looks(&stage, &entry));
-    assert_null(reader_first(&stage.reader));
-    reader_rewind(&stage.reader, &stage.shared, sub, &mark);
-    assert_ptr_equal(reader_first(&stage.reader), sub);
-    assert_true(reader_is_behind(&stage.reader));
+    assert_null(reader_first(stage.reader));
+    reader_rewind(stage.reader, &stage.shared, sub, &mark);
+    assert_ptr_equal(reader_first(stage.reader), sub);
+    assert_true(reader_is_behind(stage.reader));
     assert_null(looks(&stage, &entry));
     page_comes(&stage, stage.reads[1]);
     looks(&stage, &entry);
@@ -177,9 +184,9 @@ static void a_few_pages_are_on_their_way(void **state)
         struct entry        entry;
 
         stage_set_up(&stage);
-        stage.reader.owner = &stage.link;
+        stage.reader->owner = near_to(stage.link);
         follows(&stage, CHANNELS, 1);
-        assert_null(reader_look(&stage.reader, &stage.shared, 0, reads_max[i], &entry));
+        assert_null(reader_look(stage.reader, &stage.shared, 0, reads_max[i], &entry));
         assert_int_equal(stage.read_count, reads_max[i]);
         stage_tear_down(&stage);
     }
@@ -191,17 +198,17 @@ static void a_channel_is_noted_as_placed_once(void **state)
     struct reader_stage stage;
 
     stage_set_up(&stage);
-    reader_follow(&stage.reader, &stage.shared, stage.names[0], (struct start){ .kind = START_NOW });
-    struct reader_sub *sub = reader_find(&stage.reader, SPAN("topic:a"));
+    reader_follow(stage.reader, &stage.shared, stage.names[0], (struct start){ .kind = START_NOW });
+    struct reader_sub *sub = reader_find(stage.reader, SPAN("topic:a"));
     assert_non_null(sub);
-    assert_null(reader_find(&stage.reader, SPAN("topic:b")));
-    assert_false(reader_note_placed(&stage.reader, sub));
-    assert_false(reader_is_up_to_date(&stage.reader));
+    assert_null(reader_find(stage.reader, SPAN("topic:b")));
+    assert_false(reader_note_placed(stage.reader, sub));
+    assert_false(reader_is_up_to_date(stage.reader));
     hub_followed(&stage.hub, stage.names[0], stage.hub.question, 9, 1, HEAD);
-    assert_true(reader_note_placed(&stage.reader, sub));
-    assert_false(reader_note_placed(&stage.reader, sub));
-    assert_true(reader_is_up_to_date(&stage.reader));
-    assert_int_equal(stage.reader.unplaced_count, 0);
+    assert_true(reader_note_placed(stage.reader, sub));
+    assert_false(reader_note_placed(stage.reader, sub));
+    assert_true(reader_is_up_to_date(stage.reader));
+    assert_int_equal(stage.reader->unplaced_count, 0);
     stage_tear_down(&stage);
 }
 
@@ -231,12 +238,12 @@ static void a_notify_stands_for_all_that_is_new(void **state)
     struct entry        entry;
 
     stage_set_up(&stage);
-    stage.reader.owner = &stage.link;
+    stage.reader->owner = near_to(stage.link);
     stage.shared.hold  = on_hold;
     stage.shared.now   = ((msec)1 << 32) - 500;  /* its low bits begin anew within the quiet time */
     hold_count         = 0;
     follows(&stage, 1, 1);
-    struct reader_sub *sub = reader_subs(&stage.reader);
+    struct reader_sub *sub = reader_subs(stage.reader);
     sub->sub.is_notify     = true;
     assert_ptr_equal(looks(&stage, &entry), sub);
     assert_true(reader_entry_is_notify(sub, &entry));
@@ -252,10 +259,10 @@ static void a_notify_stands_for_all_that_is_new(void **state)
     }
     assert_int_equal(hold_count, 1);  /* the hub says `ready` once, because nobody has looked */
     stage.shared.now += 1001;
-    reader_look_again(&stage.reader);
+    reader_look_again(stage.reader);
     assert_ptr_equal(looks(&stage, &entry), sub);
     assert_int_equal(entry.gap.to, HEAD + 3);
-    reader_rewind(&stage.reader, &stage.shared, sub, &mark);  /* neither of them has left */
+    reader_rewind(stage.reader, &stage.shared, sub, &mark);  /* neither of them has left */
     assert_ptr_equal(looks(&stage, &entry), sub);
     assert_int_equal(entry.gap.from, 2);
     assert_int_equal(stage.read_count, 0);

@@ -41,7 +41,7 @@ static void stream_session_free(struct stream_session *session)
     struct session_worker *worker = session->link.worker;
 
     wheel_disarm(&worker->loop->wheel, &session->timer);
-    stream_close(session->link.stream);
+    stream_close(link_stream(&session->link));
     link_fini(&session->link);
     reader_fini(&session->reader, &worker->readers, worker->loop->now);
     pool_give(&worker->stream_sessions, session);
@@ -93,7 +93,7 @@ static struct frame *stream_session_encode(struct link *link, struct reader_sub 
  * and gets what was published in between. */
 static void stream_session_greet_if_new(struct stream_session *session)
 {
-    if (session->is_greeted || !reader_is_up_to_date(session->link.reader))
+    if (session->is_greeted || !reader_is_up_to_date(link_reader(&session->link)))
         return;
     session->is_greeted = true;
     stream_session_say(session, session->format->put_place);
@@ -160,7 +160,7 @@ static void stream_session_presence(struct link *link, const struct presence_not
 static void stream_session_drop_slow(struct stream_session *session)
 {
     link_note_gone(&session->link, LINK_GONE_SLOW);
-    stream_forget(session->link.stream);
+    stream_forget(link_stream(&session->link));
     counter_add(&session->link.worker->counters.dropped_slow, 1);
     LOG(LOG_INFO, "slow_reader_closed", log_str("transport", transport_text(session->format->transport)));
     stream_session_free(session);
@@ -169,7 +169,7 @@ static void stream_session_drop_slow(struct stream_session *session)
 static void stream_session_drop_silent(struct stream_session *session)
 {
     link_note_gone(&session->link, LINK_GONE_SILENT);
-    stream_forget(session->link.stream);
+    stream_forget(link_stream(&session->link));
     counter_add(&session->link.worker->counters.dropped_silent, 1);
     LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", transport_text(session->format->transport)));
     stream_session_free(session);
@@ -186,7 +186,7 @@ static void stream_session_on_timer(struct timer *timer, msec now)
         stream_session_free(session);
     } else if (link_is_stuck(link, now)) {
         stream_session_drop_slow(session);
-    } else if (stream_is_dead(link->stream, limits->heartbeat.asked_ms + limits->heartbeat.pong_timeout_ms)) {
+    } else if (stream_is_dead(link_stream(link), limits->heartbeat.asked_ms + limits->heartbeat.pong_timeout_ms)) {
         stream_session_drop_silent(session);
     } else if (identity_is_revoked(link->holder)) {
         link_note_gone(link, LINK_GONE_REVOKED);
@@ -210,7 +210,7 @@ static void stream_session_draw(struct link *link)
         stream_session_greet_if_new(stream_session_of(link));
     else if (link_waiting_bytes(link) == 0)
         /* The last words have left. The end of the body follows, and the client has until the timer to close. */
-        stream_shut(link->stream);
+        stream_shut(link_stream(link));
 }
 
 static void stream_session_on_readable(struct stream *stream, void *owner)
@@ -280,12 +280,12 @@ static void stream_session_open(struct stream_session *session, struct http_exch
     buf_put(&whole, media);
     if (session->format->has_boundary)
         buf_putf(&whole, "; boundary=%s", session->boundary);
-    session->link.stream = http_open_stream(server, exchange,
+    link_set_stream(&session->link, http_open_stream(server, exchange,
         &(struct http_answer){ .status = 200, .media = buf_span(&whole), .fields = fields },
-        link_words(&session->link), &is_chunked);
+        link_words(&session->link), &is_chunked));
     session->link.is_chunked = is_chunked;
     buf_fini(&whole);
-    stream_hand_over(session->link.stream, &stream_session_events, session);
+    stream_hand_over(link_stream(&session->link), &stream_session_events, session);
 }
 
 static struct stream_session *stream_session_new(struct session_worker *worker, const struct http_caller *caller,
@@ -348,7 +348,7 @@ struct link *stream_session_take_over(struct session_worker *worker, struct stre
         memcpy(session->boundary, told->boundary.at, told->boundary.len);
     session->set         = told->token_set;
     session->is_greeted  = (told->flags & HANDOVER_IS_GREETED) != 0;
-    session->link.stream = stream;
+    link_set_stream(&session->link, stream);
     stream_start(stream, &stream_session_events, session);
     wheel_arm(&worker->loop->wheel, &session->timer,
               told->timer_at < (uint64_t)latest ? (msec)told->timer_at : latest);

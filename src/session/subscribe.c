@@ -16,7 +16,7 @@ void link_follow_all(struct link *link, const struct subscribe_requests *request
             sub->sub.is_bounded    = requests->at[i].needs_member;
             sub->sub.is_watched    = requests->at[i].is_watched;
         }
-    if (requests->own != NULL && reader_find(link->reader, channel_name_span(requests->own)) == NULL)
+    if (requests->own != NULL && reader_find(link_reader(link), channel_name_span(requests->own)) == NULL)
         link_follow_own(link, requests->own);
 }
 

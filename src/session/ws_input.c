@@ -203,7 +203,7 @@ bool ws_session_read(struct ws_session *session)
     if (link->is_resting)
         return true;
     size_t  kept = client_fetch_rest(client, loop->input);
-    ssize_t got  = stream_read(link->stream, loop->input + kept, LOOP_INPUT_BYTES - kept);
+    ssize_t got  = stream_read(link_stream(link), loop->input + kept, LOOP_INPUT_BYTES - kept);
     if (got == STREAM_LATER) {
         client_keep_rest(client, span_of(loop->input, kept));
         return true;
@@ -216,7 +216,7 @@ bool ws_session_read(struct ws_session *session)
         ws_session_free(session);
         return false;
     }
-    if (!stream_is_drained(link->stream, (size_t)got, LOOP_INPUT_BYTES - kept))
-        stream_more(link->stream);
+    if (!stream_is_drained(link_stream(link), (size_t)got, LOOP_INPUT_BYTES - kept))
+        stream_more(link_stream(link));
     return true;
 }

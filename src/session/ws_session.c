@@ -26,7 +26,7 @@ void ws_session_free(struct ws_session *session)
     struct session_worker *worker = session->client.link.worker;
 
     wheel_disarm(&worker->loop->wheel, &session->client.timer);
-    stream_close(session->client.link.stream);
+    stream_close(link_stream(&session->client.link));
     client_fini(&session->client);
     pool_give(&worker->ws_sessions, session);
 }
@@ -87,7 +87,7 @@ static void ws_put_binary(struct buf *words, struct span frame)
 static void ws_answered(struct client *client)
 {
     if (client->link.is_resting)
-        stream_more(client->link.stream);
+        stream_more(link_stream(&client->link));
 }
 
 static void ws_go_on(struct client *client, char *bytes, size_t len)
@@ -119,7 +119,7 @@ static void ws_on_writable(struct stream *stream, void *owner)
 static void ws_session_draw(struct link *link)
 {
     struct ws_session *session = ws_session_of(link);
-    struct stream     *stream  = link->stream;
+    struct stream     *stream  = link_stream(link);
 
     /* RFC 6455 7.1.1: both Closes are there, so the server ends the connection. */
     if (link->is_answered && link_waiting_bytes(link) == 0) {
@@ -239,9 +239,9 @@ static void ws_session_start(struct ws_session *session, struct http_exchange *e
     struct buf             unread;
 
     buf_init(&unread, SIZE_MAX / 2);
-    link->stream = http_open_websocket(worker->server, exchange, shake, our_protocols[ws_protocol_of(shake)],
-                                       link_words(link), &unread);
-    stream_hand_over(link->stream, &ws_session_events, session);
+    link_set_stream(link, http_open_websocket(worker->server, exchange, shake, our_protocols[ws_protocol_of(shake)],
+                                       link_words(link), &unread));
+    stream_hand_over(link_stream(link), &ws_session_events, session);
     client_keep_fields(&session->client, head);
     client_say_connected(&session->client, false, SPAN(""));
     ws_session_follow(session, requests);
@@ -285,7 +285,7 @@ struct link *ws_session_take_over(struct session_worker *worker, struct stream *
         ws_allow_deflate(&session->ws);
     link->encoding             = (uint8_t)encoding_with((enum encoding)link->encoding, (enum ws_window)told->window);
     session->client.timer.fire = ws_on_timer;
-    link->stream               = stream;
+    link_set_stream(link, stream);
     stream_start(stream, &ws_session_events, session);
     if (!ws_get_state(&session->ws, told->ws) || told->rest.len > CLIENT_REST_BYTES_MAX) {
         ws_session_free(session);

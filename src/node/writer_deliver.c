@@ -130,20 +130,29 @@ static void writer_take_in(struct writer *writer, struct tail *tail, struct mess
         tail_take(&writer->tails, tail, message, is_kept);
 }
 
-void writer_spread(struct writer *writer, struct message *message)
+/* NULL: the message is of no use to anybody here. */
+static struct tail *spread_tail(struct writer *writer, const struct message *message)
 {
-    bool         is_kept = tail_is_of_use(writer, message->channel) &&
-                   writer_store_of(writer, message->channel)->store->has_one_writer;
-    struct tail *tail    = is_kept ? tails_get(&writer->tails, message->channel)
-                                   : tails_find(&writer->tails, message->channel);
-    if (tail == NULL)
-        return;
+    bool is_kept = tail_is_of_use(writer, message->channel) && writer_store_of(writer, message->channel)->store->has_one_writer;
 
+    return is_kept ? tails_get(&writer->tails, message->channel) : tails_find(&writer->tails, message->channel);
+}
+
+static void spread_to(struct writer *writer, struct tail *tail, struct message *message)
+{
     /* What is old for the tail may be new for a loop: the head may have come from the store before the message. */
     writer_take_in(writer, tail, message);
     for (uint64_t left = tail->entry.followers; left != 0; left &= left - 1)
         writer_deliver_to(writer, (unsigned)__builtin_ctzll(left), tail, message);
     tail_let_go(&writer->tails, tail);
+}
+
+void writer_spread(struct writer *writer, struct message *message)
+{
+    struct tail *tail = spread_tail(writer, message);
+
+    if (tail != NULL)
+        spread_to(writer, tail, message);
 }
 
 struct channel_name *writer_known_name(const struct writer *writer, uint64_t hash, struct span text)
@@ -153,12 +162,13 @@ struct channel_name *writer_known_name(const struct writer *writer, uint64_t has
 
 void writer_hear(struct writer *writer, struct message *message)
 {
-    const struct tail *tail = tails_look(&writer->tails, message->channel);
-
     must(message->seq != 0 && message->epoch != 0);
-    if (tail != NULL && tail->epoch == message->epoch && message->seq < tail->first)
-        return;  /* it was purged or trimmed while it was on its way */
-    writer_spread(writer, message);
+    struct tail *tail = spread_tail(writer, message);
+    if (tail == NULL)
+        return;
+    if (tail->epoch != message->epoch || message->seq >= tail->first)
+        spread_to(writer, tail, message);
+    /* else it was purged or trimmed while it was on its way */
 }
 
 /* --- heads without messages ----------------------------------------------------------------------------------- */

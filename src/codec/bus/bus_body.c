@@ -44,20 +44,22 @@ bool bus_byte_get(struct span *rest, uint8_t *ret)
 /* Only the shortest form is taken, so that a number has one spelling. */
 bool bus_get_number(struct span *rest, uint64_t *ret)
 {
-    uint64_t value = 0;
+    const size_t most  = rest->len < BUS_VARINT_LONGEST ? rest->len : BUS_VARINT_LONGEST;
+    uint64_t     value = 0;
+    size_t       len   = 0;
+    uint8_t      byte;
 
-    for (size_t i = 0; i < rest->len && i < BUS_VARINT_LONGEST; i++) {
-        uint8_t byte = (uint8_t)rest->at[i];
-        if (i == BUS_VARINT_LONGEST - 1 && byte > 1)
+    do {
+        if (len == most)
             return false;
-        value |= (uint64_t)(byte & 0x7f) << 7 * i;
-        if (byte < 0x80) {
-            *ret  = value;
-            *rest = span_skip(*rest, i + 1);
-            return byte != 0 || i == 0;
-        }
-    }
-    return false;
+        byte = (uint8_t)rest->at[len];
+        value |= (uint64_t)(byte & 0x7f) << 7 * len++;
+    } while (byte >= 0x80);
+    if ((byte == 0 && len > 1) || (byte > 1 && len == BUS_VARINT_LONGEST))
+        return false;
+    *ret  = value;
+    *rest = span_of(rest->at + len, rest->len - len);
+    return true;
 }
 
 bool bus_get_text(struct span *rest, size_t bytes_max, struct span *ret)

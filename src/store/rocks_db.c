@@ -23,6 +23,7 @@ enum {
     MANIFEST_BYTES      = 64 * 1024,  /* allocated on the disk in advance; RocksDB's 4 MiB are a lot on a small disk */
     FILE_BUFFER_BYTES   = 128 * 1024, /* of each file that is written; RocksDB's is 1 MiB, which malloc keeps after a table was
                                        * written */
+    LOG_AHEAD_SHARE     = 8,  /* of the write buffer's size: so many zeros at a time, on a small disk */
     INFO_LOG_WARN       = 2,
     BLOOM_BITS          = 10,
     INDEX_WITH_FIRST    = 3,
@@ -211,6 +212,7 @@ void rocks_db_close(struct rocks_db *db)
         rocksdb_column_family_handle_destroy(db->families[family]);
     if (db->db != NULL)
         rocksdb_close(db->db);
+    log_ahead_free(db->ahead);
     for (enum family family = 0; family < FAMILY_COUNT; family++)
         if (db->options[family] != NULL)
             rocksdb_options_destroy(db->options[family]);
@@ -306,6 +308,8 @@ enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *option
             snprintf(ret_why, why_size, "the database in %s can't be opened: %s", options->path, status);
         rc = rocks_rc(&status);
         rocks_db_close(db);
+    } else {
+        db->ahead = log_ahead_new(options->path, options->write_buffer_bytes / LOG_AHEAD_SHARE);
     }
     return rc;
 }
@@ -401,9 +405,12 @@ void rocks_db_put_record(struct rocks_db *db, rocksdb_writebatch_t *batch, enum 
 
 enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch, char *ret_why, size_t why_size)
 {
-    char *status = NULL;
+    char  *status = NULL;
+    size_t bytes  = 0;
 
     must(db->db != NULL);
+    rocksdb_writebatch_data(batch, &bytes);
+    log_ahead_make(db->ahead, bytes);
     rocksdb_write(db->db, db->write_synced, batch, &status);
     if (status == NULL)
         return RC_OK;

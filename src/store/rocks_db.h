@@ -9,6 +9,7 @@
 #include "base/rc.h"
 #include "base/span.h"
 #include "store/damage_notes.h"
+#include "store/log_ahead.h"
 
 enum family {
     FAMILY_META,      /* format, epoch, ceilings of ids */
@@ -50,6 +51,7 @@ struct rocks_db {
     bool                            is_compaction_off;
     bool                            is_read_only;
     struct damage_notes            *notes;
+    struct log_ahead               *ahead;  /* NULL: of no use here */
 };
 
 /* Opens a zeroed db; on failure it stays zeroed and ret_why is a sentence. */

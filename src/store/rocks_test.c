@@ -549,6 +549,34 @@ static void log_opens_renewed(struct bench *bench, const char *path, const char 
     bench_shut(bench);
 }
 
+/* A log of which the first `len` bytes were written, and so many zeros ahead of them. */
+static void log_cut(const char *path, const struct buf *whole, size_t len, size_t zeros)
+{
+    file_write(path, span_of(whole->at, len));
+    assert_int_equal(truncate(path, (off_t)(len + zeros)), 0);
+}
+
+/* Nothing that was acknowledged is missing, and the store knows that. */
+static void log_opens_whole(struct bench *bench, const char *path, uint64_t epoch)
+{
+    bench->store = open_at(bench, path);
+    expect_all(bench, "topic:a", 5);
+    assert_true(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).epoch == epoch);
+    bench_shut(bench);
+}
+
+/* Where the zeros begin that are kept ahead of a log. */
+static size_t records_end(const char *log)
+{
+    struct buf bytes = file_read(log);
+    size_t     end   = bytes.len;
+
+    while (end > 0 && bytes.at[end - 1] == 0)
+        end--;
+    buf_fini(&bytes);
+    return end;
+}
+
 /* Damage in the log, before the last acknowledged commit: what is whole is kept, the file as it was too, and the epoch is
  * new. */
 static void a_flipped_bit_in_the_log_costs_its_commit_threats_4_and_6(void **state)
@@ -558,15 +586,15 @@ static void a_flipped_bit_in_the_log_costs_its_commit_threats_4_and_6(void **sta
     publish_run(bench, "topic:a", 1, 5);
     struct names logs = names_of(bench->context, ".log");
     assert_int_equal(logs.count, 1);
-    struct stat about;
-    assert_int_equal(stat(logs.at[0], &about), 0);
+    const size_t   end   = records_end(logs.at[0]);
+    const uint64_t epoch = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).epoch;
     bench_shut(bench);  /* writes once more, but nothing that was acknowledged */
     struct buf whole = file_read(logs.at[0]);
     char      *copy = copy_path(bench), *spoiled = NULL, *kept = NULL;
     must(asprintf(&spoiled, "%s/db/%s", copy, strrchr(logs.at[0], '/') + 1) >= 0);
     must(asprintf(&kept, "%s/damaged/%s", copy, strrchr(logs.at[0], '/') + 1) >= 0);
-    assert_true(about.st_size > 300);
-    for (size_t at = 0; at < (size_t)about.st_size; at += 7) {
+    assert_true(end > 300);
+    for (size_t at = 0; at < end; at += 7) {
         copy_tree(bench->context, copy);
         flip(spoiled, &whole, at);
         log_opens_renewed(bench, copy, spoiled);
@@ -574,14 +602,15 @@ static void a_flipped_bit_in_the_log_costs_its_commit_threats_4_and_6(void **sta
         assert_int_equal(after.len, whole.len);
         buf_fini(&after);
     }
-    /* Damage behind it: a torn tail, which is cut off. */
-    assert_true(whole.len > (size_t)about.st_size);
-    for (size_t at = (size_t)about.st_size + 7; at < whole.len; at += 7) {
+    /* Damage behind it: a torn tail, which is cut off. Zeros ahead of the log are behind it, or none. */
+    assert_true(whole.len > end);
+    for (size_t at = end + 7; at < whole.len; at += 7) {
         copy_tree(bench->context, copy);
         flip(spoiled, &whole, at);
-        bench->store = open_at(bench, copy);
-        expect_all(bench, "topic:a", 5);
-        bench_shut(bench);
+        assert_int_equal(truncate(spoiled, (off_t)(whole.len + (at % 2) * LOG_AHEAD_BYTES_MAX)), 0);
+        log_opens_whole(bench, copy, epoch);
+        log_cut(spoiled, &whole, at, LOG_AHEAD_BYTES_MAX);
+        log_opens_whole(bench, copy, epoch);
     }
     directory_remove(copy);
     free(spoiled);
@@ -593,11 +622,10 @@ static void a_flipped_bit_in_the_log_costs_its_commit_threats_4_and_6(void **sta
     expect_all(bench, "topic:a", 5);
 }
 
-/* At every third byte of its three commits; with LW_EVERY_BYTE at each (make soak). */
-static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
+/* At every `step`th byte of its three commits; with LW_EVERY_BYTE at each (make soak). `zeros`: how many are behind it, in
+ * turn. */
+static void torn_tails_keep_whole_commits(struct bench *bench, size_t step, const size_t zeros[2])
 {
-    struct bench        *bench  = *state;
-    const size_t         step   = getenv("LW_EVERY_BYTE") != NULL ? 1 : 3;
     struct ledger_change change = bench_put(KIND_PLACE, "torn", 0, "x");
     struct ledger_write  write  = { .changes = &change, .count = 1 };
 
@@ -615,11 +643,13 @@ static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
     assert_int_equal(logs.count, 1);
     struct buf whole   = file_read(logs.at[0]);
     uint64_t   head_at[4] = { 0 };
+    if (getenv("LW_EVERY_BYTE") != NULL)
+        step = 1;
     for (size_t len = whole.len; len > 100; len -= step) {
         char *cut = NULL;
         copy_tree(bench->context, copy);
         must(asprintf(&cut, "%s/db/%s", copy, strrchr(logs.at[0], '/') + 1) >= 0);
-        file_write(cut, span_of(whole.at, len));
+        log_cut(cut, &whole, len, zeros[len % 2]);
         free(cut);
         const struct rocks_store_options options = options_at(bench, copy);
         char                             why[WHY_BYTES];
@@ -638,6 +668,102 @@ static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
     assert_true(head_at[1] > 0 && head_at[2] > 0 && head_at[3] > 0);
     buf_fini(&whole);
     names_free(&logs);
+    directory_remove(copy);
+    free(copy);
+    bench->store = open_at(bench, bench->context);
+}
+
+static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
+{
+    torn_tails_keep_whole_commits(*state, 3, (size_t[]){ 0, 0 });
+}
+
+/* The zeros end within the next block of the log, and several blocks behind it. */
+static void a_torn_tail_before_zeros_keeps_whole_commits_threat_4(void **state)
+{
+    torn_tails_keep_whole_commits(*state, 7, (size_t[]){ 1000, LOG_AHEAD_BYTES_MAX });
+}
+
+/* --- zeros ahead of the log -------------------------------------------------------------------------------------- */
+
+static size_t file_size(const char *path)
+{
+    struct stat about;
+
+    assert_int_equal(stat(path, &about), 0);
+    return (size_t)about.st_size;
+}
+
+/* A sync of a commit has no new size to save. What a kill leaves has zeros at its end; a store that is closed has none. */
+static void a_log_is_written_over_zeros(void **state)
+{
+    struct bench *bench = *state;
+    size_t        grown = 0;
+
+    if (rocks_of(bench->store)->db.ahead == NULL)
+        skip();  /* not on ext4 */
+    struct names logs = names_of(bench->context, ".log");
+    assert_int_equal(logs.count, 1);
+    size_t size = file_size(logs.at[0]);
+    for (uint64_t seq = 1; seq <= 200; seq++) {
+        publish_run(bench, "topic:a", seq, seq);
+        grown += file_size(logs.at[0]) != size;
+        size = file_size(logs.at[0]);
+    }
+    assert_true(grown <= 2);
+    const size_t end  = records_end(logs.at[0]);
+    char        *copy = copy_path(bench);
+    assert_true(end < size);
+    copy_tree(bench->context, copy);
+    bench_shut(bench);
+    assert_true(file_size(logs.at[0]) < size);
+    /* Killed, again and again: each start finds zeros behind its last commit. */
+    char *lived    = bench->context;
+    bench->context = copy;
+    for (uint64_t head = 200; head < 204; head++) {
+        bench->store = open_at(bench, bench->context);
+        expect_all(bench, "topic:a", head);
+        publish_run(bench, "topic:a", head + 1, head + 1);
+        char *killed = NULL;
+        must(asprintf(&killed, "%s.killed", copy) >= 0);
+        copy_tree(bench->context, killed);
+        bench_shut(bench);
+        copy_tree(killed, bench->context);
+        directory_remove(killed);
+        free(killed);
+    }
+    bench->context = lived;
+    directory_remove(copy);
+    free(copy);
+    names_free(&logs);
+    bench->store = open_at(bench, bench->context);
+    expect_all(bench, "topic:a", 200);
+}
+
+/* Logs are rolled all the time: each gets zeros, and an audit of what a kill leaves finds all of it. */
+static void each_log_gets_zeros(void **state)
+{
+    struct bench *bench = *state;
+    size_t        over = 0, commits = 0;
+
+    if (rocks_of(bench->store)->db.ahead == NULL)
+        skip();
+    for (uint64_t seq = 1; seq <= 3000; seq++) {
+        struct names before = names_of(bench->context, ".log");
+        const char  *log    = before.at[before.count - 1];
+        const size_t size   = file_size(log);
+        publish_run(bench, "topic:a", seq, seq);
+        over += file_size(log) == size;
+        commits++;
+        names_free(&before);
+    }
+    assert_true(over >= commits * 8 / 10);
+    char *copy = copy_path(bench);
+    copy_tree(bench->context, copy);
+    bench_shut(bench);
+    bench->store = open_at(bench, copy);
+    expect_all(bench, "topic:a", 3000);
+    bench_shut(bench);
     directory_remove(copy);
     free(copy);
     bench->store = open_at(bench, bench->context);
@@ -1625,6 +1751,9 @@ int main(int argc, char **argv)
         DISK_TEST(a_flipped_bit_in_a_table_is_found_threat_6),
         DISK_TEST(a_flipped_bit_in_the_log_costs_its_commit_threats_4_and_6),
         DISK_TEST(a_torn_tail_keeps_whole_commits_threat_4),
+        DISK_TEST(a_torn_tail_before_zeros_keeps_whole_commits_threat_4),
+        DISK_TEST(a_log_is_written_over_zeros),
+        DISK_TEST(each_log_gets_zeros),
         DISK_TEST(what_was_acknowledged_survives_a_kill_threat_1),
         DISK_TEST(a_channel_that_can_not_be_read_just_now_keeps_its_numbers),
         DISK_TEST(a_disk_that_tells_no_size_is_not_full),

@@ -633,6 +633,11 @@ def newest(data, pattern):
     return max((data / "db").glob(pattern), key=lambda path: path.name)
 
 
+def records_bytes(log):
+    """How much of a log is records: zeros are ahead of them (decision 155)."""
+    return len(log.read_bytes().rstrip(b"\0"))
+
+
 def judge(data, answered):
     """Either the server starts, shows only what is true, and reports what it lacks; or it refuses to start and says
     why. Gives how many messages are there, or None."""
@@ -694,7 +699,7 @@ def test_a_cut_log(log, share, tmp_path):
     acknowledged messages are lost."""
     data = copy_data(log[0], tmp_path / "data")
     path = newest(data, "*.log")
-    cut(path, int(path.stat().st_size * share))
+    cut(path, int(records_bytes(path) * share))
     there = judge(data, log[1])
     assert there is None or there < 120
 
@@ -704,7 +709,7 @@ def test_a_flipped_bit(log, share, tmp_path):
     """Threat 6: found by checksum, never shown."""
     data = copy_data(log[0], tmp_path / "data")
     path = newest(data, "*.log")
-    flip(path, int(path.stat().st_size * share))
+    flip(path, int(records_bytes(path) * share))
     there = judge(data, log[1])
     assert there is None or there < 120
 

@@ -283,13 +283,20 @@ static void line_go_standing(struct engine_line *line)
         line_lose_by_error(line);
 }
 
+static void pg_line_connected(struct engine_line *line)
+{
+    line->host         = pg_hosts_reached(line->engine->url, line->conn);
+    line->engine->host = line->host;
+    line_set_up(line);
+}
+
 static void line_go_connecting(struct engine_line *line)
 {
     line->polling = PQconnectPoll(line->conn);
     if (line->polling == PGRES_POLLING_FAILED)
         line_lose_by_error(line);
     else if (line->polling == PGRES_POLLING_OK)
-        line_set_up(line);
+        pg_line_connected(line);
 }
 
 short pg_line_events(const struct engine_line *line)

@@ -46,7 +46,7 @@ struct engine_line {
     enum line_kind    kind;
     enum line_state   state;
     PGconn           *conn;
-    size_t            host;          /* of the URL's servers the one that it tried first, as pg_engine.host */
+    size_t            host;          /* of the URL's servers the one that it tries first, then the one that it has come to */
     PostgresPollingStatusType polling;
     msec              due;           /* AWAY: the next attempt; else when an answer is overdue; 0: never */
     uint32_t          failure_count;

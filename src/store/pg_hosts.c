@@ -57,6 +57,36 @@ size_t pg_hosts_count(const char *url)
     return count;
 }
 
+/* Item `at` of a list that has one for each server, or one for all of them. */
+static bool is_item(const char *list, size_t at, const char *text)
+{
+    size_t count = items_count(list), length = strlen(text);
+
+    for (size_t left = count == 1 ? 0 : at; left > 0; left--)
+        list = strchr(list, ',') + 1;
+    return strncmp(list, text, length) == 0 && (list[length] == ',' || list[length] == '\0');
+}
+
+size_t pg_hosts_reached(const char *url, const PGconn *conn)
+{
+    PQconninfoOption *options = PQconninfoParse(url, NULL);
+    const char       *hosts = NULL, *addresses = NULL, *ports = NULL;
+    size_t            count = pg_hosts_count(url), at = 0;
+
+    for (const PQconninfoOption *option = options; option != NULL && option->keyword != NULL; option++) {
+        if (!is_of_servers(option))
+            continue;
+        const char **list = option->keyword[0] == 'p' ? &ports : strcmp(option->keyword, "host") == 0 ? &hosts : &addresses;
+        *list             = option->val;
+    }
+    /* PQhost() is the address where there is no name. A port that is not named is one that no other server of that host has. */
+    for (const char *names = hosts != NULL ? hosts : addresses; names != NULL && at < count; at++)
+        if (is_item(names, at, PQhost(conn)) && (ports == NULL || is_item(ports, at, "") || is_item(ports, at, PQport(conn))))
+            break;
+    PQconninfoFree(options);
+    return at < count ? at : 0;
+}
+
 PGconn *pg_hosts_start(const char *url, size_t first, const char *application_name)
 {
     /* Of two values for one key the one that stands behind counts. */

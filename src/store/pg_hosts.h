@@ -17,6 +17,9 @@ size_t pg_hosts_count(const char *url);
  * that takes writes counts, unless the URL has another target_session_attrs. NULL: no memory. */
 PGconn *pg_hosts_start(const char *url, size_t first, const char *application_name);
 
+/* Which of the servers the connection has come to, from 0. */
+size_t pg_hosts_reached(const char *url, const PGconn *conn);
+
 /* "a,b,c" from the item with number `first` on, from 0: "c,a,b" for 2. A number beyond the last one begins anew. The caller frees it. */
 char *pg_hosts_turned(const char *list, size_t first);
 

@@ -1,8 +1,11 @@
 /* The servers that a URL names, and which of them is tried first. */
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "store/pg_hosts.h"
 
@@ -73,12 +76,50 @@ static void the_first_one_has_its_own_port(void **state)
     }
 }
 
+/* A port of the loopback address that takes connections and says nothing. */
+static unsigned listen_silently(void)
+{
+    int                fd   = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in at   = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t          size = sizeof at;
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, size), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    return ntohs(at.sin_port);
+}
+
+static void the_server_that_was_reached_is_known(void **state)
+{
+    static const char *const texts[] = {
+        "postgres://u@127.0.0.1:%u,127.0.0.1:%u/d",                                 /* they differ by the port alone */
+        "postgres://u@/d?hostaddr=127.0.0.1,127.0.0.1&port=%u,%u",                  /* … and have no names */
+        "postgres://u@one,two/d?hostaddr=127.0.0.1,127.0.0.1&port=%u,%u",
+    };
+    const unsigned ports[] = { listen_silently(), listen_silently() };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        for (size_t first = 0; first < 2; first++) {
+            char url[200];
+            snprintf(url, sizeof url, texts[i], ports[0], ports[1]);
+            PGconn *conn = pg_hosts_start(url, first, "test");
+            assert_int_equal(PQstatus(conn), CONNECTION_STARTED);
+            assert_int_equal(pg_hosts_reached(url, conn), first);
+            PQfinish(conn);
+        }
+    PGconn *alone = pg_hosts_start("postgres:///d?host=/nowhere", 0, "test");
+    assert_int_equal(pg_hosts_reached("postgres:///d?host=/nowhere", alone), 0);
+    PQfinish(alone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_list_is_turned),
         cmocka_unit_test(servers_are_counted),
         cmocka_unit_test(the_first_one_has_its_own_port),
+        cmocka_unit_test(the_server_that_was_reached_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -228,6 +228,7 @@ static bool lane_take_timeline(struct pg_lane *lane, int64_t system, int64_t tim
         return false;
     pg->system   = system;
     pg->timeline = timeline;
+    pg->host     = lane->host;
     for (size_t i = 0; is_new && i < pg->lane_count; i++)
         if (&pg->lanes[i] != lane && pg->lanes[i].state >= LANE_IDLE)
             lane_lose(&pg->lanes[i], "another PostgreSQL has taken over");
@@ -422,6 +423,7 @@ static void lane_go_connecting(struct pg_lane *lane)
     if (lane->polling == PGRES_POLLING_FAILED) {
         lane_lose_by_error(lane);
     } else if (lane->polling == PGRES_POLLING_OK) {
+        lane->host = pg_hosts_reached(lane->pg->url, lane->conn);
         lane_set_up(lane);
         lane->sync_count = lane->state == LANE_SETTING_UP;
     }

@@ -67,7 +67,7 @@ struct pg_lane {
     enum lane_class       class;
     enum lane_state       state;
     PGconn               *conn;
-    size_t                host;           /* of the URL's servers the one that this connection tried first, as pg.host */
+    size_t                host;           /* of the URL's servers the one that it tries first, then the one that it has come to */
     PostgresPollingStatusType polling;
     msec                  due;            /* AWAY: the next attempt; else when an answer is overdue; 0: never */
     uint32_t              failure_count;  /* attempts that failed since a connection stood */

@@ -241,8 +241,8 @@ static void host_describe(const struct cluster_host *host, const struct settings
         .roles    = settings->role_bits,
         .admissions_per_s = settings->admissions_per_s,
         .capacity = settings->capacity != 0 ? settings->capacity
-                                            : connections_allowed(settings->connections_max,
-                                                                  backend_host_leaves(settings, server->descriptors)),
+                                            : connections_capacity(settings->connections_max,
+                                                                   backend_host_leaves(settings, server->descriptors)),
     };
     ret->id.incarnation = server->incarnation;
     snprintf(ret->id.name, sizeof ret->id.name, "%s", server->node);

@@ -302,6 +302,14 @@ int descriptors_for_clients(uint64_t descriptors)
     return room < INT_MAX ? (int)room : INT_MAX;
 }
 
+uint64_t connections_capacity(uint64_t connections_max, uint64_t descriptors)
+{
+    const uint64_t allowed = connections_allowed(connections_max, descriptors);
+    const uint64_t room    = (uint64_t)descriptors_for_clients(descriptors);
+
+    return allowed < room ? allowed : room;
+}
+
 uint64_t connections_brief(uint64_t allowed)
 {
     uint64_t part = allowed / BRIEF_CONNECTIONS_PART;

@@ -41,6 +41,8 @@ void limits_shorten(struct http_limits *http, struct session_limits *session, st
 /* How many connections may stay. connections_max, but no more than so many descriptors allow beside the server's own files
  * and connections_brief(). UINT64_MAX: nothing but the descriptors bounds them, and these are few. */
 uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors);
+/* What a node says that it has room for: as many, and never more than descriptors_for_clients() lets in. The router sends clients by it. */
+uint64_t connections_capacity(uint64_t connections_max, uint64_t descriptors);
 /* … and how many more are accepted for one short answer each, so that probes, metrics and the publishes of back ends come
  * through when clients fill the server. */
 uint64_t connections_brief(uint64_t allowed);

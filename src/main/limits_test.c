@@ -138,6 +138,25 @@ static void connections_leave_descriptors_for_short_requests(void **state)
     }
 }
 
+/* A node with few descriptors must not draw all clients to itself. */
+static void capacity_is_what_descriptors_allow(void **state)
+{
+    static const struct { uint64_t max, descriptors, capacity; } rows[] = {
+        { 200000, 1 << 20, 200000 },
+        { 200000, 20000, 17616 },
+        { 200000, 4096, 3072 },
+        { 200000, 1024, 768 },
+        { 100, 1024, 100 },
+        { 0, 1024, 768 },
+        { 0, 20000, 17616 },
+        { 200000, UINT64_MAX, 200000 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_int_equal(connections_capacity(rows[i].max, rows[i].descriptors), rows[i].capacity);
+}
+
 static void set(struct settings *settings, const char *name, const char *value)
 {
     struct buf   why;
@@ -180,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_setting_changes_what_it_names),
         cmocka_unit_test(connections_leave_descriptors_for_short_requests),
+        cmocka_unit_test(capacity_is_what_descriptors_allow),
         cmocka_unit_test(what_fits_the_payload_limit_fits_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,8 +18,8 @@ void worker_describe_node(void *ctx, struct api_node *ret)
         .is_draining  = counter_get(&server->drain_ms) != 0,
         .connections  = server_connection_count(server),
         .capacity     = set->capacity != 0 ? set->capacity
-                                           : connections_allowed(set->connections_max,
-                                                                 backend_host_leaves(set, server->descriptors)),
+                                           : connections_capacity(set->connections_max,
+                                                                  backend_host_leaves(set, server->descriptors)),
         .heartbeat_ms = worker->sessions.limits.heartbeat.offered_ms,
         .reconnect    = worker->sessions.limits.reconnect,
     };

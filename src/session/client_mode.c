@@ -12,17 +12,27 @@ void client_take_mode(struct client *client, const struct client_connect *connec
         client->link.is_notify = connect->mode == MODE_NOTIFY;
 }
 
+bool client_knows_place(const struct reader_sub *sub)
+{
+    return sub->sub.is_told || subscription_is_placed(&sub->sub);
+}
+
+uint64_t client_known_head(const struct reader_sub *sub)
+{
+    return subscription_is_placed(&sub->sub) ? subscription_head(&sub->sub) : subscription_seen(&sub->sub);
+}
+
 /* From the place where it stands. */
 static void client_mute(struct client *client, struct reader_sub *sub, struct span ref)
 {
-    struct link *link = &client->link;
+    struct link *link  = &client->link;
+    uint64_t     epoch = subscription_is_placed(&sub->sub) ? subscription_epoch(&sub->sub) : subscription_seen_epoch(&sub->sub);
 
     notify_set(link, sub, MODE_NOTIFY);
     subscription_let_go(&sub->sub);
     client_say(client, &(struct client_event){
         .kind = EVENT_SUBSCRIBED, .ref = ref,
-        .subscribed = { channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub),
-                        subscription_head(&sub->sub) },
+        .subscribed = { channel_name_span(subscription_name(&sub->sub)), epoch, client_known_head(sub) },
     });
     link_look_again(link);
 }
@@ -62,7 +72,7 @@ bool client_change_mode(struct client *client, struct reader_sub *sub, const str
 {
     struct link *link = &client->link;
 
-    if (subscribe->mode == MODE_NOT_SAID || subscribe->is_kept || subscribe->is_watched || !subscription_is_placed(&sub->sub))
+    if (subscribe->mode == MODE_NOT_SAID || subscribe->is_kept || subscribe->is_watched || !client_knows_place(sub))
         return false;
     if (subscribe->mode == MODE_NOTIFY && subscribe->start.kind == START_NOW) {
         if (device_link_listens_by(link, sub))

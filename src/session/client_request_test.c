@@ -483,6 +483,29 @@ static void many_words_do_not_wait(void **state)
     asker_free(all);
 }
 
+/* As a link that another process had: the channel has yet to answer in this one, and the client was told its place before. */
+static void a_place_that_was_told_before_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct asker_stage *all  = asker_new(SPAN("ann"), SPAN("phone"));
+    struct link        *link = container_of(near_list_next(&all->stage.worker.lists->links), struct link, in_worker);
+
+    all->stage.is_writer_stuck = true;
+    say(all, "{\"type\":\"subscribe\",\"channel\":\"device:ann/phone\",\"after\":7,\"epoch\":\"0000000000000009\"}");
+    play(all, 2);
+    reader_note_told_before(link_reader(link), reader_find(link_reader(link), SPAN("device:ann/phone")));
+    say(all, "{\"type\":\"subscribe\",\"channel\":\"device:ann/phone\",\"mode\":\"notify\",\"ref\":2}");
+    play(all, 2);
+    assert_string_equal(told(all), "{\"type\":\"subscribed\",\"channel\":\"device:ann/phone\",\"epoch\":\"0000000000000009\",\"head\":7,\"ref\":2} ");
+    say(all, ASK("r1"));
+    play(all, 2);
+    all->stage.is_writer_stuck = false;
+    stage_turn(&all->stage);
+    assert_int_equal(all->asked_count, 1);
+    settle(all, REQUEST_ACCEPTED, NULL);
+    asker_free(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +522,7 @@ int main(void)
         cmocka_unit_test(each_link_waits_for_its_own_time),
         cmocka_unit_test(a_server_that_stops_says_accepted_first),
         cmocka_unit_test(many_words_do_not_wait),
+        cmocka_unit_test(a_place_that_was_told_before_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,14 +32,14 @@ static void client_watch_presence(struct client *client, struct reader_sub *sub,
         return;
     }
     presence_follow_watch(&client->link, sub);
-    if (!subscription_is_placed(&sub->sub)) {
+    if (!client_knows_place(sub)) {
         client_keep_ref(client, sub, ref);
         return;
     }
     client_say(client, &(struct client_event){
         .kind = EVENT_SUBSCRIBED, .ref = ref,
         .subscribed = { channel_name_span(subscription_name(&sub->sub)), subscription_seen_epoch(&sub->sub),
-                        subscription_head(&sub->sub), true, subscription_seen(&sub->sub) },
+                        client_known_head(sub), true, subscription_seen(&sub->sub) },
     });
 }
 

@@ -118,12 +118,12 @@ void request_waiters_tell(struct request_work *work, struct message *response)
     }
 }
 
-static void waiters_tick(struct requests *requests)
+static void waiters_end(struct requests *requests, bool are_all)
 {
     for (struct list *at = requests->waiters.next, *next; at != &requests->waiters; at = next) {
         struct request_command *command = asker_of(at);
         next                            = at->next;
-        if (command->wait_ms > requests->now && !requests->is_hurried)
+        if (command->wait_ms > requests->now && !are_all)
             continue;
         list_take(at);
         ((struct request_work *)command->work)->waiter_count--;
@@ -525,7 +525,7 @@ static void stop_tick(struct requests *requests)
 void requests_tick(struct requests *requests)
 {
     requests->tick++;
-    waiters_tick(requests);
+    waiters_end(requests, requests->is_hurried);
     again_tick(requests);
     if (!requests->is_stopping)
         request_scan_tick(requests);
@@ -556,6 +556,7 @@ void requests_init(struct requests *requests, const struct requests_setup *setup
 
 void requests_break_off_links(struct requests *requests)
 {
+    waiters_end(requests, true);
     for (struct list *at = requests->all.next, *next; at != &requests->all && requests->link_count > 0; at = next) {
         struct request_work *work = container_of(at, struct request_work, link);
         next                      = at->next;

@@ -139,7 +139,7 @@ void requests_turn_end(struct requests *requests);
 void requests_tick(struct requests *requests);
 
 /* Links move to another process, and calls don't. Those whose response would be lost with this one are ended, and answered 504 with
- * `Longwire-Outcome: unknown`; responses of devices come by their logs. */
+ * `Longwire-Outcome: unknown`; responses of devices come by their logs. Who waits for one by HTTP is told that the request was accepted. */
 void requests_break_off_links(struct requests *requests);
 /* The node stops: nothing new is begun, and calls that take too long are left to whoever finds their rows. */
 void requests_stop(struct requests *requests);

@@ -696,6 +696,26 @@ static void who_waits_gets_the_response(void **state)
     assert_int_equal(stage->told[1].seq, 1);
 }
 
+/* Another process takes the place of this one: who waits by HTTP is told that the request was taken. */
+static void nobody_waits_for_a_response_while_links_move(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage   = stage_open();
+    struct request_node     *node    = add_node(stage, "a", 5);
+    struct request_command  *patient = request_new(stage, "1", "x", false);
+
+    patient->wait_ms = 5000;
+    send_request(node, patient);
+    settle(stage);
+    assert_int_equal(stage->told_count, 0);
+    requests_break_off_links(&node->requests);
+    assert_int_equal(stage->told_count, 1);
+    assert_int_equal(stage->told[0].outcome, REQUEST_ACCEPTED);
+    back_end_answers(stage, 200, "done");
+    settle(stage);
+    assert_int_equal(stage->told_count, 1);
+}
+
 /* Two nodes of a cluster, whose registry knows both. */
 static void add_two(struct request_stage_of *stage, struct request_node **ret_one, struct request_node **ret_two)
 {
@@ -1210,6 +1230,7 @@ int main(void)
         cmocka_unit_test(a_claim_of_an_older_server_is_under_way),
         cmocka_unit_test(a_user_sends_so_many_a_second),
         cmocka_unit_test(who_waits_gets_the_response),
+        cmocka_unit_test(nobody_waits_for_a_response_while_links_move),
         cmocka_unit_test(who_waits_elsewhere_gets_the_response),
         cmocka_unit_test(who_waits_gets_the_answer_for_a_node_that_is_gone),
         cmocka_unit_test(a_cancel_finds_the_node_that_calls),

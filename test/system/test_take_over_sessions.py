@@ -1,6 +1,7 @@
 """`longwired --take-over` with sessions of devices: their links go on, and nothing of a session begins anew (threats 24, 33, 44;
 docs/decisions/0124)."""
 import contextlib
+import queue
 import re
 import threading
 
@@ -12,7 +13,7 @@ from native_link import NativeLink
 from test_presence import told
 from test_uplink_requests import BackEnd
 from test_uplink_requests import config as uplink_config
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 from wire import Multipart, Ndjson, Poll, Sse, Ws, event_of, metric, publish, request_bytes
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -222,9 +223,15 @@ def test_deliveries_do_not_wait_for_back_ends():
             phone.say("request", id="twice", method="GET", path="/gate/twice", ref=1)
             assert phone.frame("accepted")["id"] == "twice"
             sent(server, "up:a")
-            wait_until(lambda: all(back_end.count(f"/gate/{path}") == 1 for path in ("twice", "batch", "hook")), back_end)
+            asked = queue.Queue()
+            asker = threading.Thread(target=lambda: asked.put(Api(server.url).call(
+                "POST", "/v1/request?user=bob&device=pc", b'{"id":"waits","method":"GET","path":"/gate/waits"}', {"Prefer": "wait=60"})))
+            asker.start()
+            wait_until(lambda: all(back_end.count(f"/gate/{path}") == 1 for path in ("twice", "batch", "hook", "waits")), back_end)
             for _ in range(2):
                 server.take_over()
+            assert asked.get(timeout=SECONDS).status == 202
+            asker.join()
             waits = [int(ms) for ms in re.findall(r"settle_ms=(\d+)", server.log())]
             assert len(waits) == 2 and max(waits) < 1500, waits   # 200 is what answers have; at 2,000 all is left behind
             back_end.gate.set()

@@ -9,19 +9,19 @@ void deferred_init(struct deferred *deferred)
 
 bool link_is_deferred(const struct link *link)
 {
-    return link->waiting != NULL && list_is_linked(&link->waiting->in_deferred);
+    return link_waiting(link) != NULL && list_is_linked(&link_waiting(link)->in_deferred);
 }
 
 static bool link_may_defer(const struct link *link)
 {
-    return link->waiting->words.len == 0 && !cut_frame_is_there(&link->waiting->cut) && !link->is_joining && !link->is_over &&
+    return link_waiting(link)->words.len == 0 && !cut_frame_is_there(&link_waiting(link)->cut) && !link->is_joining && !link->is_over &&
            !link_stream(link)->is_full;
 }
 
 bool deferred_add(struct link *link)
 {
     struct session_worker *worker  = link->worker;
-    struct link_waiting   *waiting = link->waiting;
+    struct link_waiting   *waiting = link_waiting(link);
 
     if (link_is_deferred(link)) {
         if (waiting->words.len <= DEFERRED_WORDS_BYTES_MAX)

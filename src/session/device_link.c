@@ -475,7 +475,7 @@ void device_link_keep(struct link *link, struct reader_sub *sub)
 /* Of a frame that was cut the client does not have the end. */
 static uint64_t handed_over(const struct link *link, const struct reader_sub *sub)
 {
-    const struct cut_frame *cut = link->waiting == NULL ? NULL : &link->waiting->cut;
+    const struct cut_frame *cut = link_waiting(link) == NULL ? NULL : &link_waiting(link)->cut;
 
     if (cut != NULL && cut_frame_is_there(cut) && cut->sub == sub)
         return cut->before.next - 1;

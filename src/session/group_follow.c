@@ -358,7 +358,7 @@ static void sweep_bounds(struct group_follow *follow, struct link *link)
 {
     struct group_bound **at = &follow->bounds, *over = NULL;
 
-    if (link->worker->batch.count > 0 || (link->waiting != NULL && cut_frame_is_there(&link->waiting->cut)))
+    if (link->worker->batch.count > 0 || (link_waiting(link) != NULL && cut_frame_is_there(&link_waiting(link)->cut)))
         return;
     while (*at != NULL) {
         struct group_bound *bound   = *at;

@@ -59,7 +59,7 @@ static uint32_t link_flags(const struct link *link)
            flag_if(link->is_noted, HANDOVER_IS_NOTED) | flag_if(link->is_user_noted, HANDOVER_IS_USER_NOTED) |
            flag_if(link->has_row, HANDOVER_HAS_ROW) | flag_if(link->is_answered, HANDOVER_IS_ANSWERED) |
            flag_if(link->is_quiet, HANDOVER_IS_QUIET) |
-           flag_if(link->expiry != NULL && link->expiry->is_told, HANDOVER_IS_EXPIRY_TOLD);
+           flag_if(link_expiry(link) != NULL && link_expiry(link)->is_told, HANDOVER_IS_EXPIRY_TOLD);
 }
 
 static uint32_t sub_flag_if(bool is_set, enum handover_sub_flag flag)
@@ -84,7 +84,7 @@ static uint32_t sub_flags(const struct link *link, const struct reader_sub *read
 
 static void put_sub(struct buf *buf, const struct link *link, const struct reader_sub *sub)
 {
-    const struct cut_frame *cut   = link->waiting == NULL ? NULL : &link->waiting->cut;
+    const struct cut_frame *cut   = link_waiting(link) == NULL ? NULL : &link_waiting(link)->cut;
     struct start            start = subscription_start_again(&sub->sub);
 
     /* The rest of a frame that was cut is among the bytes that wait. */
@@ -98,7 +98,7 @@ static void put_sub(struct buf *buf, const struct link *link, const struct reade
 
 static void put_words(const struct link *link, struct link_parcel *parcel)
 {
-    const struct link_waiting *waiting = link->waiting;
+    const struct link_waiting *waiting = link_waiting(link);
 
     buf_clear(&parcel->words);
     if (waiting != NULL && cut_frame_is_there(&waiting->cut))
@@ -111,7 +111,7 @@ static void put_words(const struct link *link, struct link_parcel *parcel)
 /* A frame that was let go would have to be made again from the log first. */
 static bool link_is_whole(const struct link *link)
 {
-    const struct link_waiting *waiting = link->waiting;
+    const struct link_waiting *waiting = link_waiting(link);
 
     return waiting == NULL || !cut_frame_is_there(&waiting->cut) || waiting->cut.frame != NULL;
 }
@@ -210,8 +210,8 @@ static void link_take_flags(struct link *link, uint32_t flags)
     link->is_noted      = (flags & HANDOVER_IS_NOTED) != 0;
     link->is_user_noted = (flags & HANDOVER_IS_USER_NOTED) != 0;
     link->has_row       = (flags & HANDOVER_HAS_ROW) != 0;
-    if (link->expiry != NULL)
-        link->expiry->is_told = (flags & HANDOVER_IS_EXPIRY_TOLD) != 0;
+    if (link_expiry(link) != NULL)
+        link_expiry(link)->is_told = (flags & HANDOVER_IS_EXPIRY_TOLD) != 0;
 }
 
 static void sub_take_flags(struct reader_sub *sub, const struct handover_sub *told)

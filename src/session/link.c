@@ -43,18 +43,18 @@ static void link_set_lagging(struct link *link, bool is_lagging)
 
 static void link_drop_waiting(struct link *link)
 {
-    if (link->waiting == NULL)
+    if (link_waiting(link) == NULL)
         return;
-    cut_frame_drop(&link->worker->cuts, &link->waiting->cut);
-    list_take(&link->waiting->in_deferred);
-    buf_fini(&link->waiting->words);
-    free(link->waiting);
-    link->waiting = NULL;
+    cut_frame_drop(&link->worker->cuts, &link_waiting(link)->cut);
+    list_take(&link_waiting(link)->in_deferred);
+    buf_fini(&link_waiting(link)->words);
+    pool_give(&link->worker->waitings, link_waiting(link));
+    link->near_waiting = near_to(NULL);
 }
 
 void link_fini(struct link *link)
 {
-    struct link_waiting *waiting = link->waiting;
+    struct link_waiting *waiting = link_waiting(link);
 
     must(reader_owner(link_reader(link)) == link);
     link_note_disconnected(link);
@@ -89,8 +89,8 @@ struct reader_sub *link_follow(struct link *link, struct channel_name *name, str
 void link_unfollow(struct link *link, struct reader_sub *sub)
 {
     link_note_unsubscribed(link, sub);
-    if (link->waiting != NULL && link->waiting->cut.sub == sub) {
-        link->waiting->cut.sub = NULL;
+    if (link_waiting(link) != NULL && link_waiting(link)->cut.sub == sub) {
+        link_waiting(link)->cut.sub = NULL;
         link_mark(link);  /* if its frame was let go, this is the end of the link: see link_fetch_cut() */
     }
     if (subscription_has_presence(&sub->sub))
@@ -135,7 +135,7 @@ void link_look_again(struct link *link)
 struct place link_place_of(const struct link *link, const struct reader_sub *sub, bool has_name)
 {
     struct span             channel = has_name ? channel_name_span(subscription_name(&sub->sub)) : SPAN("");
-    const struct cut_frame *cut     = link->waiting == NULL ? NULL : &link->waiting->cut;
+    const struct cut_frame *cut     = link_waiting(link) == NULL ? NULL : &link_waiting(link)->cut;
 
     if (cut != NULL && cut_frame_is_there(cut) && cut->sub == sub)
         return (struct place){ channel, cut->epoch, cut->seq };
@@ -217,13 +217,15 @@ void link_tell_all_placed(struct link *link)
 
 static struct link_waiting *link_get_waiting(struct link *link)
 {
-    if (link->waiting == NULL) {
-        link->waiting = calloc(1, sizeof *link->waiting);
-        must(link->waiting != NULL);
-        link->waiting->link = link;
-        buf_init(&link->waiting->words, WORDS_BYTES_MAX);
-    }
-    return link->waiting;
+    struct link_waiting *waiting = link_waiting(link);
+
+    if (waiting != NULL)
+        return waiting;
+    waiting            = pool_take(&link->worker->waitings);
+    waiting->link      = link;
+    link->near_waiting = near_to(waiting);
+    buf_init(&waiting->words, WORDS_BYTES_MAX);
+    return waiting;
 }
 
 struct buf *link_words(struct link *link)
@@ -245,7 +247,7 @@ struct buf *link_words_deferred(struct link *link)
 
 size_t link_waiting_bytes(const struct link *link)
 {
-    const struct link_waiting *waiting = link->waiting;
+    const struct link_waiting *waiting = link_waiting(link);
 
     if (waiting == NULL || link_is_deferred(link))
         return 0;
@@ -254,7 +256,7 @@ size_t link_waiting_bytes(const struct link *link)
 
 bool link_is_stuck(struct link *link, msec now)
 {
-    struct link_waiting *waiting = link->waiting;
+    struct link_waiting *waiting = link_waiting(link);
     size_t               bytes   = link_waiting_bytes(link);
 
     if (bytes == 0)
@@ -294,7 +296,7 @@ void link_let_cut_go(struct cut_frame *cut)
 /* This is next of the subscription whose frame was let go. False: it makes another frame, or none is to be made. */
 static bool link_make_again(struct link *link, const struct entry *entry)
 {
-    struct cut_frame        *cut    = &link->waiting->cut;
+    struct cut_frame        *cut    = &link_waiting(link)->cut;
     struct subscription_mark before = subscription_mark(&cut->sub->sub);
 
     if (entry->message != NULL)
@@ -317,7 +319,7 @@ static bool link_make_again(struct link *link, const struct entry *entry)
 static bool link_fetch_cut(struct link *link, bool *is_gone)
 {
     struct session_worker *worker = link->worker;
-    struct cut_frame      *cut    = &link->waiting->cut;
+    struct cut_frame      *cut    = &link_waiting(link)->cut;
     struct entry           entry;
 
     if (cut->frame != NULL)
@@ -340,7 +342,7 @@ static bool link_fetch_cut(struct link *link, bool *is_gone)
 static bool link_flush_cut(struct link *link, bool *is_gone)
 {
     struct cut_frames *cuts = &link->worker->cuts;
-    struct cut_frame  *cut  = &link->waiting->cut;
+    struct cut_frame  *cut  = &link_waiting(link)->cut;
     size_t             put;
 
     if (!link_fetch_cut(link, is_gone))
@@ -356,7 +358,7 @@ static bool link_flush_cut(struct link *link, bool *is_gone)
 /* Sends what must leave before anything new. False: not all of it was taken, or the stream is gone (*is_gone). */
 static bool link_flush_waiting(struct link *link, bool *is_gone)
 {
-    struct link_waiting *waiting = link->waiting;
+    struct link_waiting *waiting = link_waiting(link);
     size_t               put;
 
     *is_gone = false;
@@ -515,7 +517,7 @@ static bool link_send_batch(struct link *link, bool *is_gone)
 
     link->has_delivered |= batch->count > 0;
     if (word_bytes > 0)
-        buf_drop(&link->waiting->words, put < word_bytes ? put : word_bytes);
+        buf_drop(&link_waiting(link)->words, put < word_bytes ? put : word_bytes);
     if (is_whole) {
         link_count_sent(link, batch->count);
         return !link_stream(link)->is_full;  /* the maker may hold bytes that it could not send yet */
@@ -553,7 +555,7 @@ static bool link_send_some(struct link *link, bool *is_gone)
 /* A few words, and nothing that must leave before them. */
 static bool link_may_wait(const struct link *link)
 {
-    const struct link_waiting *waiting = link->waiting;
+    const struct link_waiting *waiting = link_waiting(link);
 
     return !link->is_over && !link_stream(link)->is_full && waiting != NULL && waiting->words.len > 0 &&
            waiting->words.len <= JOINING_WORDS_BYTES_MAX && !cut_frame_is_there(&waiting->cut);
@@ -583,14 +585,14 @@ static bool link_send_with_words(struct link *link, bool *is_gone)
 
     *is_gone = false;
     frame_batch_clear(batch);
-    frame_batch_put_words(batch, buf_span(&link->waiting->words));
+    frame_batch_put_words(batch, buf_span(&link_waiting(link)->words));
     link_gather(link);
     if (batch->count == 0 && link_goes_on_waiting(link)) {
         frame_batch_clear(batch);
         return false;
     }
     link->is_joining = false;
-    list_take(&link->waiting->in_deferred);
+    list_take(&link_waiting(link)->in_deferred);
     return link_send_batch(link, is_gone);
 }
 
@@ -603,7 +605,7 @@ bool link_draw(struct link *link)
     near_list_take(&link->in_dirty);  /* what was said just now leaves with this */
     link->is_joining = link->is_joining && link_may_wait(link);
     if (link_is_deferred(link) && !link_may_wait(link))
-        list_take(&link->waiting->in_deferred);
+        list_take(&link_waiting(link)->in_deferred);
     if (link->is_joining || link_is_deferred(link))
         goes_on = link_send_with_words(link, &is_gone);
     if (goes_on)

@@ -70,8 +70,9 @@ struct link {
     struct near             near_stream;  /* owned by whoever opened the link; NULL for polls */
     struct near             near_reader;  /* borrowed */
     struct near             near_device;  /* of the session that outlives this link (device_link.h); NULL: none */
+    struct near             near_waiting; /* for the stream; NULL mostly */
+    struct near             near_expiry;  /* of the holder's token (link_expiry.h); NULL: it never ends */
     uint32_t                held_at;      /* where it is in worker.held (notify.h), from 1; 0: nowhere */
-    struct link_waiting    *waiting;    /* for the stream; NULL mostly */
     uint8_t                 transport;  /* enum transport */
     uint8_t                 encoding;   /* enum encoding */
     bool                    is_chunked  : 1;
@@ -100,11 +101,10 @@ struct link {
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */
     uint8_t                 gone;               /* enum link_gone: why it ends */
     struct identity        *holder;          /* who the client is; owns a reference */
-    struct link_expiry     *expiry;          /* of the holder's token (link_expiry.h); NULL: it never ends */
 };
 
 #ifndef POOL_IS_MALLOC
-_Static_assert(sizeof(struct link) == 88, "every idle connection pays for one");
+_Static_assert(sizeof(struct link) == 80, "every idle connection pays for one");
 #endif
 
 /* NULL for polls. */
@@ -121,6 +121,18 @@ static inline void link_set_stream(struct link *link, struct stream *stream)
 static inline struct reader *link_reader(const struct link *link)
 {
     return near_get(link->near_reader);
+}
+
+/* NULL: nothing waits for the stream. */
+static inline struct link_waiting *link_waiting(const struct link *link)
+{
+    return near_get(link->near_waiting);
+}
+
+/* NULL: the token of the holder never ends. */
+static inline struct link_expiry *link_expiry(const struct link *link)
+{
+    return near_get(link->near_expiry);
 }
 
 /* NULL: it has no session. */

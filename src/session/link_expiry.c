@@ -1,6 +1,5 @@
 #include "session/link_expiry.h"
 
-#include <stdlib.h>
 
 #include "base/must.h"
 #include "session/presence_follow.h"
@@ -45,11 +44,11 @@ static void expiry_fire(struct timer *timer, msec now)
 
 static void expiry_drop(struct link *link)
 {
-    if (link->expiry == NULL)
+    if (link_expiry(link) == NULL)
         return;
-    wheel_disarm(&link->worker->loop->wheel, &link->expiry->timer);
-    free(link->expiry);
-    link->expiry = NULL;
+    wheel_disarm(&link->worker->loop->wheel, &link_expiry(link)->timer);
+    pool_give(&link->worker->expiries, link_expiry(link));
+    link->near_expiry = near_to(NULL);
 }
 
 void link_take_holder(struct link *link, struct identity *identity)
@@ -65,9 +64,8 @@ void link_take_holder(struct link *link, struct identity *identity)
     presence_follow_rename(link);
     if (identity == NULL || identity->expires_at == 0)
         return;
-    link->expiry = calloc(1, sizeof *link->expiry);
-    must(link->expiry != NULL);
-    link->expiry->timer.fire = expiry_fire;
-    link->expiry->link       = link;
-    wheel_arm(&loop->wheel, &link->expiry->timer, loop->now);
+    link->near_expiry             = near_to(pool_take(&link->worker->expiries));
+    link_expiry(link)->timer.fire = expiry_fire;
+    link_expiry(link)->link       = link;
+    wheel_arm(&loop->wheel, &link_expiry(link)->timer, loop->now);
 }

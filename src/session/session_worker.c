@@ -9,6 +9,7 @@
 #include "session/device_link.h"
 #include "session/instruction.h"
 #include "session/link.h"
+#include "session/link_expiry.h"
 #include "session/notify.h"
 #include "session/serve.h"
 
@@ -34,6 +35,8 @@ void session_worker_init(struct session_worker *worker)
     pool_init(&worker->poll_sessions, poll_session_bytes());
     pool_init(&worker->native_sessions, native_session_bytes());
     pool_init(&worker->device_links, sizeof(struct device_link));
+    pool_init(&worker->waitings, sizeof(struct link_waiting));
+    pool_init(&worker->expiries, sizeof(struct link_expiry));
     link_lists_init(worker);
     list_init(&worker->echoes);
     joining_init(&worker->joining);
@@ -83,6 +86,8 @@ void session_worker_fini(struct session_worker *worker)
     pool_fini(&worker->poll_sessions);
     pool_fini(&worker->native_sessions);
     pool_fini(&worker->device_links);
+    pool_fini(&worker->waitings);
+    pool_fini(&worker->expiries);
     pool_give(&worker->link_lists, worker->lists);
     pool_fini(&worker->link_lists);
 }

@@ -87,7 +87,9 @@ struct session_worker {
     struct pool                stream_sessions;  /* … streams over HTTP, and polls … */
     struct pool                poll_sessions;
     struct pool                native_sessions;  /* … and native ones, by far the most */
-    struct pool                device_links;     /* … and what links have of the sessions that outlive them */
+    struct pool                device_links;     /* … what links have of the sessions that outlive them */
+    struct pool                waitings;         /* … what waits for their streams … */
+    struct pool                expiries;         /* … when their tokens end … */
     struct pool                link_lists;       /* … and their lists */
     struct link_lists         *lists;
     struct link_index          index;            /* of both, by key */

@@ -16,7 +16,7 @@ import time
 
 from back_end import BackEnd
 from cluster import Cluster
-from longwire_client import BROKEN_LINK
+from longwire_client import BROKEN_LINK, RefusedError
 from nginx_cuts import Phone
 from waiting import wait_until
 
@@ -72,6 +72,10 @@ class RoundPhone(Phone):
             try:
                 self.live()
             except BROKEN_LINK:
+                time.sleep(REST_SECONDS)
+            except RefusedError as refusal:
+                if refusal.args[0] != 503:   # the node begins, and its store does not answer yet
+                    raise
                 time.sleep(REST_SECONDS)
 
 

@@ -256,6 +256,11 @@ void alias_put_message(struct buf *buf, const struct alias *alias, const struct 
     }
     struct alias_difference difference = alias_difference(alias, message);
     must(!difference.is_mixed && alias->epoch == message->epoch);
+    if (message->event_len == 0 && !alias_is_odd(alias, message)) {
+        bin_put_message(buf, &(struct bin_message){ alias->number, difference.seq, difference.id, difference.time,
+                                                    difference.is_before, message_payload(message) });
+        return;
+    }
     bin_init(&frame, BIN_MESSAGE);
     frame.is_before = difference.is_before;
     bin_set_number(&frame, BIN_ALIAS_NO, alias->number);

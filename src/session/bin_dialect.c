@@ -326,17 +326,16 @@ static void say_bin_connected(struct bin_frame *frame, const struct client_event
     bin_set_number(frame, BIN_VERSION_NO, BIN_VERSION);
 }
 
-static void say_bin_published(struct bin_frame *frame, const struct client_event *event)
+static void put_bin_published(struct buf *buf, const struct client_event *event)
 {
-    const struct append_answer *answer = event->published.answer;
+    const struct append_answer *answer    = event->published.answer;
+    struct bin_published        published = {
+        .channel = channel_name_span(event->published.channel), .epoch = answer->epoch, .seq = answer->seq, .id = answer->id,
+        .time = (uint64_t)answer->time, .is_replayed = event->published.is_replayed,
+    };
 
-    bin_init(frame, BIN_PUBLISH);
-    bin_set_bytes(frame, BIN_CHANNEL, channel_name_span(event->published.channel));
-    bin_set_number(frame, BIN_EPOCH, answer->epoch);
-    bin_set_number(frame, BIN_SEQ, answer->seq);
-    bin_set_number(frame, BIN_ID, answer->id);
-    bin_set_number(frame, BIN_TIME, (uint64_t)answer->time);
-    bin_set_flag(frame, BIN_REPLAYED, event->published.is_replayed);
+    published.has_ref = span_u64(event->ref, &published.ref);
+    bin_put_published(buf, &published);
 }
 
 static void say_bin_subscribed(struct bin_frame *frame, const struct client_event *event)
@@ -395,6 +394,10 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
     struct buf       places;
     uint64_t         ref;
 
+    if (event->kind == EVENT_PUBLISHED) {
+        put_bin_published(buf, event);
+        return;
+    }
     buf_init(&places, SIZE_MAX / 2);  /* so long as a link's channels make it */
     switch (event->kind) {
     case EVENT_CONNECTED: say_bin_connected(&frame, event, name); break;
@@ -403,7 +406,7 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
         bin_init(&frame, BIN_UNSUBSCRIBE);
         bin_set_bytes(&frame, BIN_CHANNEL, event->unsubscribed);
         break;
-    case EVENT_PUBLISHED: say_bin_published(&frame, event); break;
+    case EVENT_PUBLISHED: return;  /* was put */
     case EVENT_CURSOR:
         bin_init(&frame, BIN_CURSOR);
         bin_set_bytes(&frame, BIN_CURSOR_TOKEN, event->cursor);

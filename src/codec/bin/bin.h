@@ -242,6 +242,24 @@ const char *bin_guess_protocol(struct span bytes);
  * this type of frame, and text valid UTF-8. */
 void bin_put(struct buf *buf, enum bin_side side, const struct bin_frame *frame);
 
+/* The two frames of which there is one for each message that passes, straight from their values: the same bytes as bin_put(). */
+
+/* BIN_MESSAGE without fields; seq, id and time as differences. */
+struct bin_message {
+    uint64_t    alias, seq, id, time;
+    bool        is_before;
+    struct span payload;
+};
+void bin_put_message(struct buf *buf, const struct bin_message *message);
+
+/* BIN_PUBLISH of a server. */
+struct bin_published {
+    struct span channel;
+    uint64_t    epoch, seq, id, time, ref;
+    bool        is_replayed, has_ref;
+};
+void bin_put_published(struct buf *buf, const struct bin_published *published);
+
 /* How long a varint is. */
 static inline size_t bin_varint_bytes(uint64_t value)
 {

@@ -156,6 +156,62 @@ void bin_put(struct buf *buf, enum bin_side side, const struct bin_frame *frame)
     must(at == buf->at + buf->len);
 }
 
+/* --- the two frequent ones ---------------------------------------------------------------------------------------- */
+
+void bin_put_message(struct buf *buf, const struct bin_message *message)
+{
+    size_t len = 1 + bin_varint_bytes(message->alias) + bin_varint_bytes(message->seq) + bin_varint_bytes(message->id) +
+                 bin_varint_bytes(message->time) + message->payload.len;
+    char  *at  = buf_extend(buf, bin_varint_bytes(len) + len);
+
+    if (at == NULL)
+        return;
+    at    = write_varint(at, len);
+    *at++ = (char)(BIN_MESSAGE | (message->is_before ? BIN_BEFORE : 0));
+    at    = write_varint(write_varint(at, message->alias), message->seq);
+    at    = write_varint(write_varint(at, message->id), message->time);
+    at    = write_span(at, message->payload);
+    must(at == buf->at + buf->len);
+}
+
+enum { KEY_BYTES = 1, LONG_KEY_BYTES = 2 };  /* of fields below 16, and of the others */
+
+#define SERVER_KEY(field, form) ((uint64_t)(field) << BIN_KEY_SHIFT | (form))
+
+static char *write_number(char *at, enum bin_field field, uint64_t number)
+{
+    *at++ = (char)SERVER_KEY(field, BIN_FORM_NUMBER);
+    return write_varint(at, number);
+}
+
+void bin_put_published(struct buf *buf, const struct bin_published *published)
+{
+    _Static_assert(BIN_TIME < 16 && BIN_REPLAYED >= 16, "so long are their keys");
+    size_t len = 1 + (published->has_ref ? KEY_BYTES + bin_varint_bytes(published->ref) : 0) + KEY_BYTES +
+                 bin_text_bytes(published->channel) + KEY_BYTES + BIN_FIXED_BYTES + KEY_BYTES + bin_varint_bytes(published->seq) +
+                 KEY_BYTES + bin_varint_bytes(published->id) + KEY_BYTES + bin_varint_bytes(published->time) +
+                 (published->is_replayed ? LONG_KEY_BYTES : 0);
+    char  *at  = buf_extend(buf, bin_varint_bytes(len) + len);
+
+    must(published->channel.len > 0);
+    if (at == NULL)
+        return;
+    at    = write_varint(at, len);
+    *at++ = (char)BIN_PUBLISH;
+    if (published->has_ref)
+        at = write_number(at, BIN_REF, published->ref);
+    *at++ = (char)SERVER_KEY(BIN_CHANNEL, BIN_FORM_BYTES);
+    at    = write_text(at, published->channel);
+    *at++ = (char)SERVER_KEY(BIN_EPOCH, BIN_FORM_FIXED);
+    at    = write_fixed(at, published->epoch);
+    at    = write_number(at, BIN_SEQ, published->seq);
+    at    = write_number(at, BIN_ID, published->id);
+    at    = write_number(at, BIN_TIME, published->time);
+    if (published->is_replayed)
+        at = write_varint(at, SERVER_KEY(BIN_REPLAYED, BIN_FORM_FLAG));
+    must(at == buf->at + buf->len);
+}
+
 void bin_put_header(struct buf *buf, const struct bin_header *header)
 {
     char *at = buf_extend(buf, bin_text_bytes(header->name) + bin_text_bytes(header->value));

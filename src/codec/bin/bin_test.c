@@ -223,6 +223,54 @@ static void what_is_put_is_read(void **state)
     }
 }
 
+static void the_frequent_frames_are_the_same_bytes(void **state)
+{
+    static const struct span payloads[] = { SPAN(""), SPAN("hello"), SPAN(
+        "more than one hundred and twenty-seven bytes, so that the length of the frame takes two bytes instead of one, whatever else stands "
+        "in the frame") };
+    struct rng       rng = { 11 };
+    struct buf       plain, straight;
+    struct bin_frame frame;
+
+    (void)state;
+    buf_init(&plain, FRAME_MAX);
+    buf_init(&straight, FRAME_MAX);
+    for (unsigned draw = 0; draw < 1000; draw++) {
+        struct bin_message   message   = { rng_below(&rng, BIN_ALIAS_COUNT), number_of_any_length(&rng), number_of_any_length(&rng),
+                                           number_of_any_length(&rng), draw % 2 == 0, payloads[draw % COUNT(payloads)] };
+        struct bin_published published = { draw % 3 == 0 ? SPAN("live:a") : payloads[2], number_of_any_length(&rng),
+                                           number_of_any_length(&rng), number_of_any_length(&rng), number_of_any_length(&rng),
+                                           number_of_any_length(&rng), draw % 5 == 0, draw % 2 == 0 };
+
+        buf_clear(&plain);
+        buf_clear(&straight);
+        bin_init(&frame, BIN_MESSAGE);
+        frame.is_before = message.is_before;
+        frame.payload   = message.payload;
+        bin_set_number(&frame, BIN_ALIAS_NO, message.alias);
+        bin_set_number(&frame, BIN_SEQ, message.seq);
+        bin_set_number(&frame, BIN_ID, message.id);
+        bin_set_number(&frame, BIN_TIME, message.time);
+        bin_put(&plain, BIN_SERVER, &frame);
+        bin_put_message(&straight, &message);
+
+        bin_init(&frame, BIN_PUBLISH);
+        bin_set_bytes(&frame, BIN_CHANNEL, published.channel);
+        bin_set_number(&frame, BIN_EPOCH, published.epoch);
+        bin_set_number(&frame, BIN_SEQ, published.seq);
+        bin_set_number(&frame, BIN_ID, published.id);
+        bin_set_number(&frame, BIN_TIME, published.time);
+        bin_set_flag(&frame, BIN_REPLAYED, published.is_replayed);
+        if (published.has_ref)
+            bin_set_number(&frame, BIN_REF, published.ref);
+        bin_put(&plain, BIN_SERVER, &frame);
+        bin_put_published(&straight, &published);
+        assert_true(plain.len > 0 && span_eq(buf_span(&plain), buf_span(&straight)));
+    }
+    buf_fini(&plain);
+    buf_fini(&straight);
+}
+
 /* --- threat 98: lengths, varints, types, flags and fields that can't be --- */
 
 static void a_length_that_breaks_a_rule_is_a_fault_at_that_byte(void **state)
@@ -466,6 +514,7 @@ int main(void)
         cmocka_unit_test(the_frames_of_the_page),
         cmocka_unit_test(a_message_on_a_link_at_rest_has_7_bytes_beside_its_payload),
         cmocka_unit_test(what_is_put_is_read),
+        cmocka_unit_test(the_frequent_frames_are_the_same_bytes),
         cmocka_unit_test(a_length_that_breaks_a_rule_is_a_fault_at_that_byte),
         cmocka_unit_test(what_a_frame_needs_is_told_with_its_length),
         cmocka_unit_test(frames_that_are_not_understood),

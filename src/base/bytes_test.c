@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/base64.h"
 #include "base/buf.h"
@@ -226,9 +227,30 @@ static void siphash_tells_messages_apart(void **state)
     assert_true(seen == hash_bytes(&key, span_of(message, 8)));
 }
 
+/* Rows of stores carry such hashes: they stay what they are. */
+static void the_hash_of_a_text_is_for_ever(void **state)
+{
+    static const struct { size_t len; uint64_t want; } rows[] = {
+        { 0, 0x6bb1f8f8805663a0u },  { 3, 0x5d2c0fc64a11176cu },  { 8, 0x6d887f3405e891d2u },
+        { 15, 0x317139ec291cae25u }, { 37, 0x479d3299e2304813u },
+    };
+    const struct hash_key key = { 1, 2 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *text = malloc(rows[i].len + 1);  /* for the sanitizer: nothing before it and behind it is read */
+        assert_non_null(text);
+        for (size_t at = 0; at < rows[i].len; at++)
+            text[at + 1] = (char)(at * 7 + 200);
+        assert_true(hash_bytes(&key, span_of(text + 1, rows[i].len)) == rows[i].want);
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_hash_of_a_text_is_for_ever),
         cmocka_unit_test(utf8_says_the_same_for_every_cut),
         cmocka_unit_test(control_characters_are_found_wherever_they_stand),
         cmocka_unit_test(a_control_character_is_found_at_each_place),

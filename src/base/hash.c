@@ -1,5 +1,7 @@
 #include "base/hash.h"
 
+#include <endian.h>
+
 struct siphash {
     uint64_t v0, v1, v2, v3;
 };
@@ -25,6 +27,23 @@ static void siphash_word(struct siphash *s, uint64_t word)
     s->v0 ^= word;
 }
 
+/* What is behind `from`, less than 8 bytes, the first of them lowest. */
+static uint64_t last_bytes(struct span bytes, size_t from)
+{
+    size_t   count = bytes.len - from;
+    uint64_t word  = 0;
+
+    if (count == 0)
+        return 0;
+    if (from == 0) {
+        for (size_t i = 0; i < count; i++)
+            word |= (uint64_t)(unsigned char)bytes.at[i] << 8 * i;
+        return word;
+    }
+    memcpy(&word, bytes.at + bytes.len - sizeof word, sizeof word);
+    return le64toh(word) >> 8 * (sizeof word - count);
+}
+
 uint64_t hash_bytes(const struct hash_key *key, struct span bytes)
 {
     struct siphash s = { key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du,
@@ -36,10 +55,7 @@ uint64_t hash_bytes(const struct hash_key *key, struct span bytes)
         memcpy(&word, bytes.at + i, 8);
         siphash_word(&s, word);
     }
-    word = (uint64_t)bytes.len << 56;
-    for (size_t shift = 0; i < bytes.len; i++, shift += 8)
-        word |= (uint64_t)(unsigned char)bytes.at[i] << shift;
-    siphash_word(&s, word);
+    siphash_word(&s, (uint64_t)bytes.len << 56 | last_bytes(bytes, i));
     s.v2 ^= 0xff;
     siphash_round(&s);
     siphash_round(&s);

@@ -21,7 +21,7 @@ static uint32_t after_first(unsigned char c)
     return 0;
 }
 
-/* From `from` on, ASCII in steps of 32 and 8 bytes; where it stopped. */
+/* From `from` on, ASCII in steps of 32 and 8 bytes, and the last 8 bytes once more for what is left; where it stopped. */
 static size_t skip_ascii(struct span piece, size_t from)
 {
     const uint64_t high = 0x8080808080808080u;
@@ -33,6 +33,9 @@ static size_t skip_ascii(struct span piece, size_t from)
         i += sizeof words;
     while (i + sizeof words[0] <= piece.len && (memcpy(words, piece.at + i, sizeof words[0]), (words[0] & high) == 0))
         i += sizeof words[0];
+    if (piece.len - i < sizeof words[0] && piece.len >= sizeof words[0] &&
+        (memcpy(words, piece.at + piece.len - sizeof words[0], sizeof words[0]), (words[0] & high) == 0))
+        return piece.len;
     return i;
 }
 

@@ -12,7 +12,7 @@ void channel_names_fini(struct channel_names *names)
     names->at = NULL;
 }
 
-static uint64_t mix(uint64_t mixed, uint64_t word)
+static uint64_t text_mix(uint64_t mixed, uint64_t word)
 {
     mixed = (mixed ^ word) * 0x9e3779b97f4a7c15u;
     return mixed ^ mixed >> 32;
@@ -20,20 +20,20 @@ static uint64_t mix(uint64_t mixed, uint64_t word)
 
 /* Where a text stands says nothing of it, and who chooses texts for one place only has them made anew, each time. So this need not be
  * as good as the hash of the name, which costs more than all the rest here and is made with the name. */
-static size_t place_of(const struct hash_key *key, struct span text)
+static size_t text_place(const struct hash_key *key, struct span text)
 {
     uint64_t mixed = key->k0 ^ text.len, word = 0;
     size_t   i     = 0;
 
     for (; i + sizeof word <= text.len; i += sizeof word) {
         memcpy(&word, text.at + i, sizeof word);
-        mixed = mix(mixed, word);
+        mixed = text_mix(mixed, word);
     }
     if (i > 0)
         memcpy(&word, text.at + text.len - sizeof word, sizeof word);
     else if (text.len > 0)
         memcpy(&word, text.at, text.len);
-    return (size_t)mix(mixed, word) % CHANNEL_NAMES_MAX;
+    return (size_t)text_mix(mixed, word) % CHANNEL_NAMES_MAX;
 }
 
 static struct channel_name **name_place(struct channel_names *names, size_t place)
@@ -48,7 +48,7 @@ static struct channel_name **name_place(struct channel_names *names, size_t plac
 enum channel_name_fault channel_names_get(struct channel_names *names, struct namespaces *set, const struct hash_key *key,
                                           struct span text, struct channel_name **ret)
 {
-    struct channel_name **place = name_place(names, place_of(key, text));
+    struct channel_name **place = name_place(names, text_place(key, text));
 
     if (*place == NULL || !span_eq(channel_name_span(*place), text)) {
         struct channel_name    *name;

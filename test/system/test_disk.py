@@ -5,6 +5,7 @@ the whole process.
 LW_KILL_SAMPLE    at how many system calls the server is killed; 14 unless told otherwise; `all`: at each
 LW_SEED           seed of that sample
 """
+import base64
 import contextlib
 import errno
 import http.client
@@ -34,6 +35,11 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
 
 
+def text_that_stays_long(size):
+    """The store compresses what it keeps: a disk would never be full of dots."""
+    return base64.b64encode(random.randbytes(size * 3 // 4 + 1))
+
+
 class Publishers:
     """Threads that publish under keys, and repeat what was refused or cut off until it is acknowledged."""
 
@@ -46,7 +52,7 @@ class Publishers:
     def run(self, name):
         api, number = Api(self.url), 0
         while not self.is_over:
-            payload = f"{name}-{number}-".encode().ljust(self.size, b".")
+            payload = (f"{name}-{number}-".encode() + text_that_stays_long(self.size))[:self.size]
             number += 1
             while payload not in self.answered and not self.is_given_up:
                 try:

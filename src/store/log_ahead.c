@@ -96,7 +96,8 @@ static bool writer_keeps_its_offset(const struct stat *log, int mine)
     if (descriptors == NULL)
         return false;
     for (struct dirent *entry; (entry = readdir(descriptors)) != NULL;) {
-        if (!span_u64(span_str(entry->d_name), &fd) || (int)fd == mine || fstat((int)fd, &file) != 0 ||
+        /* Asked by its name there: other threads close their descriptors meanwhile. */
+        if (!span_u64(span_str(entry->d_name), &fd) || (int)fd == mine || fstatat(dirfd(descriptors), entry->d_name, &file, 0) != 0 ||
             file.st_dev != log->st_dev || file.st_ino != log->st_ino)
             continue;
         const int flags = fcntl((int)fd, F_GETFL);

@@ -46,7 +46,7 @@ unsigned cluster_plant_seed_first(unsigned plant)
     switch (plant) {
     case CLUSTER_PLANT_NO_LAPSE: return 3500;
     case CLUSTER_PLANT_HASTY_LEAVE: return 400;
-    case CLUSTER_PLANT_LOST_LOOKUP: return 15800;
+    case CLUSTER_PLANT_LOST_LOOKUP: return 7700;
     case CLUSTER_PLANT_NO_BEAT: return 6100;
     case CLUSTER_PLANT_UNTOLD: return 1400;
     case CLUSTER_PLANT_UNSOUGHT: return 1500;

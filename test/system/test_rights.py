@@ -218,6 +218,8 @@ def why_not(call, channel, who, status):
         return ("only the server itself publishes in this namespace" if channel in ("sys", "shut") else
                 "taking back needs an API key with the right to publish" if call == "recall" else
                 "publishing here needs an API key with the right to publish, or the token of a user who may")
+    if channel == "sys":
+        return "the server's own channels are read with an API key that has the right admin"
     if call == "subscribers":
         return ("seeing who follows this channel needs an API key with the right to subscribe, or the token of a user who may")
     return (f"{'reading' if call in ('history', 'channel') else 'following'} this channel needs an API key "

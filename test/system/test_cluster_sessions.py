@@ -14,7 +14,7 @@ from cluster import Cluster, Node
 from longwire_client import Api
 from longwire_server import is_built
 from test_presence import told
-from test_sessions import Device, sent
+from test_sessions import Device, said_first, sent
 from waiting import wait_until
 from wire import Sse, Ws, fresh, publish, request
 
@@ -127,12 +127,17 @@ def test_what_was_acknowledged_a_moment_before_the_move_counts(nodes):
 
 
 def test_two_links_that_fight_on_two_nodes(nodes):
+    """The older one is told that it was replaced: after its generation, or in place of one, if the newer one overtook it."""
     user = next(names)
+
+    def connect(ws):
+        ws.say("connect", session=True, user=user, device="phone")
+        said.append((said_first(ws, "connected", "replaced").get("generation", 0), ws))
+
     for n in range(6):
         said = []
         links = [Ws(node).__enter__() for node in (nodes[n % 3], nodes[(n + 1) % 3])]
-        threads = [threading.Thread(target=lambda ws=ws: said.append(
-            (ws.ask("connect", "connected", session=True, user=user, device="phone")["generation"], ws))) for ws in links]
+        threads = [threading.Thread(target=connect, args=(ws,)) for ws in links]
         for thread in threads:
             thread.start()
         for thread in threads:

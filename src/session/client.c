@@ -291,15 +291,6 @@ struct frame *client_encode(struct link *link, struct reader_sub *sub, const str
     return frame;
 }
 
-bool client_put(struct link *link, struct reader_sub *sub, const struct entry *entry, struct buf *buf)
-{
-    if (entry->message == NULL || encoding_plain(link->encoding) != ENCODING_BIN || !subscription_is_alone(&sub->sub))
-        return false;
-    device_link_note_moved(sub);
-    frames_put_alone(&link->worker->frames, buf, entry->message, &sub->sub.told_alias);
-    return true;
-}
-
 /* `subscribed` is sent once the channel's head is known. */
 void client_placed(struct link *link, struct reader_sub *sub)
 {

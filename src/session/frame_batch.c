@@ -18,40 +18,30 @@ void frame_batch_clear(struct frame_batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
         frame_unref(batch->marks[i].frame);
-    batch->count   = 0;
-    batch->part    = (struct frame_part){ 0 };
-    batch->channel = NULL;
+    batch->count         = 0;
+    batch->message_count = 0;
+    batch->word_bytes    = 0;
+    batch->oldest        = 0;
+    batch->channel       = NULL;
     buf_clear(&batch->bytes);
     if (batch->bytes.cap > 4 * FRAME_BATCH_BYTES)  /* after a large message */
         buf_fini(&batch->bytes);
 }
 
-void frame_batch_begin_part(struct frame_batch *batch)
-{
-    batch->part = (struct frame_part){ .begin = batch->bytes.len, .first = batch->count };
-}
-
 void frame_batch_put_words(struct frame_batch *batch, struct span words)
 {
-    must(batch->bytes.len == batch->part.begin);
+    must(batch->bytes.len == 0);
     buf_put(&batch->bytes, words);
     must(!buf_is_over(&batch->bytes));
-    batch->part.word_bytes = words.len;
+    batch->word_bytes = words.len;
 }
 
 void frame_batch_add(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,
                      const struct entry *entry, struct frame *frame, bool is_chunked)
 {
+    must(batch->count < FRAME_BATCH_MARKS_MAX);
     buf_put(&batch->bytes, frame_span(frame, is_chunked));
-    frame_batch_note(batch, sub, before, entry, frame);
-}
-
-void frame_batch_note(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,
-                      const struct entry *entry, struct frame *frame)
-{
-    struct frame_part *part = &batch->part;
-
-    must(batch->count < FRAME_BATCH_MARKS_MAX && !buf_is_over(&batch->bytes));
+    must(!buf_is_over(&batch->bytes));
     batch->marks[batch->count++] = (struct frame_mark){
         .sub        = sub,
         .frame      = frame,
@@ -59,19 +49,18 @@ void frame_batch_note(struct frame_batch *batch, struct reader_sub *sub, const s
         .end        = batch->bytes.len,
         .is_message = entry->message != NULL,
     };
-    part->count++;
     if (entry->message == NULL)
         return;
-    part->message_count++;
-    if (part->oldest == 0 || entry->message->time < part->oldest)
-        part->oldest = entry->message->time;
+    batch->message_count++;
+    if (batch->oldest == 0 || entry->message->time < batch->oldest)
+        batch->oldest = entry->message->time;
 }
 
-size_t frame_part_at(const struct frame_batch *batch, const struct frame_part *part, size_t at)
+size_t frame_batch_at(const struct frame_batch *batch, size_t at)
 {
-    size_t index = part->first;
+    size_t index = 0;
 
-    while (index < part->first + part->count && batch->marks[index].end <= at)
+    while (index < batch->count && batch->marks[index].end <= at)
         index++;
     return index;
 }

@@ -1,8 +1,8 @@
 /* frame_batch.h - frames that were drawn for one write, and what they were drawn from.
  *
  * Readers of one channel that stand at the same place, over links of one encoding, are sent the same bytes without
- * drawing again: a batch says what it holds, and link_draw.c compares. One a worker; it is used for one link after the other
- * and emptied at the end of a turn. Another one a worker holds what was drawn for several links, a part each: burst.h. */
+ * drawing again: a batch says what it holds, and link.c compares. One a worker; it is used for one link after the other
+ * and emptied at the end of a turn. */
 #ifndef SESSION_FRAME_BATCH_H
 #define SESSION_FRAME_BATCH_H
 
@@ -11,7 +11,7 @@
 
 struct frame_mark {
     struct reader_sub       *sub;
-    struct frame            *frame;   /* owns a reference; NULL: its bytes stand in the batch alone */
+    struct frame            *frame;   /* owns a reference */
     struct subscription_mark before;  /* where the subscription stood */
     size_t                   end;     /* of the frame, in bytes of the batch */
     bool                     is_message;  /* else a gap */
@@ -19,20 +19,13 @@ struct frame_mark {
 
 enum { FRAME_BATCH_MARKS_MAX = 256, FRAME_BATCH_BYTES = 32 * 1024 };
 
-/* What one link is sent of a batch. */
-struct frame_part {
-    size_t begin;          /* in bytes of the batch */
-    size_t word_bytes;     /* the words stand first, if there are any */
-    size_t first, count;   /* its marks */
-    size_t message_count;
-    msec   oldest;         /* time of the oldest message; 0: there is none */
-};
-
 struct frame_batch {
-    struct buf                 bytes;
+    struct buf                 bytes;    /* the words first, if there are any */
+    size_t                     word_bytes;
     struct frame_mark          marks[FRAME_BATCH_MARKS_MAX];
-    size_t                     count;    /* of all parts */
-    struct frame_part          part;     /* the last one, which is being filled */
+    size_t                     count;
+    size_t                     message_count;
+    msec                       oldest;   /* time of the oldest message; 0: there is none */
     /* Shareable: all news of one channel from `from` on, up to its head, and nothing else. */
     const struct channel_name *channel;  /* NULL: not shareable */
     uint64_t                   epoch, from, to;
@@ -52,29 +45,19 @@ static inline bool frame_batch_has_room(const struct frame_batch *batch)
     return batch->count < FRAME_BATCH_MARKS_MAX && batch->bytes.len < FRAME_BATCH_BYTES;
 }
 
-/* What is added from now on is another link's. */
-void frame_batch_begin_part(struct frame_batch *batch);
-
-/* What leaves before the frames, with the same write. The part is empty. */
+/* What leaves before the frames, with the same write. The batch is empty. */
 void frame_batch_put_words(struct frame_batch *batch, struct span words);
 
 /* Takes the frame; `before` is where the subscription stood before the entry. There is room. */
 void frame_batch_add(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,
                      const struct entry *entry, struct frame *frame, bool is_chunked);
-/* The same of a frame whose bytes the caller has put at the end of batch->bytes. */
-void frame_batch_note(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,
-                      const struct entry *entry, struct frame *frame);
 
-/* The mark of this part that the byte at `at` of the batch belongs to, or that begins there; first + count: it is behind the last. */
-size_t frame_part_at(const struct frame_batch *batch, const struct frame_part *part, size_t at);
-/* Where the frame of mark `index` begins; that of first + count: where the part ends. */
-static inline size_t frame_part_begin(const struct frame_batch *batch, const struct frame_part *part, size_t index)
+/* The frame that the byte at `at` belongs to, or the one that begins there; batch->count: it is behind the last. */
+size_t frame_batch_at(const struct frame_batch *batch, size_t at);
+/* Where frame `index` begins. */
+static inline size_t frame_batch_begin(const struct frame_batch *batch, size_t index)
 {
-    return index == part->first ? part->begin + part->word_bytes : batch->marks[index - 1].end;
-}
-static inline struct span frame_part_span(const struct frame_batch *batch, const struct frame_part *part)
-{
-    return span_of(batch->bytes.at + part->begin, frame_part_begin(batch, part, part->first + part->count) - part->begin);
+    return index == 0 ? batch->word_bytes : batch->marks[index - 1].end;
 }
 
 #endif

@@ -295,35 +295,15 @@ struct frame *frames_get_told(struct frames *frames, struct message *message, en
     return frame;
 }
 
-/* The alias that the message is told by; *ret_is_news: the link has to be told it first. */
-static const struct alias *alias_to_tell(struct frames *frames, const struct message *message, uint32_t *told_alias,
-                                         bool *ret_is_news)
-{
-    const struct alias *alias = alias_table_get(&frames->aliases, message);
-
-    *ret_is_news = alias != NULL && alias->announcement != *told_alias;
-    if (*ret_is_news)
-        *told_alias = alias->announcement;
-    return alias;
-}
-
-void frames_put_alone(struct frames *frames, struct buf *buf, const struct message *message, uint32_t *told_alias)
-{
-    bool                is_news;
-    const struct alias *alias = alias_to_tell(frames, message, told_alias, &is_news);
-
-    if (is_news)
-        alias_put_announcement(buf, alias);
-    alias_put_message(buf, alias, message);
-}
-
 struct frame *frames_make_alone(struct frames *frames, const struct message *message, enum encoding encoding,
                                 uint32_t *told_alias)
 {
     if (!encoding_is_binary(encoding))
         return frames_make(frames, message, encoding);
 
-    bool                is_news;
-    const struct alias *alias = alias_to_tell(frames, message, told_alias, &is_news);
+    const struct alias *alias = alias_table_get(&frames->aliases, message);
+    bool is_news = alias != NULL && alias->announcement != *told_alias;
+    if (is_news)
+        *told_alias = alias->announcement;
     return frames_make_bin(frames, alias, message, is_news, encoding_is_ws_bin(encoding), encoding_window(encoding));
 }

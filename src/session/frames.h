@@ -109,9 +109,6 @@ struct frame *frames_get_told(struct frames *frames, struct message *message, en
 struct frame *frames_make_alone(struct frames *frames, const struct message *message, enum encoding encoding,
                                 uint32_t *told_alias);
 
-/* The same of ENCODING_BIN, at the end of a buffer. */
-void frames_put_alone(struct frames *frames, struct buf *buf, const struct message *message, uint32_t *told_alias);
-
 /* Lets go of all frames if the cache holds too much; at the end of a turn. */
 void frames_trim(struct frames *frames);
 void frames_empty(struct frames *frames);

@@ -36,10 +36,6 @@ struct link_waiting {
 struct link_kind {
     /* One entry as a frame; a reference for the caller. The subscription has stepped over the entry. */
     struct frame *(*encode)(struct link *link, struct reader_sub *sub, const struct entry *entry);
-    /* The same at the end of a buffer, where that is less work. False: not this one, encode() it. NULL: never. */
-    bool (*put)(struct link *link, struct reader_sub *sub, const struct entry *entry, struct buf *buf);
-    /* Its news may leave in a burst (burst.h): draw() is link_draw() for links that are neither over, nor faulted or resting. */
-    bool may_burst;
     /* The subscription's channel has answered. May be NULL. */
     void (*placed)(struct link *link, struct reader_sub *sub);
     /* Something to draw. NULL: link_draw(). */
@@ -86,7 +82,7 @@ struct link {
     bool                    is_over     : 1; /* nothing more is drawn or sent: the last words are sent or under way */
     /* this one and the next two are the WebSocket's, here where there is room */
     bool                    is_answered : 1;
-    bool                    is_faulted  : 1; /* for them, and leave in no burst */
+    bool                    is_faulted  : 1; /* for them: link.c never looks at them */
     bool                    is_resting  : 1;
     bool                    is_let_in   : 1;     /* session_lets_in() has said so */
     bool                    is_farewell : 1;    /* the client has said goodbye, or may not come again */
@@ -185,11 +181,6 @@ struct reader_sub *link_look(struct link *link, struct entry *ret_entry);
 struct reader_sub *link_look_plain(struct link *link, struct entry *ret_entry);
 /* Draws and sends what there is. False: it ended in kind->lost(), the link is gone. */
 bool link_draw(struct link *link);
-/* Draws what there is into the worker's burst. False: the link has to be drawn by itself, after burst_send(), because it has
- * something else to say, or nothing. */
-bool link_draw_ahead(struct link *link);
-/* Sends to all of them. A link that has more to say is marked. One whose stream is gone ends. */
-void burst_send(struct burst *burst);
 
 /* The stream has room again. */
 void link_on_writable(struct link *link);

@@ -646,51 +646,6 @@ static void slow_readers_see_every_message_once(void **state)
     }
 }
 
-/* Each has a channel of its own, so that the news of all leave in one burst: what one takes in part, and one that breaks in the midst of it,
- * do nothing to the others. */
-static void slow_readers_of_one_burst_see_every_message_once(void **state)
-{
-    (void)state;
-    enum { CLIENTS = 7, GONE = 3, MESSAGES = 120 };
-    for (uint64_t seed = 1; seed <= 20; seed++) {
-        struct stage         stage;
-        struct native_client clients[CLIENTS];
-        struct stage_log    *logs[CLIENTS];
-        uint64_t             published[CLIENTS] = { 0 };
-        stage_init(&stage, seed);
-        for (size_t i = 0; i < CLIENTS; i++) {
-            char            channel[] = "topic:a";
-            struct sim_wire wire = { .room_bytes = i % 2 == 0 ? 30 + 40 * i : 4096, .rng = i % 3 == 0 ? &stage.rng : NULL,
-                                     .cut_out_at = i == GONE ? 600 + 20 * seed : 0 };
-            channel[6] = (char)('a' + i);
-            logs[i]    = stage_log(&stage, channel, 1, 0);
-            connect(&stage, &clients[i], &wire, channel);
-        }
-        for (uint64_t round = 0; round < MESSAGES; round++) {
-            for (uint64_t i = rng_below(&stage.rng, 2 * CLIENTS); i > 0; i--) {
-                uint64_t to = rng_below(&stage.rng, CLIENTS);
-                published[to]++;
-                stage_publish(&stage, logs[to]);
-            }
-            for (uint64_t i = rng_below(&stage.rng, 3); i > 0; i--)
-                stage_turn(&stage);
-            native_client_read(&clients[rng_below(&stage.rng, CLIENTS)]);
-        }
-        for (size_t i = 0; i < CLIENTS; i++) {
-            for (int round = 0; i != GONE && round < 100000 && clients[i].last_seq < published[i]; round++)
-                turns(&stage, &clients[i], 1);
-            turns(&stage, &clients[i], 10);
-            if ((i != GONE && clients[i].last_seq != published[i]) || clients[i].skips != 0 || clients[i].has_fault)
-                fail_msg("seed %llu, client %zu: at %llu of %llu with %llu skips", (unsigned long long)seed, i,
-                         (unsigned long long)clients[i].last_seq, (unsigned long long)published[i],
-                         (unsigned long long)clients[i].skips);
-        }
-        for (size_t i = 0; i < CLIENTS; i++)
-            native_client_end(&clients[i]);
-        stage_fini(&stage);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -710,7 +665,6 @@ int main(void)
         cmocka_unit_test(a_link_that_is_cut_off_is_told_once),
         cmocka_unit_test(one_frame_is_made_for_all_readers),
         cmocka_unit_test(slow_readers_see_every_message_once),
-        cmocka_unit_test(slow_readers_of_one_burst_see_every_message_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

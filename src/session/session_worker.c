@@ -53,8 +53,6 @@ void session_worker_init(struct session_worker *worker)
     frames_init(&worker->frames);
     ws_inflater_init(&worker->inflater);
     frame_batch_init(&worker->batch);
-    frame_batch_init(&worker->burst.batch);
-    worker->burst.count = 0;
     cut_frames_init(&worker->cuts, worker->hash_key, link_let_cut_go);
     dialect_scratch_init(&worker->dialect_scratch);
     networks_init(&worker->networks);
@@ -74,7 +72,6 @@ void session_worker_fini(struct session_worker *worker)
     link_index_fini(&worker->index);
     presence_follows_fini(&worker->presence);
     frame_batch_fini(&worker->batch);
-    frame_batch_fini(&worker->burst.batch);
     frames_fini(&worker->frames);
     ws_inflater_fini(&worker->inflater);
     dialect_scratch_fini(&worker->dialect_scratch);
@@ -119,40 +116,23 @@ struct link *session_worker_find(struct session_worker *worker, uint64_t key)
     return link_index_find(&worker->index, key, lists, 2, worker->loop->now);
 }
 
-static void draw_alone(struct link *link)
-{
-    if (link->kind->draw != NULL)
-        link->kind->draw(link);
-    else
-        link_draw(link);
-}
-
-/* A link that is drawn by itself may end, or change what others follow: so never while a burst is being filled. */
-static void draw_dirty(struct session_worker *worker)
+void session_worker_turn_end(struct session_worker *worker)
 {
     struct near_list *at;
 
-    while (!near_list_is_empty(&worker->lists->dirty)) {
-        while ((at = near_list_pop(&worker->lists->dirty)) != NULL) {
-            struct link *link = container_of(at, struct link, in_dirty);
-            if (link_draw_ahead(link))
-                continue;
-            burst_send(&worker->burst);
-            draw_alone(link);
-        }
-        burst_send(&worker->burst);
-    }
-}
-
-void session_worker_turn_end(struct session_worker *worker)
-{
     must(loop_is_here(worker->loop));
     worker->readers.now = worker->loop->now;
     session_worker_send_addressed(worker);
     deferred_release(worker);
-    do
-        draw_dirty(worker);
-    while (instructions_carry_out(worker));
+    do {
+        while ((at = near_list_pop(&worker->lists->dirty)) != NULL) {
+            struct link *link = container_of(at, struct link, in_dirty);
+            if (link->kind->draw != NULL)
+                link->kind->draw(link);
+            else
+                link_draw(link);
+        }
+    } while (instructions_carry_out(worker));
     frame_batch_clear(&worker->batch);  /* what was drawn for one write can't be shared any more */
     frames_trim(&worker->frames);
 }

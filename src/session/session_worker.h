@@ -16,7 +16,7 @@
 #include "session/deferred.h"
 #include "session/dialect.h"
 #include "session/drain.h"
-#include "session/burst.h"
+#include "session/frame_batch.h"
 #include "session/joining.h"
 #include "session/link_index.h"
 #include "session/leave_counts.h"
@@ -101,7 +101,6 @@ struct session_worker {
     struct frames              frames;
     struct ws_inflater         inflater;         /* of what clients have compressed; one message at a time */
     struct frame_batch         batch;
-    struct burst               burst;
     struct cut_frames          cuts;
     struct dialect_scratch     dialect_scratch;
     struct networks            networks;         /* what the networks of clients bear */

@@ -188,7 +188,7 @@ static bool ws_session_hand_over(const struct link *link, struct link_parcel *re
 
 #define WS_KIND(its_dialect, its_put_frame)                                                                            \
     {                                                                                                                  \
-        .link = { .encode = client_encode, .may_burst = true, .placed = client_placed, .left = client_left, .draw = ws_session_draw,      \
+        .link = { .encode = client_encode, .placed = client_placed, .left = client_left, .draw = ws_session_draw,      \
                   .lost = ws_session_lost, .leave = ws_session_leave, .end = client_end, .presence = client_presence,                               \
                   .expiring = client_expiring, .hand_over = ws_session_hand_over, .is_busy = client_is_busy },                                                                       \
         .dialect = its_dialect, .transport = TRANSPORT_WS, .put_frame = its_put_frame, .close = ws_close_client,       \

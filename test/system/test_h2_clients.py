@@ -92,11 +92,15 @@ follow.on('data', piece => {
         const thing = JSON.parse(line);
         if (thing.type === 'message') got.add(thing.data);
     }
-    if (got.size == count && answered == count) { console.log(JSON.stringify([...got].length)); session.destroy(); }
+    endIfAllIsHere();
 });
+/* The last message may be here before the answer to its publish, or after it. */
+function endIfAllIsHere() {
+    if (got.size == count && answered == count) { console.log(got.size); session.destroy(); }
+}
 for (let i = 0; i < count; i++) {
     const post = session.request({ ':method': 'POST', ':path': `/v1/channels/${channel}/messages`, 'content-type': 'text/plain' });
-    post.on('response', head => { if (head[':status'] === 201) answered++; else { console.log(head); process.exit(1); } });
+    post.on('response', head => { if (head[':status'] === 201) { answered++; endIfAllIsHere(); } else { console.log(head); process.exit(1); } });
     post.resume();
     post.end(`n${i}`);
 }

@@ -10,14 +10,20 @@ enum { CONTROL_STRINGS_BYTES_MAX = 64 * 1024 };
 
 /* --- revocations --------------------------------------------------------------------------------------------- */
 
+static uint64_t revocation_digest(const struct control *control, const struct revocation *revocation)
+{
+    return (hash_bytes(control->sessions->hash_key, revocation->name) * 31 + revocation->second) * 31 + (uint64_t)revocation->kind;
+}
+
 uint64_t control_revoke(struct control *control, uint64_t seq, const struct revocation *revocation)
 {
-    struct control_done *done = &control->done[seq % CONTROL_DONE_KEPT];
+    struct control_done *done   = &control->done[seq % CONTROL_DONE_KEPT];
+    const uint64_t       digest = revocation_digest(control, revocation);
 
-    if (done->seq == seq)
+    if (done->seq == seq && done->digest == digest)
         return done->cut;
     revocations_add(control->revocations, revocation);
-    *done = (struct control_done){ seq, session_worker_revoke(control->sessions, revocation) };
+    *done = (struct control_done){ seq, digest, session_worker_revoke(control->sessions, revocation) };
     counter_add(&control->revoked, 1);
     counter_add(&control->cut, done->cut);
     return done->cut;
@@ -59,13 +65,30 @@ static void control_take_message(struct control *control, const struct message *
 
 /* --- the log ------------------------------------------------------------------------------------------------- */
 
+static void control_read_rows(struct control *control)
+{
+    if (!control->must_read || control->is_reading)
+        return;
+    control->must_read  = false;
+    control->is_reading = true;
+    revocations_read_anew(control->shard, control);
+}
+
+void control_rows_came(struct control *control, bool are_all)
+{
+    control->is_reading = false;
+    if (are_all)
+        control_read_rows(control);
+    else
+        control->must_read = true;
+}
+
+/* If rows are being read now, that may have passed by what is missed here. */
 static void control_take_gap(struct control *control, const struct gap *gap)
 {
     LOG(LOG_WARN, "control_messages_missed", log_u64("from", gap->from), log_u64("to", gap->to));
-    if (control->is_reading)
-        return;
-    control->is_reading = true;
-    revocations_read_anew(control->shard, control);
+    control->must_read = true;
+    control_read_rows(control);
 }
 
 void control_read(struct control *control, msec wall)
@@ -104,6 +127,7 @@ void control_tick(struct control *control, msec wall, int64_t token_life_s)
 
     if (oldest > 0)
         revocations_forget(control->revocations, (uint64_t)oldest);
+    control_read_rows(control);
 }
 
 void control_open(struct control *control, struct shard *shard, struct session_worker *sessions,

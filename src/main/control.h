@@ -5,7 +5,7 @@
  * that was asked also sends a command round, so that it can answer how many links were cut. Whatever comes first on a loop,
  * message or command, does the work; the other finds it done.
  *
- * If messages of the log are gone that this loop has not read, it reads the rows anew. */
+ * If messages of the log are gone that this loop has not read, it reads the rows anew, until all could be read. */
 #ifndef MAIN_CONTROL_H
 #define MAIN_CONTROL_H
 
@@ -25,9 +25,11 @@ struct control {
     struct subscription   *sub;          /* the one of `subs` */
     struct json_doc        doc;
     struct buf             strings;
-    struct control_done { uint64_t seq, cut; } done[CONTROL_DONE_KEPT];
+    /* `digest`: of what was revoked. A database that has lost messages gives their seqs again, in another epoch. */
+    struct control_done { uint64_t seq, digest, cut; } done[CONTROL_DONE_KEPT];
     bool                   is_ready;     /* there is something to read */
     bool                   is_reading;   /* the rows, anew */
+    bool                   must_read;    /* … as soon as they are not being read */
     struct counter         revoked, cut; /* revocations that came; links that they cut */
 };
 
@@ -40,7 +42,10 @@ void control_close(struct control *control, msec now);
 bool control_take_ready(struct control *control, const struct subscription *sub);
 void control_read(struct control *control, msec wall);
 
-/* Once a second: forgets revocations that are older than any token. */
+/* All rows were carried out, or not all could be read; the next control_tick() then begins anew. */
+void control_rows_came(struct control *control, bool are_all);
+
+/* Once a second: forgets revocations that are older than any token, and asks for rows that could not be read. */
 void control_tick(struct control *control, msec wall, int64_t token_life_s);
 
 /* Carries a revocation out on all loops: it was the message `seq` of sys:control. answered() gets the number of links that

@@ -17,8 +17,18 @@ enum { EPOCH = 7, LINKS = 3, SENT_MAX = 8 };
 
 static const msec wall = INT64_C(1800000000000);
 
+/* The ledger and its writer, as far as rows need them. */
+struct rows_stage {
+    struct ledger ledger;
+    struct store  store;
+    struct writer writer;
+    enum rc       rc;
+    unsigned      read_count;
+};
+
 struct stage {
     struct namespaces     spaces;
+    struct rows_stage     rows;
     struct hash_key       key;
     struct shard          shard;
     struct session_worker sessions;
@@ -235,6 +245,29 @@ static void the_message_and_the_command_are_one(void **state)
     }
 }
 
+/* A copy of the database that was promoted lacks the newest messages, and gives their seqs to others. */
+static void a_seq_that_is_given_again_is_another_revocation(void **state)
+{
+    static const struct revocation others[] = {
+        { REVOKED_USER, SPAN("bob"), 60 }, { REVOKED_USER, SPAN("ann"), 70 }, { REVOKED_JTI, SPAN("ann"), 60 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        struct stage *stage = stage_new(0, 0);
+        assert_int_equal(control_revoke(&stage->control, 5, &(struct revocation){ REVOKED_USER, SPAN("ann"), 60 }), 2);
+        control_revoke(&stage->control, 5, &others[i]);
+        assert_int_equal(counter_get(&stage->control.revoked), 2);
+        stage_free(stage);
+    }
+    struct stage *stage = stage_new(0, 0);
+    control_revoke(&stage->control, 1, &(struct revocation){ REVOKED_USER, SPAN("ann"), 60 });
+    deliver(stage, 1, "revocation", "{\"user\":\"bob\",\"until\":60}");
+    assert_int_equal(stage->ended[2], 1);
+    assert_true(refuses(stage, "bob", 60));
+    stage_free(stage);
+}
+
 static void what_cant_be_read_is_passed_over(void **state)
 {
     static const char *const rows[] = {
@@ -279,31 +312,127 @@ static void what_was_missed_is_read(void **state)
     stage_free(stage);
 }
 
-/* The log has lost what this loop has not read: the rows say what is revoked. They are asked for once at a time. */
-static void a_gap_reads_the_rows_anew(void **state)
+static void on_read_rows(struct ledger *ledger, struct ledger_read *read)
 {
-    struct stage *stage = stage_new(1, 3);
+    struct rows_stage *rows = container_of(ledger, struct rows_stage, ledger);
 
-    (void)state;
-    shard_turn_end(&stage->shard);
+    rows->read_count++;
+    read->rc = rows->rc;
+    read->done(read);
+}
+
+static void on_post(void *ctx, struct command *command)
+{
+    struct stage *stage = ctx;
+    command->kind->at_writer(command, &stage->rows.writer);
+}
+
+static void on_answer(void *ctx, unsigned loop, struct command *command)
+{
+    struct stage *stage = ctx;
+
+    (void)loop;
+    shard_take(&stage->shard, command);
+}
+
+/* The one command that was sent asks for rows, and the ledger answers so. */
+static void answer_rows(struct stage *stage, enum rc rc)
+{
+    static const struct ledger_ops  ledger_ops  = { .read = on_read_rows };
+    static const struct writer_port writer_port = { .send = on_answer, .post = on_post };
+    struct rows_stage              *rows        = &stage->rows;
+    struct command                 *command     = sent(stage);
+
+    assert_string_equal(command->kind->name, "rows");
+    rows->ledger               = (struct ledger){ &ledger_ops };
+    rows->store.ledger         = &rows->ledger;
+    rows->writer.port          = &writer_port;
+    rows->writer.ctx           = stage;
+    rows->writer.durable.store = &rows->store;
+    rows->rc                   = rc;
+    command->kind->at_writer(command, &rows->writer);
+    assert_int_equal(rows->writer.read_count, 0);
+}
+
+/* The one command that was sent asks for messages, and the log has lost them. */
+static void answer_gap(struct stage *stage, uint64_t from, uint64_t to)
+{
     struct command      *command = sent(stage);
     struct read_command *read    = container_of(command, struct read_command, command);
+
+    must(command->kind == &read_kind && read->read.bound == from - 1);
     read->read.rc          = RC_OK;
     read->read.epoch       = EPOCH;
-    read->read.first       = 4;
-    read->read.head        = 3;
+    read->read.first       = to + 1;
+    read->read.head        = to;
     read->read.entries     = calloc(1, sizeof read->read.entries[0]);
     read->read.entry_count = 1;
     must(read->read.entries != NULL);
-    read->read.entries[0].gap = (struct gap){ 2, 3, GAP_TRIMMED };
+    read->read.entries[0].gap = (struct gap){ from, to, GAP_TRIMMED };
     shard_take(&stage->shard, command);
     control_read(&stage->control, wall);
+}
+
+/* The log has lost what this loop has not read. */
+static struct stage *stage_with_gap(void)
+{
+    struct stage *stage = stage_new(1, 3);
+
+    shard_turn_end(&stage->shard);
+    answer_gap(stage, 2, 3);
     assert_true(stage->control.is_reading);
-    assert_string_equal(stage->sent[0]->kind->name, "rows");
+    return stage;
+}
+
+/* The rows say what is revoked. They are asked for once at a time. */
+static void a_gap_reads_the_rows_anew(void **state)
+{
+    struct stage *stage = stage_with_gap();
+
+    (void)state;
     assert_int_equal(stage->sent_count, 1);
     deliver(stage, 4, "revocation", "{\"user\":\"bob\",\"until\":60}");  /* and the log goes on */
     assert_int_equal(stage->ended[2], 1);
-    assert_int_equal(stage->sent_count, 1);
+    answer_rows(stage, RC_OK);
+    assert_false(stage->control.is_reading);
+    control_tick(&stage->control, wall, 1000);
+    assert_int_equal(stage->sent_count, 0);
+    stage_free(stage);
+}
+
+/* A store that is away now answers later. What is damaged stays so, and is not asked for again. */
+static void rows_that_could_not_be_read_are_asked_for_again(void **state)
+{
+    static const enum rc later[] = { RC_IO, RC_FULL };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+        struct stage *stage = stage_with_gap();
+        answer_rows(stage, later[i]);
+        assert_int_equal(stage->sent_count, 0);  /* not at once */
+        control_tick(&stage->control, wall, 1000);
+        answer_rows(stage, RC_CORRUPT);
+        control_tick(&stage->control, wall, 1000);
+        assert_int_equal(stage->sent_count, 0);
+        assert_int_equal(stage->rows.read_count, 2);
+        stage_free(stage);
+    }
+}
+
+/* The rows that are read just now may have been passed by already. */
+static void a_gap_while_rows_are_read_reads_them_once_more(void **state)
+{
+    struct stage *stage = stage_with_gap();
+
+    (void)state;
+    struct command *rows = sent(stage);
+    deliver(stage, 6, "drain", "{}");
+    answer_gap(stage, 4, 5);
+    assert_int_equal(stage->sent_count, 0);
+    stage->sent[stage->sent_count++] = rows;
+    answer_rows(stage, RC_OK);
+    answer_rows(stage, RC_OK);
+    assert_int_equal(stage->sent_count, 0);
     stage_free(stage);
 }
 
@@ -326,9 +455,12 @@ int main(void)
         cmocka_unit_test(a_message_is_carried_out),
         cmocka_unit_test(each_kind_of_revocation),
         cmocka_unit_test(the_message_and_the_command_are_one),
+        cmocka_unit_test(a_seq_that_is_given_again_is_another_revocation),
         cmocka_unit_test(what_cant_be_read_is_passed_over),
         cmocka_unit_test(what_was_missed_is_read),
         cmocka_unit_test(a_gap_reads_the_rows_anew),
+        cmocka_unit_test(rows_that_could_not_be_read_are_asked_for_again),
+        cmocka_unit_test(a_gap_while_rows_are_read_reads_them_once_more),
         cmocka_unit_test(what_is_older_than_any_token_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

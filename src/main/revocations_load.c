@@ -185,30 +185,39 @@ static void page_send(struct shard *shard, struct page_of_rows *page)
 }
 
 /* Every row is carried out as if it came now: who was let in meanwhile with a token that is revoked is cut off. */
-static void page_at_loop(struct command *command, struct shard *shard)
+static void page_carry_out(const struct page_of_rows *page)
 {
-    struct page_of_rows *page    = container_of(command, struct page_of_rows, command);
-    struct control      *control = page->control;
-    struct revocation    revocation;
+    struct control   *control = page->control;
+    struct revocation revocation;
 
-    shard_end_question(shard);
     for (size_t i = 0; i < page->read.row_count; i++) {
         if (!read_row(&page->read.rows[i], &revocation))
             continue;
         revocations_add(control->revocations, &revocation);
         session_worker_revoke(control->sessions, &revocation);
     }
+}
+
+/* What is damaged stays so; all else can be read later. */
+static void page_at_loop(struct command *command, struct shard *shard)
+{
+    struct page_of_rows *page    = container_of(command, struct page_of_rows, command);
+    const enum rc        rc      = page->read.rc;
+    const bool           has_all = rc == RC_OK || rc == RC_CORRUPT;
+
+    shard_end_question(shard);
+    page_carry_out(page);
+    if (rc != RC_OK)
+        LOG(LOG_ERROR, "revocations_unreadable", log_str("why", rc_text(rc)));
     buf_clear(&page->after);
     buf_put(&page->after, page->read.next);
-    if (page->read.rc != RC_OK)
-        LOG(LOG_ERROR, "revocations_unreadable", log_str("why", rc_text(page->read.rc)));
     ledger_read_fini(&page->read);
     page->read = (struct ledger_read){ 0 };
-    if (page->after.len > 0) {
+    if (has_all && page->after.len > 0) {
         page_send(shard, page);
         return;
     }
-    control->is_reading = false;
+    control_rows_came(page->control, has_all);
     page_of_rows_free(command);
 }
 

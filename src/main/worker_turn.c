@@ -270,9 +270,10 @@ static void worker_on_tick(struct timer *timer, msec now)
     http_server_tick(&worker->http);
     api_tick(&worker->api);
     session_worker_tick(&worker->sessions);
-    if (!leaves)
+    if (!leaves) {
         key_sets_tick(worker);
-    control_tick(&worker->control, worker->loop.wall, worker->snapshot->settings.token_life_s_max);
+        control_tick(&worker->control, worker->loop.wall, worker->snapshot->settings.token_life_s_max);
+    }
     usage_watch_look(&worker->usage_watch, &worker->usage, now);
     if (worker->index == 0)
         worker_watch(worker);

@@ -222,8 +222,9 @@ static bool scan_look(struct requests *requests, const struct ledger_row *row)
         return true;
     struct request_work *work = request_work_find(requests, span_head(row->key, found.user.len + 1 + found.device.len), found.id);
     if (work != NULL) {
-        requests->scan->has_left = !request_follow_end(work);
-        if (!requests->scan->has_left)
+        const bool is_free = request_follow_end(work);
+        requests->scan->has_left |= !is_free;
+        if (is_free)
             recover(work, &call, row->generation);
         return true;
     }

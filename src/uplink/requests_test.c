@@ -798,6 +798,49 @@ static void who_waits_gets_the_answer_for_a_node_that_is_gone(void **state)
     assert_int_equal(one->requests.held_bytes + two->requests.held_bytes + one->requests.body_bytes, 0);
 }
 
+static void send_waiting_for(struct request_node *node, const char *id)
+{
+    struct request_command *request = request_new(node->stage, id, "x", false);
+
+    request->wait_ms = 60000;
+    send_request(node, request);
+}
+
+/* The walk meets the rows of both while one of them is being looked at for somebody who asks: it comes again soon for that one,
+ * though it has dealt with the other one behind it. */
+static void a_call_that_is_looked_at_just_now_is_met_again_soon(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *one, *two;
+    struct node_record       record = { .id = { "b", 6 }, .started = 2 };
+    struct registry_lease    lease  = { &record, 60000 };
+    char                     last[1024];
+
+    add_two(stage, &one, &two);
+    send_request(one, request_new(stage, "1", "x", false));
+    send_request(one, request_new(stage, "2", "x", false));
+    settle(stage);
+    send_waiting_for(two, "1");
+    send_waiting_for(two, "2");
+    pass(stage, 1000);
+    one->is_dead = true;
+    registry_take(&two->registry, &lease, 1, stage->wall + 100000, NULL, NULL);
+    for (int i = 0; i < 40 && responses_in_log(stage, last, sizeof last) == 0; i++) {
+        stage->now += 100;
+        stage->wall += 100;
+        requests_turn_begin(&two->requests, stage->now);
+        writer_tick(&two->writer, stage->wall);
+        requests_tick(&two->requests);
+        send_waiting_for(two, "1");
+        settle(stage);
+    }
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
+    pass(stage, 3000);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 2);
+    assert_int_equal(two->requests.works.count, 0);
+}
+
 /* --- cancels by way of another node --- */
 
 static bool notices_are_lost;
@@ -1233,6 +1276,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_for_a_response_while_links_move),
         cmocka_unit_test(who_waits_elsewhere_gets_the_response),
         cmocka_unit_test(who_waits_gets_the_answer_for_a_node_that_is_gone),
+        cmocka_unit_test(a_call_that_is_looked_at_just_now_is_met_again_soon),
         cmocka_unit_test(a_cancel_finds_the_node_that_calls),
         cmocka_unit_test(a_cancel_may_be_late),
         cmocka_unit_test(bounds_are_kept),

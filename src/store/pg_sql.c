@@ -16,10 +16,11 @@ SCHEMA_STEP(pg_schema_7, "src/store/pg_schema_7.sql");
 SCHEMA_STEP(pg_schema_8, "src/store/pg_schema_8.sql");
 SCHEMA_STEP(pg_schema_9, "src/store/pg_schema_9.sql");
 SCHEMA_STEP(pg_schema_10, "src/store/pg_schema_10.sql");
+SCHEMA_STEP(pg_schema_11, "src/store/pg_schema_11.sql");
 
 const char *const pg_schema_steps[PG_SCHEMA_VERSION] = { pg_schema_1, pg_schema_2, pg_schema_3, pg_schema_4,
                                                           pg_schema_5, pg_schema_6, pg_schema_7, pg_schema_8,
-                                                          pg_schema_9, pg_schema_10 };
+                                                          pg_schema_9, pg_schema_10, pg_schema_11 };
 
 /* What keep_count and a policy of age leave of a channel c: keep is the count or 0, wanted the oldest time that is kept.
  */

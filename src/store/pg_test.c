@@ -437,6 +437,28 @@ static void days_that_are_over_are_dropped(void **state)
     assert_int_equal(bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" }).outcome, APPEND_DONE);
 }
 
+/* A copied log lacks what had expired in its source. Search by time asks for the seqs that are missing here: the first one,
+ * then the middle one. */
+static void what_is_behind_a_hole_is_kept(void **state)
+{
+    struct bench *bench = *state;
+
+    for (size_t i = 0; i < 9; i++, bench->wall += 100)
+        bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" });
+    assert_int_equal(engine_sql("with gone as (delete from longwire.message where seq in (1, 6) returning 1) select count(*) from gone"), 2);
+    expect_page(bench, "brief:a", READ_AFTER, 0, 10, "[1-1 trimmed] 2 3 4 5 [6-6 trimmed] 7 8 9");
+    tend_until(bench, "select floor from longwire.channel", 2);
+    expect_page(bench, "brief:a", READ_AFTER, 0, 10, "[1-1 trimmed] 2 3 4 5 [6-6 trimmed] 7 8 9");
+    for (size_t low = 1; low <= 9; low++) {
+        /* The 4th message is the oldest that is kept. */
+        char sql[WHY_BYTES];
+        snprintf(sql, sizeof sql, "select longwire.first_at(c.id, %zu, 9, m.time) from longwire.channel c join longwire.message m"
+                 " on m.channel = c.id and m.seq = 4", low);
+        assert_int_equal(engine_sql(sql), low <= 4 ? 4 : low == 6 ? 7 : low);
+    }
+    assert_int_equal(engine_sql("select longwire.first_at(id, 1, 9, 9000000000000) from longwire.channel"), 10);
+}
+
 /* As a backup does, which reads everything in one transaction for hours. */
 static void a_long_transaction_holds_up_no_publish_threat_41(void **state)
 {
@@ -985,6 +1007,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_schema_of_another_version_is_refused_threat_44),
         ENGINE_TEST(what_is_volatile_begins_anew_after_a_crash),
         ENGINE_TEST(days_that_are_over_are_dropped),
+        ENGINE_TEST(what_is_behind_a_hole_is_kept),
         ENGINE_TEST(a_long_transaction_holds_up_no_publish_threat_41),
         ENGINE_TEST(what_is_let_go_is_deleted),
         ENGINE_TEST(a_crash_is_survived_and_refused_honestly_threat_40),

@@ -220,6 +220,31 @@ def run_behind_lock(postgres, lock, arguments):
     return said
 
 
+def test_messages_between_those_that_have_expired_stay_threat_1(postgres):
+    """The log has holes behind a copy. Retention by age and history by time search in it, and ask for what is missing: the first, and the middle."""
+    store = postgres.create("holes")
+    postgres.init(store)
+    with Server() as server, contextlib.closing(Api(server.url)) as api:
+        for seq in range(1, 10):
+            said = api.publish("topic:a", str(seq).encode(), ttl=1 if seq in (1, 6) else None)
+            assert said.json["seq"] == seq
+        since = api.history("topic:a")["messages"][0]["time"] - 1
+        wait_until(lambda: len(seqs_of(api.history_all("topic:a"))) == 7)
+        server.stop()
+        done = copy(server, store)
+        assert done.returncode == 0, done.stderr
+        server.flags += ["--store", store]
+        server.start()
+        with contextlib.closing(Api(server.url)) as there:
+            wait_until(lambda: postgres.psql("select floor from longwire.channel where name = 'topic:a'", "holes") != "1")
+            assert seqs_of(there.history_all("topic:a")) == [2, 3, 4, 5, 7, 8, 9]
+            assert seqs_of(there.history("topic:a", since=since)["messages"]) == [2, 3, 4, 5, 7, 8, 9]
+
+
+def seqs_of(messages):
+    return [message["seq"] for message in messages if message["type"] == "message"]
+
+
 def test_timeouts_of_a_database_cut_neither_init_nor_a_copy(postgres):
     store = postgres.create("hurried")
     for name in postgres.psql("select name from pg_settings where name in ('" + "', '".join(TIMEOUTS) + "')").split():

@@ -2,7 +2,7 @@
  *
  *     {"places":{"user:alice":42,"group:lobby":7},"generation":3,"read":{"group:lobby":5}}
  *
- * The device is the one of the token; without one there `device` names it. Places need a device, marks a user. */
+ * The device is the one of the token; without one there `device` of the body or of the query names it. Places need a device, marks a user. */
 #include <stdlib.h>
 
 #include "api/call.h"
@@ -20,6 +20,7 @@ static const struct span ack_members[] = { SPAN("places"), SPAN("generation"), S
 struct ack_reading {
     struct call  *call;
     struct buf    strings;
+    struct buf    words;    /* of the query */
     struct span   device;
     uint64_t      generation;
     struct session_place *places;
@@ -53,8 +54,8 @@ static bool ack_take_place(struct ack_reading *reading, const struct json_token 
 
     if (!json_string(name, &reading->strings, &text) || !json_u64(seq, &place->seq) || place->seq > UINT64_MAX / 2)
         return refuse_ack(reading, 400, places_are);
-    if (channel_name_new(api->namespaces, api->hash_key, text, &place->name) != CHANNEL_NAME_OK)
-        return refuse_ack(reading, 404, "this session follows no such channel");
+    /* What is no channel keeps no name: no session follows it, and the answer is the one for any other that the session does not follow. */
+    (void)channel_name_new(api->namespaces, api->hash_key, text, &place->name);
     reading->count++;
     return true;
 }
@@ -193,21 +194,14 @@ static void ack_answered(struct session_open *open)
         ack_end(ack, ack_refusals[open->outcome].status, ack_refusals[open->outcome].detail, open->outcome == OPEN_AWAY);
 }
 
-static struct verdict ack_device(const struct call *call, struct span *device, bool has_places)
+static struct verdict ack_device(struct ack_reading *reading)
 {
-    struct span of_token = identity_device(call->identity);
-
-    if (identity_user(call->identity).len == 0)
+    if (identity_user(reading->call->identity).len == 0)
         return (struct verdict){ 401, "places and read marks belong to a user: come with the token of one" };
-    if (of_token.len > 0 && device->len > 0 && !span_eq(of_token, *device))
-        return (struct verdict){ 400, "the token names another device: leave out `device`, or say the same" };
-    if (of_token.len > 0)
-        *device = of_token;
-    if (device->len == 0 && has_places)
+    struct verdict verdict = call_device(reading->call, reading->device, &reading->words, &reading->device);
+    if (verdict.status == 0 && reading->device.len == 0 && reading->count > 0)
         return (struct verdict){ 400, "name the device: the token does not" };
-    if (device->len > 0 && !device_name_is_valid(*device))
-        return (struct verdict){ 400, "`device` is no device's name: " USER_NAMES_ARE };
-    return (struct verdict){ 0 };
+    return verdict;
 }
 
 static void ack_ask(struct ack_reading *reading)
@@ -262,10 +256,12 @@ void serve_ack(struct call *call)
         return;
     reading.ack = ack_call_new(call->exchange);
     buf_init(&reading.strings, SIZE_MAX / 2);
+    buf_init(&reading.words, QUERY_WORD_BYTES_MAX);
     publish_json_reserve(&reading.strings, call->request->body.len);
-    if (ack_read(&reading) && call_passes(call, ack_device(call, &reading.device, reading.count > 0)))
+    if (ack_read(&reading) && call_passes(call, ack_device(&reading)))
         ack_begin(&reading);
     session_places_free(reading.places, reading.count);
+    buf_fini(&reading.words);
     buf_fini(&reading.strings);
     if (reading.ack != NULL)
         ack_call_free(reading.ack);

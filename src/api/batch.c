@@ -31,7 +31,8 @@ static void put_item(struct buf *buf, const struct batch_item *item)
         json_put_string(buf, span_str(h1_status_text(item->status)));
         buf_put_lit(buf, ",\"detail\":");
         json_put_string(buf, span_str(item->why));
-        if (item->name != NULL) {
+        /* Who may not publish gets the same answer for a foreign channel and for a namespace that does not exist: that has no name. */
+        if (item->name != NULL && item->status != 403) {
             buf_put_lit(buf, ",\"channel\":");
             json_put_string(buf, channel_name_span(item->name));
         }

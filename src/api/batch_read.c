@@ -43,6 +43,8 @@ static void item_to_channel(struct batch_item *item, const struct json_token *ch
                                       &item->name);
     buf_fini(&scratch);
     if (verdict.status == 0)
+        verdict = may(request->identity, item->name, ACTION_PUBLISH);
+    if (verdict.status == 0 || verdict.needs_member)
         item_publish(item, request);
     else
         item_refuse(item, verdict.status, verdict.reason);

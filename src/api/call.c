@@ -4,6 +4,7 @@
 #include "api/time_text.h"
 #include "auth/credential.h"
 #include "codec/url/url.h"
+#include "message/user_name.h"
 
 struct http_fields retry_after(unsigned status)
 {
@@ -109,6 +110,24 @@ bool call_parameter(const struct call *call, struct span name, struct span *ret_
         if (span_eq(at, name))
             return true;
     return false;
+}
+
+struct verdict call_device(const struct call *call, struct span said, struct buf *scratch, struct span *ret)
+{
+    struct span of_token = identity_device(call->identity), encoded, asked = SPAN("");
+
+    if (call_parameter(call, SPAN("device"), &encoded) && !url_decode(encoded, URL_QUERY, scratch, &asked))
+        return (struct verdict){ 400, "device= is percent-encoded UTF-8" };
+    if (said.len > 0 && asked.len > 0 && !span_eq(said, asked))
+        return (struct verdict){ 400, "the query names another device than the body: leave one out, or say the same" };
+    if (said.len == 0)
+        said = asked;
+    if (of_token.len > 0 && said.len > 0 && !span_eq(of_token, said))
+        return (struct verdict){ 400, "the token names another device: leave out `device`, or say the same" };
+    *ret = of_token.len > 0 ? of_token : said;
+    if (ret->len > 0 && !device_name_is_valid(*ret))
+        return (struct verdict){ 400, "`device` is no device's name: " USER_NAMES_ARE };
+    return (struct verdict){ 0 };
 }
 
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret)

@@ -6,7 +6,7 @@
 #include "api/api.h"
 #include "base/known_words.h"
 
-enum { CALL_SEGMENTS_MAX = 6 };
+enum { CALL_SEGMENTS_MAX = 6, QUERY_WORD_BYTES_MAX = 4096 };
 
 struct call {
     struct api                *api;
@@ -39,6 +39,11 @@ bool call_knows_query(const struct call *call, struct known_words known);
 
 /* The query parameter of that name, still encoded. False: it isn't there. */
 bool call_parameter(const struct call *call, struct span name, struct span *ret_encoded);
+
+/* The device of a call that belongs to the device of a user: `said` is what the body says, empty where it says none; else `device=`
+ * of the query, which is decoded into `scratch`, and else the token's. Two that differ are 400. Status 0: *ret is a device's name, or
+ * empty where nobody names one. */
+struct verdict call_device(const struct call *call, struct span said, struct buf *scratch, struct span *ret);
 
 /* A query parameter that is a whole number. *ret keeps its value if the parameter isn't there. False: answered with
  * 400. */

@@ -69,7 +69,7 @@ void mark_requests_fini(struct mark_requests *requests)
 
 static const struct { unsigned status; const char *detail; } mark_refusals[] = {
     [READ_MARK_DONE]        = { 200, NULL },
-    [READ_MARK_NO_MEMBER]   = { 403, "only a member of the group may read one of these channels; it was not marked" },
+    [READ_MARK_NO_MEMBER]   = { 403, "you may not follow this channel, or there is none" },
     [READ_MARK_BUSY]        = { 429, "too many read marks are being set; send it again a little later" },
     [READ_MARK_NO_SPACE]    = { 507, "the disk is full; a mark was not set; free some space, then send it again" },
     [READ_MARK_AWAY]        = { 503, "the store can't be asked now; a mark was not set; send it again a little later" },

@@ -78,6 +78,11 @@ void serve_publish(struct call *call)
 
     if (name == NULL)
         return;
+    /* The right comes first: any other fault would tell a user that a namespace is there. */
+    if (!call_passes_member(call, may(call->identity, name, ACTION_PUBLISH))) {
+        channel_name_unref(name);
+        return;
+    }
     buf_init(&scratch[0], 4096);
     buf_init(&scratch[1], 4096);
     struct publish_request request = {

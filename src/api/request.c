@@ -1,5 +1,5 @@
 /* request.c - POST /v1/request: a request to a back end for clients that have no link, or none at the moment. The body is the
- * frame; the device is the one of the token, or without one there, `device` names it.
+ * frame; the device is the one of the token, or without one there, `device` of the body or of the query names it.
  *
  * 202 says that the request is durable; the response comes in the device's log. Who sends `Prefer: wait=S` (RFC 7240) gets it
  * here if it is there in time. */
@@ -17,6 +17,7 @@ static const struct span request_members[] = { REQUEST_JSON_WORDS, SPAN("device"
 struct request_reading {
     struct call         *call;
     struct buf           strings, address;
+    struct buf           words;    /* of the query */
     struct span          device;
     struct request_asked asked;
 };
@@ -101,21 +102,14 @@ static bool request_read_body(struct request_reading *reading)
     return fault == NULL || refuse_reading(reading, 400, fault);
 }
 
-static struct verdict request_device(const struct call *call, struct span *device)
+static struct verdict request_device(struct request_reading *reading)
 {
-    struct span of_token = identity_device(call->identity);
-
-    if (identity_user(call->identity).len == 0)
+    if (identity_user(reading->call->identity).len == 0)
         return (struct verdict){ 401, "requests belong to the device of a user: come with a token" };
-    if (of_token.len > 0 && device->len > 0 && !span_eq(of_token, *device))
-        return (struct verdict){ 400, "the token names another device: leave out `device`, or say the same" };
-    if (of_token.len > 0)
-        *device = of_token;
-    if (device->len == 0)
+    struct verdict verdict = call_device(reading->call, reading->device, &reading->words, &reading->device);
+    if (verdict.status == 0 && reading->device.len == 0)
         return (struct verdict){ 400, "name the device: the token does not" };
-    if (!device_name_is_valid(*device))
-        return (struct verdict){ 400, "`device` is no device's name: " USER_NAMES_ARE };
-    return (struct verdict){ 0 };
+    return verdict;
 }
 
 /* Of `Prefer: respond-async, wait=10`; what it says beside is not ours (RFC 7240 2). */
@@ -174,11 +168,13 @@ void serve_request(struct call *call)
         return;
     buf_init(&reading.strings, SIZE_MAX / 2);
     buf_init(&reading.address, SENDER_ADDRESS_BYTES);
+    buf_init(&reading.words, QUERY_WORD_BYTES_MAX);
     publish_json_reserve(&reading.strings, call->request->body.len);
     if (http_exchange_client(call->exchange, &sender))
         ip_put(&sender, &reading.address);
-    if (request_read_body(&reading) && call_passes(call, request_device(call, &reading.device)))
+    if (request_read_body(&reading) && call_passes(call, request_device(&reading)))
         request_send(&reading);
+    buf_fini(&reading.words);
     buf_fini(&reading.strings);
     buf_fini(&reading.address);
 }

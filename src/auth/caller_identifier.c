@@ -203,7 +203,7 @@ static void count_hook_answer(struct hook_counters *counters, const struct ident
         counter_add(&counters->refused, 1);
 }
 
-void caller_hook_ended(struct caller_wait *wait, enum hook_end end, unsigned status, struct span body, msec took_ms)
+const char *caller_hook_ended(struct caller_wait *wait, enum hook_end end, unsigned status, struct span body, msec took_ms)
 {
     struct caller_identifier *callers = wait->callers;
     struct identified         answer  = hook_read_answer(&callers->reader, end, status, body, callers->authority,
@@ -214,7 +214,9 @@ void caller_hook_ended(struct caller_wait *wait, enum hook_end end, unsigned sta
     count_hook_answer(&callers->counters, &answer, took_ms);
     if (answer.refusal.status == 401 && wait->address != 0)
         callers->port->note_wrong(callers->ctx, wait->address);
+    const char *fault = callers->reader.fault;
     caller_wait_end(wait, &answer);
+    return fault;
 }
 
 /* --- its life ------------------------------------------------------------------------------------------------ */

@@ -62,8 +62,9 @@ void caller_identifier_fini(struct caller_identifier *callers);
 /* From now on there is a hook, or none. `is_other`: not the one that there was: whoever it let in is revoked. */
 void caller_identifier_set_hook(struct caller_identifier *callers, bool has_hook, bool is_other);
 
-/* For the port: the hook's answer, `body` borrowed; the key sets have been fetched, or could not be. */
-void caller_hook_ended(struct caller_wait *wait, enum hook_end end, unsigned status, struct span body, msec took_ms);
+/* For the port: the hook's answer, `body` borrowed; the key sets have been fetched, or could not be. The first returns what is wrong with
+ * an answer of 200 that was of no use, for the operator; NULL: nothing. */
+const char *caller_hook_ended(struct caller_wait *wait, enum hook_end end, unsigned status, struct span body, msec took_ms);
 void caller_keys_came(struct caller_identifier *callers);
 
 /* Was it revoked since it was issued? Whoever says about themselves who they are can't be. */

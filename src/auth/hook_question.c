@@ -79,6 +79,12 @@ static struct identified hook_garbage(void)
     return hook_refusal(502, "the application gave no usable answer about this connection");
 }
 
+static struct identified hook_useless(struct hook_reader *reader, const char *fault)
+{
+    reader->fault = fault;
+    return hook_garbage();
+}
+
 /* An answer is read with all its levels: they are few. */
 static bool read_json(struct hook_reader *reader, struct span body)
 {
@@ -186,15 +192,17 @@ static struct identified read_identity(struct hook_reader *reader, struct author
     struct grant          grants[GRANTS_MAX];
     size_t                count = 0;
 
-    if (!read_member_text(reader, "user", &facts.user) || !user_name_is_valid(facts.user) ||
-        !read_member_text(reader, "device", &facts.device) ||
-        (facts.device.len > 0 && !device_name_is_valid(facts.device)) ||
-        !read_expiry(reader, wall, &facts.expires_at) ||
-        !read_grants(reader, "subscribe", read_followed, grants, &count))
-        return hook_garbage();
+    if (!read_member_text(reader, "user", &facts.user) || !user_name_is_valid(facts.user))
+        return hook_useless(reader, "`user` is not there, or no user's name");
+    if (!read_member_text(reader, "device", &facts.device) || (facts.device.len > 0 && !device_name_is_valid(facts.device)))
+        return hook_useless(reader, "`device` is no device's name");
+    if (!read_expiry(reader, wall, &facts.expires_at))
+        return hook_useless(reader, "`expires_in` is no whole number of seconds from 1");
+    if (!read_grants(reader, "subscribe", read_followed, grants, &count))
+        return hook_useless(reader, "`subscribe` is no list of channels, or too long");
     facts.follow_count = count;
     if (!read_grants(reader, "channels", read_grant, grants, &count))
-        return hook_garbage();
+        return hook_useless(reader, "`channels` is no list of grants, or too long");
     facts.grants      = grants;
     facts.grant_count = count;
     return (struct identified){ .identity = identity_new(&facts) };
@@ -203,6 +211,7 @@ static struct identified read_identity(struct hook_reader *reader, struct author
 struct identified hook_read_answer(struct hook_reader *reader, enum hook_end end, unsigned status, struct span body,
                                    struct authority *authority, msec wall)
 {
+    reader->fault = NULL;
     switch (end) {
     case HOOK_SILENT:
         return hook_refusal(503, "the application did not say in time who this is; try again a little later");
@@ -213,5 +222,9 @@ struct identified hook_read_answer(struct hook_reader *reader, enum hook_end end
         return read_refusal(reader, status, body);
     if (status == 429 || status == 503)
         return hook_refusal(503, "the application can't say just now who this is; try again a little later");
-    return status == 200 && read_json(reader, body) ? read_identity(reader, authority, wall) : hook_garbage();
+    if (status != 200)
+        return hook_garbage();
+    if (!read_json(reader, body))
+        return hook_useless(reader, "the body is no JSON object");
+    return read_identity(reader, authority, wall);
 }

@@ -28,6 +28,7 @@ struct hook_reader {
     struct json_doc doc, inner;
     struct buf      strings;
     struct buf      reason;    /* of a refusal by the application, NUL-terminated; until the next answer */
+    const char     *fault;     /* what is wrong with an answer of 200 that is of no use; NULL: nothing. Static. For the operator */
 };
 
 void hook_reader_init(struct hook_reader *reader);

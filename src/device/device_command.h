@@ -90,7 +90,7 @@ struct session_open {
     struct span           device_class;  /* … empty: none */
     uint64_t              generation;    /* asked: of the ticket or cursor. Answered: the session's */
     msec                  since;         /* likewise */
-    struct session_place *named;         /* OPEN_ACK: owned; answered: as they stand now */
+    struct session_place *named;         /* OPEN_ACK: owned; answered: as they stand now. Without a name: no channel, OPEN_ASTRAY */
     size_t                named_count;
     size_t                fault_at;
     void                (*answered)(struct session_open *open);  /* on the loop; takes it; also if `owner` is NULL */

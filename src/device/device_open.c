@@ -293,7 +293,7 @@ static void open_ack_begin(struct session_open *open)
     standing_take(open);
     standing_store_new(work);
     for (size_t i = 0; i < open->named_count; i++) {
-        if (!open_has_place(work, open->named[i].name)) {
+        if (open->named[i].name == NULL || !open_has_place(work, open->named[i].name)) {
             open->fault_at = i;
             work_places_free(&named);
             open_end(open, OPEN_ASTRAY);

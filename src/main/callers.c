@@ -48,8 +48,10 @@ static void hook_answered(void *owner, struct fetch_command *command)
         LOG(LOG_WARN, "connect_hook_failed", log_str("how", fetch_outcome_text(call->outcome)), log_str("why", call->why));
     if (end == HOOK_ANSWERED && call->status != 200 && call->status != 401 && call->status != 403)
         LOG(LOG_WARN, "connect_hook_failed", log_str("how", "status"), log_u64("status", call->status));
-    caller_hook_ended(wait, end, end == HOOK_ANSWERED ? call->status : 0,
-                      end == HOOK_ANSWERED ? buf_span(&call->answer) : SPAN(""), call == NULL ? 0 : call->took_ms);
+    const char *fault = caller_hook_ended(wait, end, end == HOOK_ANSWERED ? call->status : 0,
+                                          end == HOOK_ANSWERED ? buf_span(&call->answer) : SPAN(""), call == NULL ? 0 : call->took_ms);
+    if (fault != NULL)
+        LOG(LOG_WARN, "connect_hook_failed", log_str("how", "answer"), log_str("why", fault));
 }
 
 static void callers_ask_hook(void *ctx, struct caller_wait *wait, struct span json, void **ret_handle)

@@ -62,7 +62,7 @@ static struct verdict mark_verdict(enum read_mark_outcome outcome)
 {
     static const struct verdict rows[] = {
         [READ_MARK_DONE]        = { 0, NULL },
-        [READ_MARK_NO_MEMBER]   = { 403, "only a member of the group may read this channel" },
+        [READ_MARK_NO_MEMBER]   = { 403, "you may not follow this channel, or there is none" },
         [READ_MARK_BUSY]        = { 429, "too many read marks are being set; send it again a little later" },
         [READ_MARK_NO_SPACE]    = { 507, "the disk is full; the mark was not set" },
         [READ_MARK_AWAY]        = { 503, "the store can't be asked now; the mark was not set" },

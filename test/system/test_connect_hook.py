@@ -341,6 +341,21 @@ def test_a_file_without_authorities_is_refused_at_the_start(tmp_path, content):
     assert f"ca_file: {file} can't be read, or holds no certificate in PEM" in done.stderr
 
 
+# --- answers of no use ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("answer,fault", [
+    ("no JSON", "the body is no JSON object"), ({}, "`user` is not there, or no user's name"),
+    ({"user": "ann", "device": "a/b"}, "`device` is no device's name"),
+    ({"user": "ann", "expires_in": 0}, "`expires_in` is no whole number of seconds from 1"),
+    ({"user": "ann", "subscribe": ["topic:*"]}, "`subscribe` is no list of channels, or too long"),
+    ({"user": "ann", "channels": [{"match": "topic:a"}]}, "`channels` is no list of grants, or too long")])
+def test_the_log_says_what_is_wrong_with_an_answer(server, application, answer, fault):
+    """The client is told 502 alone: the operator has to find out why nobody comes in."""
+    application.answer = lambda question: (200, answer)
+    assert get(server, "/v1/subscribe?channel=topic:a&wait=0", Cookie="sid=1").status == 502
+    wait_until(lambda: f'event=connect_hook_failed how=answer why="{fault}"' in server.log(), server.log)
+
+
 # --- wrong tokens -----------------------------------------------------------------------------------------------------
 
 def test_an_address_that_guesses_is_slowed(application):

@@ -3,6 +3,7 @@
 The table says what the server answers; the texts are what the caller is told. Whoever changes how rights are judged
 finds here what must stay."""
 import contextlib
+import itertools
 import json
 import time
 from http.client import HTTPConnection
@@ -614,3 +615,73 @@ def test_a_key_of_some_channels_asks_about_these():
         assert RECEIPTS(server, secret_of("some"), "user:b")[0] == 403
         assert WHY(server, secret_of("some"), "user:a")[0] == 200
         assert WHY(server, secret_of("some"), "user:b")[0] == 403
+
+
+# What is another's, and what does not exist.
+FOREIGN = ("user:bob", "group:strange", "nope:bob")
+
+
+@pytest.mark.parametrize("query,headers,body", [
+    ("", {}, b"x"), ("?ttl=-1", {}, b"x"), ("?ttl=0", {}, b"x"), ("?zork=1", {}, b"x"), ("?priority=soon", {}, b"x"),
+    ("", {"Longwire-Event": "%"}, b"x"), ("", {"Collapse-Key": "%"}, b"x"), ("", {"Content-Type": "none"}, b"x"),
+    ("", {"Content-Type": "application/json"}, b"{"), ("", {"Idempotency-Key": "k" * 256}, b"x"),
+    ("", {"Content-Type": "application/vnd.longwire.read+json"}, b"{}")])
+def test_a_faulty_publish_tells_no_user_what_exists(with_users, query, headers, body):
+    """Threat 104."""
+    with contextlib.closing(Api(with_users.url, user_token())) as api:
+        got = {channel: said(api.call("POST", f"{channel_path(channel)}/messages{query}", body, headers)) for channel in FOREIGN}
+    assert got == dict.fromkeys(FOREIGN, (403, "you may not publish in this channel, or there is none"))
+
+
+def test_a_batch_tells_no_user_what_exists(with_users):
+    """Threat 104."""
+    body = json.dumps({"messages": [{"channel": channel, "data": 1} for channel in FOREIGN] + [{"channels": FOREIGN, "data": 1}]})
+    with contextlib.closing(Api(with_users.url, user_token())) as api:
+        answer = api.call("POST", "/v1/messages", body.encode(), {"Content-Type": "application/json"})
+    *alone, together = json.loads(answer.body)["results"]
+    assert alone == together["results"] == [alone[0]] * len(FOREIGN)
+    assert alone[0]["status"] == 403
+
+
+def test_an_ack_tells_no_user_what_exists(with_users):
+    """Threat 104: also where the device has no session, and where the generation is an old one."""
+    def ack(channel, **more):
+        return ask("POST", "/v1/ack", places={channel: 1}, device="watch", **more)(with_users, user_token(sub="cid"), {})
+    for has_session in (False, True):
+        if has_session:
+            with contextlib.closing(WebSocket(with_users.url)) as link:
+                link.say({"type": "connect", "token": user_token(sub="cid"), "session": True, "device": "watch"})
+                assert next(thing for thing in link.objects() if thing["type"] == "subscribed")
+        for more in ({}, {"generation": 1}, {"generation": 9}):
+            assert len({ack(channel, **more) for channel in FOREIGN}) == 1, more
+            assert ack("user:bob", **more)[0] in (404, 409)
+    assert ack("user:cid") == (200, None)
+
+
+def test_a_mark_tells_no_user_what_exists(with_users):
+    """Threat 104: who is no member of a group is told what is told of a group that does not exist."""
+    want = (403, "you may not follow this channel, or there is none")
+    mark = lambda channel: ask("POST", "/v1/ack", read={channel: 1})(with_users, user_token(), {})
+    assert {channel: mark(channel) for channel in FOREIGN} == dict.fromkeys(FOREIGN, want)
+    with contextlib.closing(WebSocket(with_users.url)) as link:
+        link.say({"type": "connect", "token": user_token()})
+        for channel in FOREIGN:
+            link.say({"type": "read", "channel": channel, "seq": 1, "ref": 1})
+        refusals = [thing for thing in itertools.islice(link.objects(), 5) if thing["type"] == "error"]
+    assert [(refusal["code"], refusal["reason"]) for refusal in refusals] == [want] * len(FOREIGN)
+
+
+@pytest.mark.parametrize("call", ["/v1/ack", "/v1/request"])
+def test_the_device_of_a_call_is_said_once(with_users, call):
+    """A device that the token names wins, and another one said beside it is 400, in the body as in the query."""
+    more = {"places": {"user:ann": 1}} if call == "/v1/ack" else {"id": "r", "method": "GET", "path": "/"}
+    done = (404, "this device has no session") if call == "/v1/ack" else (404, "no [uplink] of the configuration takes this method and path")
+    another = (400, "the token names another device: leave out `device`, or say the same")
+    named, nameless = user_token(device="pager"), user_token()
+    def say(token, query="", **device):
+        return http("POST", call + query, json.dumps({**more, **device}).encode(), {"Content-Type": "application/json"})(with_users, token, "topic:a")
+    assert say(named) == say(named, "?device=pager") == say(named, device="pager") == done
+    assert say(named, "?device=watch") == say(named, device="watch") == another
+    assert say(nameless, "?device=pa%67er") == say(nameless, device="pager") == say(nameless, "?device=pager", device="pager") == done
+    assert say(nameless)[0] == 400
+    assert say(nameless, "?device=pager", device="watch")[0] == say(nameless, "?device=a%2Fb")[0] == say(nameless, "?device=%")[0] == 400

@@ -383,10 +383,18 @@ static void send_whole(int to, const char *bytes, ssize_t len)
     }
 }
 
-/* The Bind of the prepared statement `commit`. */
+static bool has_bind(const char *bytes, ssize_t len, const char *portal_and_name, size_t size)
+{
+    return memmem(bytes, (size_t)len, portal_and_name, size) != NULL;
+}
+
+/* The Bind of the prepared statement `commit`, or of one that is a transaction by itself. */
 static bool has_commit(const char *bytes, ssize_t len)
 {
-    return memmem(bytes, (size_t)len, "\0commit", 8) != NULL;
+    static const char commit[] = "\0commit", store[] = "\0store", store_plain[] = "\0store_plain";
+
+    return has_bind(bytes, len, commit, sizeof commit) || has_bind(bytes, len, store, sizeof store) ||
+           has_bind(bytes, len, store_plain, sizeof store_plain);
 }
 
 static bool has_guess(const char *bytes, ssize_t len)

@@ -216,9 +216,7 @@ static void commit_go_direct(struct pg_lane *lane)
 {
     lane->phase          = PHASE_DIRECT;
     lane->commit.sent_us = commit_clock_us();
-    send_plain(lane, SQL_BEGIN);
     direct_send(lane);
-    send_plain(lane, SQL_COMMIT);
     lane_sync(lane);
 }
 
@@ -679,9 +677,10 @@ static void commit_step(struct pg_lane *lane)
     } else if (lane->phase == PHASE_ASK) {
         commit_asked(lane);
     } else {
-        must(strcmp(PQcmdStatus(lane->results[lane->result_count - 1]), "COMMIT") == 0);
         if (lane->phase == PHASE_DIRECT)
-            direct_take(&lane->commit, lane->results[lane->result_count - 2]);
+            direct_take(&lane->commit, lane->results[lane->result_count - 1]);
+        else
+            must(strcmp(PQcmdStatus(lane->results[lane->result_count - 1]), "COMMIT") == 0);
         commit_finish(lane);
     }
 }

@@ -1,7 +1,7 @@
 /* Commits that need no question: plain messages for channels whose ids are known. One statement numbers and stores them, in one
- * flight with BEGIN and COMMIT.
+ * flight, and is a transaction by itself: PostgreSQL commits it at the sync behind it, and says so by answering that.
  *
- * It is not known then, when the COMMIT is sent, which numbers the messages get. If its outcome has to be looked up, they
+ * It is not known then, when it is sent, which numbers the messages get. If its outcome has to be looked up, they
  * are found by their ids: the row of the writer names the blocks of ids that its last commit took. */
 #include <stdlib.h>
 #include <string.h>

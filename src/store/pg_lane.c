@@ -15,6 +15,7 @@ enum { PAUSE_MS_FIRST = 100, PAUSE_MS_LONGEST = 5000, PAUSE_DOUBLINGS = 6, WHY_T
  * Plans must not depend on what the statistics of a young table say: all that the server asks is found by an index. */
 static const char SET_UP[] = PG_NO_TIMEOUTS ";"
                              "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set plan_cache_mode = force_generic_plan;"
+                             "set default_transaction_isolation = 'read committed';"
                              "set idle_in_transaction_session_timeout = '5s'; set client_min_messages = error;";
 static const char SET_UP_DURABLE[]  = "select set_config('synchronous_commit', 'on', false)"
                                       " where current_setting('synchronous_commit') = 'off'";

@@ -649,6 +649,21 @@ static void a_commit_that_is_cut_is_looked_up_threat_40(void **state)
     proxied_end(bench);
 }
 
+/* A statement that is a transaction by itself may have answered, and then its commit fails. */
+static void an_answer_whose_commit_fails_counts_for_nothing(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_until_done(bench, "first");
+    engine_sql("create function public.refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;"
+               "create constraint trigger refuse after update on longwire.channel deferrable initially deferred"
+               " for each row execute function public.refuse(); select 1");
+    assert_int_equal(bench_publish(bench, HELLO).outcome, APPEND_AWAY);
+    assert_int_equal(engine_sql("select max(head) from longwire.channel"), 1);
+    engine_sql("drop trigger refuse on longwire.channel; drop function public.refuse(); select 1");
+    assert_int_equal(bench_publish(bench, HELLO).answer.seq, 2);
+}
+
 /* Many messages of several kinds of id and of several channels; each is found under its own numbers. */
 static void numbers_of_a_cut_commit_are_looked_up_threat_40(void **state)
 {
@@ -1013,6 +1028,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_crash_is_survived_and_refused_honestly_threat_40),
         ENGINE_TEST(a_crash_amid_batches_loses_and_doubles_nothing_threat_40),
         ENGINE_TEST(a_commit_that_is_cut_is_looked_up_threat_40),
+        ENGINE_TEST(an_answer_whose_commit_fails_counts_for_nothing),
         ENGINE_TEST(numbers_of_a_cut_commit_are_looked_up_threat_40),
         ENGINE_TEST(plain_messages_of_a_cut_commit_are_looked_up_threat_40),
         ENGINE_TEST(messages_of_one_commit_keep_what_differs),

@@ -13,7 +13,8 @@ import socket
 import threading
 import time
 
-COMMIT = b"\0commit\0"      # the Bind of the prepared statement `commit`
+# The Bind of the prepared statement `commit`, or of one that is a transaction by itself.
+COMMITS = (b"\0commit\0", b"\0store\0", b"\0store_plain\0")
 CHUNK = 65536
 
 
@@ -87,7 +88,7 @@ class PostgresProxy:
                 self.cuts += 1
             self.end(pair)
             return
-        if end is pair.client and COMMIT in data:
+        if end is pair.client and any(commit in data for commit in COMMITS):
             self.note_commit(pair, data)
         try:
             (pair.server if end is pair.client else pair.client).sendall(data)

@@ -80,22 +80,28 @@ void redis_call_begin(struct redis_store *store, struct redis_line *line, const 
     redis_put_number(line, (uint64_t)store->options.key_keep_ms);
 }
 
-static void put_bound(struct redis_line *line, uint64_t bound)
+static void put_bound(struct buf *buf, uint64_t bound)
 {
-    redis_put_number(line, (double)bound < WHOLE_MOST ? bound : (uint64_t)WHOLE_MOST);
+    buf_putc(buf, ' ');
+    buf_put_u64(buf, (double)bound < WHOLE_MOST ? bound : (uint64_t)WHOLE_MOST);
 }
 
-void redis_put_channel(struct redis_line *line, const struct channel_name *name)
+void redis_channel_put(struct buf *buf, const struct channel_name *name)
 {
     const struct namespace *space = name->space;
 
-    redis_line_put(line, channel_name_span(name));
-    redis_put_number(line, shelf_of_name(name));
-    redis_put_number(line, space->durability != NONE);
-    put_bound(line, space->keep_count);
-    put_bound(line, (uint64_t)space->keep_ms);
-    put_bound(line, space->keep_bytes);
-    redis_put_number(line, space->id_kind);
+    redis_whole_put(buf, (uint64_t)space->id_kind, 1);
+    redis_whole_put(buf, shelf_of_name(name), 4);
+    buf_putc(buf, 0);
+    const size_t rules_at = buf->len;
+    buf_putc(buf, space->durability != NONE ? '1' : '0');
+    put_bound(buf, space->keep_count);
+    put_bound(buf, (uint64_t)space->keep_ms);
+    put_bound(buf, space->keep_bytes);
+    must(!buf_is_over(buf));
+    buf->at[rules_at - 1] = (char)(buf->len - rules_at);
+    redis_whole_put(buf, name->len, 2);
+    buf_put(buf, channel_name_span(name));
 }
 
 uint64_t redis_epoch(const struct redisReply *answer, long long number)

@@ -7,7 +7,12 @@
 #include "store/digest.h"
 #include "store/redis_priv.h"
 
-enum { APPEND_ARGS = 8, DIGEST_TEXT_BYTES = 17, KEY_TEXT_BYTES = 2048, RECORD_MOST = 256 << 20 };
+enum { APPEND_ARGS = 2, DIGEST_TEXT_BYTES = 17, KEY_TEXT_BYTES = 2048, RECORD_MOST = 256 << 20, ANSWER_NUMBERS = 4,
+       APPENDS_BYTES = APPENDS_A_CALL * (KEY_TEXT_BYTES + 64),
+       ANSWER_BYTES = 1 + ANSWER_NUMBERS * sizeof(double) };
+
+/* What an append is for the script. */
+enum script_kind { SCRIPT_MESSAGE = 0, SCRIPT_RECALL = 1, SCRIPT_PURGE = 3 };
 
 /* What the script answers to an append. */
 enum script_outcome { SCRIPT_DONE, SCRIPT_REPLAYED, SCRIPT_CONFLICT, SCRIPT_NO_TARGET, SCRIPT_PURGED };
@@ -42,30 +47,41 @@ static void batch_over(struct batch_task *task)
 
 /* --- answers ---------------------------------------------------------------------------------------------------------- */
 
-static uint64_t whole(const redisReply *said, size_t at)
+/* ANSWER of the script. */
+struct script_answer {
+    unsigned char outcome;
+    uint64_t      numbers[ANSWER_NUMBERS];
+};
+
+static struct script_answer answer_get(const char *at)
 {
-    return at < said->elements && said->element[at]->type == REDIS_REPLY_INTEGER ? (uint64_t)said->element[at]->integer : 0;
+    struct script_answer said = { .outcome = (unsigned char)at[0] };
+
+    for (size_t i = 0; i < ANSWER_NUMBERS; i++)
+        said.numbers[i] = redis_record_number(at + 1 + i * sizeof(double));
+    return said;
 }
 
-static void append_take(struct redis_store *store, struct append *append, const redisReply *answer, const redisReply *said)
+static void append_take(struct redis_store *store, struct append *append, const redisReply *answer, const char *at)
 {
-    struct message *message = append->message;
-    const uint64_t  epoch   = redis_epoch(answer, (long long)whole(said, 1));
+    const struct script_answer said    = answer_get(at);
+    struct message            *message = append->message;
+    const uint64_t             epoch   = redis_epoch(answer, (long long)said.numbers[0]);
 
-    switch ((enum script_outcome)whole(said, 0)) {
+    switch ((enum script_outcome)said.outcome) {
     case SCRIPT_DONE:
         message->epoch  = epoch;
-        message->seq    = whole(said, 2);
-        message->id     = whole(said, 3);
+        message->seq    = said.numbers[1];
+        message->id     = said.numbers[2];
         append->outcome = APPEND_DONE;
         counter_add(&store->append_count, 1);
         return;
     case SCRIPT_REPLAYED:
-        append->first   = (struct append_answer){ epoch, whole(said, 2), whole(said, 3), (msec)whole(said, 4) };
+        append->first   = (struct append_answer){ epoch, said.numbers[1], said.numbers[2], (msec)said.numbers[3] };
         append->outcome = APPEND_REPLAYED;
         return;
     case SCRIPT_PURGED:
-        append->purged  = (struct purge_answer){ epoch, whole(said, 2), whole(said, 3) };
+        append->purged  = (struct purge_answer){ epoch, said.numbers[1], said.numbers[2] };
         append->outcome = APPEND_PURGED;
         return;
     case SCRIPT_CONFLICT: append->outcome = APPEND_KEY_CONFLICT; return;
@@ -92,11 +108,11 @@ static void on_appended(void *ctx, const redisReply *reply)
     struct batch_call  *call  = ctx;
     struct batch_task  *task  = call->task;
     struct redis_store *store = task->store;
-    const bool          is_ok = redis_is_answer(store, reply, call->count + 1);
+    const bool          is_ok = redis_is_answer(store, reply, 2) && redis_text(reply->element[1]).len == call->count * ANSWER_BYTES;
 
     for (size_t i = 0; i < call->count; i++) {
-        if (is_ok && reply->element[i + 1]->type == REDIS_REPLY_ARRAY)
-            append_take(store, call->appends[i], reply, reply->element[i + 1]);
+        if (is_ok)
+            append_take(store, call->appends[i], reply, reply->element[1]->str + i * ANSWER_BYTES);
         else
             call->appends[i]->outcome = refusal(reply);
     }
@@ -106,18 +122,20 @@ static void on_appended(void *ctx, const redisReply *reply)
 
 /* --- calls ------------------------------------------------------------------------------------------------------------- */
 
-/* Channel, publisher and key can't run into one another: the lengths stand before them. */
+/* Channel, publisher and key can't run into one another: the lengths stand before them. The digest stands behind them. */
 static struct span key_text(const struct append *append, char text[KEY_TEXT_BYTES])
 {
     struct span name = channel_name_span(append->message->channel);
-    int         len  = 0;
+    char        digest[DIGEST_TEXT_BYTES];
+    int         len = 0;
 
     if (append->key.len == 0)
         return SPAN("");
+    snprintf(digest, sizeof digest, "%016llx", (unsigned long long)append_digest(append));
     len = snprintf(text, KEY_TEXT_BYTES, "lw:m:k:%zu:%zu:", name.len, append->publisher.len);
-    must((size_t)len + name.len + append->publisher.len + append->key.len <= KEY_TEXT_BYTES);
-    const struct span parts[] = { name, append->publisher, append->key };
+    const struct span parts[] = { name, append->publisher, append->key, span_str(digest) };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        must((size_t)len + parts[i].len <= KEY_TEXT_BYTES);
         if (parts[i].len > 0)
             memcpy(text + len, parts[i].at, parts[i].len);
         len += (int)parts[i].len;
@@ -125,24 +143,42 @@ static struct span key_text(const struct append *append, char text[KEY_TEXT_BYTE
     return span_of(text, (size_t)len);
 }
 
-static void put_append(struct redis_line *line, const struct append *append, size_t channel)
+/* APPEND of the script. */
+static void append_put(struct buf *buf, const struct append *append, size_t channel)
 {
     const struct message *message = append->message;
-    char                  digest[DIGEST_TEXT_BYTES], text[KEY_TEXT_BYTES];
-    struct buf            record;
+    char                  text[KEY_TEXT_BYTES];
+    const struct span     key = key_text(append, text);
 
-    snprintf(digest, sizeof digest, "%016llx", (unsigned long long)append_digest(append));
+    redis_whole_put(buf, append->is_purge ? SCRIPT_PURGE : message->kind == MESSAGE_RECALL ? SCRIPT_RECALL : SCRIPT_MESSAGE, 1);
+    redis_whole_put(buf, channel + 1, 2);
+    redis_whole_put(buf, message->payload_len, 4);
+    redis_whole_put(buf, key.len, 2);
+    buf_put(buf, key);
+}
+
+static void call_put(struct batch_call *call)
+{
+    struct buf channels, appends, record;
+
+    buf_init(&channels, CHANNELS_BYTES);
+    for (size_t i = 0; i < call->channel_count; i++)
+        redis_channel_put(&channels, call->channels[i]);
+    redis_line_put(call->line, buf_span(&channels));
+    buf_fini(&channels);
+    buf_init(&appends, APPENDS_BYTES);
+    for (size_t i = 0; i < call->count; i++)
+        append_put(&appends, call->appends[i], call->channel_of[i]);
+    must(!buf_is_over(&appends));
+    redis_line_put(call->line, buf_span(&appends));
+    buf_fini(&appends);
     buf_init(&record, RECORD_MOST);
-    redis_record_put(&record, message);
-    must(!buf_is_over(&record));
-    redis_line_put(line, append->is_purge ? SPAN("p") : message->kind == MESSAGE_RECALL ? SPAN("1") : SPAN("0"));
-    redis_put_number(line, channel + 1);
-    redis_line_put(line, key_text(append, text));
-    redis_line_put(line, span_str(digest));
-    redis_put_number(line, message->target);
-    redis_put_number(line, (uint64_t)message->time);
-    redis_put_number(line, (uint64_t)message->expires_at);
-    redis_line_put(line, buf_span(&record));
+    for (size_t i = 0; i < call->count; i++) {
+        buf_clear(&record);
+        redis_record_put(&record, call->appends[i]->message);
+        must(!buf_is_over(&record));
+        redis_line_put(call->line, buf_span(&record));
+    }
     buf_fini(&record);
 }
 
@@ -159,13 +195,8 @@ static void call_send(struct batch_call *call)
         batch_over(task);
         return;
     }
-    redis_call_begin(store, call->line, "append", task->batch->wall, 1 + call->channel_count * CHANNEL_ARGS + call->count * APPEND_ARGS,
-                     on_appended, call);
-    redis_put_number(call->line, call->channel_count);
-    for (size_t i = 0; i < call->channel_count; i++)
-        redis_put_channel(call->line, call->channels[i]);
-    for (size_t i = 0; i < call->count; i++)
-        put_append(call->line, call->appends[i], call->channel_of[i]);
+    redis_call_begin(store, call->line, "append", task->batch->wall, APPEND_ARGS + call->count, on_appended, call);
+    call_put(call);
 }
 
 static size_t call_channel_number(struct batch_call *call, const struct channel_name *name)

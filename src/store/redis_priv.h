@@ -15,7 +15,7 @@
 struct redisReply;
 
 enum { APPENDS_A_CALL = 64, CALL_BYTES = 1 << 20, HEADS_A_CALL = 100, READS_WAITING = 65536, SCRIPT_SHA_BYTES = 40,
-       SCRIPT_RUN_BYTES = 64, NUMBER_TEXT_BYTES = 24, CHANNEL_ARGS = 7, CALL_ARGS = 11 /* EVALSHA and what every operation gets */ };
+       SCRIPT_RUN_BYTES = 64, NUMBER_TEXT_BYTES = 24, CHANNELS_BYTES = APPENDS_A_CALL * 4096, CALL_ARGS = 11 /* EVALSHA and what every operation gets */ };
 
 /* What is known of one Redis. */
 struct redis_shard {
@@ -46,7 +46,9 @@ struct redis_line *redis_line_of_channel(struct redis_store *store, const struct
 void redis_call_begin(struct redis_store *store, struct redis_line *line, const char *operation, msec wall, size_t more,
                       redis_answered *answered, void *ctx);
 void redis_put_number(struct redis_line *line, uint64_t number);
-void redis_put_channel(struct redis_line *line, const struct channel_name *name);
+
+/* A channel, as CHANNEL of the script says. */
+void redis_channel_put(struct buf *buf, const struct channel_name *name);
 
 /* The word that an answer begins with, as the epoch of a channel with this number. */
 uint64_t redis_epoch(const struct redisReply *answer, long long number);
@@ -66,8 +68,12 @@ void redis_list_start(struct redis_store *store, struct store_listing *listing);
 
 /* --- redis_record.c: what stands in a list --- */
 enum { RECORD_HEAD_BYTES = 33, RECORD_LENGTHS_BYTES = 8 };
-/* All but what the script puts before it. */
+/* Little endian. */
+void redis_whole_put(struct buf *buf, uint64_t value, size_t bytes);
+/* All but kind and id, which the script puts before it. */
 void redis_record_put(struct buf *buf, const struct message *message);
+/* Eight bytes, a double. 0: it is none of ours. */
+uint64_t redis_record_number(const char *at);
 /* NULL: it isn't one that we wrote. */
 struct message *redis_record_get(struct span record, struct channel_name *name, uint64_t epoch, uint64_t seq);
 

@@ -111,6 +111,7 @@ void redis_read_start(struct redis_store *store, struct store_read *read)
 {
     struct redis_line *line = redis_line_of_channel(store, read->channel);
     struct read_task  *task = malloc(sizeof *task);
+    struct buf         name;
 
     must(task != NULL);
     *task = (struct read_task){ .store = store, .read = read };
@@ -118,8 +119,11 @@ void redis_read_start(struct redis_store *store, struct store_read *read)
         on_read(task, NULL);
         return;
     }
-    redis_call_begin(store, line, "read", read->wall, CHANNEL_ARGS + READ_ARGS, on_read, task);
-    redis_put_channel(line, read->channel);
+    redis_call_begin(store, line, "read", read->wall, 1 + READ_ARGS, on_read, task);
+    buf_init(&name, CHANNELS_BYTES);
+    redis_channel_put(&name, read->channel);
+    redis_line_put(line, buf_span(&name));
+    buf_fini(&name);
     redis_line_put(line, read->way == READ_AFTER ? SPAN("a") : SPAN("b"));
     redis_put_number(line, read->bound);
     redis_put_number(line, read->limit);
@@ -170,15 +174,19 @@ static void on_heads(void *ctx, const redisReply *reply)
 static void heads_send(struct redis_line *line, struct heads_call *call)
 {
     struct read_task *task = call->task;
+    struct buf        names;
 
     task->unanswered++;
     if (line->state != REDIS_UP) {
         on_heads(call, NULL);
         return;
     }
-    redis_call_begin(task->store, line, "heads", task->question->wall, call->count * CHANNEL_ARGS, on_heads, call);
+    redis_call_begin(task->store, line, "heads", task->question->wall, 1, on_heads, call);
+    buf_init(&names, CHANNELS_BYTES);
     for (size_t i = 0; i < call->count; i++)
-        redis_put_channel(line, task->question->names[call->at[i]]);
+        redis_channel_put(&names, task->question->names[call->at[i]]);
+    redis_line_put(line, buf_span(&names));
+    buf_fini(&names);
 }
 
 void redis_heads_start(struct redis_store *store, struct store_heads *question)

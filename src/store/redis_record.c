@@ -1,6 +1,26 @@
 /* redis_record.c - a message as it stands in the list of its channel: the script's part (kind, id, target, time, expiry as doubles),
  * four bytes of the payload's length, a byte each for media, from, event and collapse key, and these texts. Little endian. */
+#include "base/must.h"
 #include "store/redis_priv.h"
+
+void redis_whole_put(struct buf *buf, uint64_t value, size_t bytes)
+{
+    char at[sizeof value];
+
+    must(bytes <= sizeof at);
+    for (size_t i = 0; i < bytes; i++)
+        at[i] = (char)(value >> (8 * i));
+    buf_put(buf, span_of(at, bytes));
+}
+
+static void record_put_number(struct buf *buf, uint64_t number)
+{
+    const double value = (double)number;
+    uint64_t     bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    redis_whole_put(buf, bits, sizeof bits);
+}
 
 void redis_record_put(struct buf *buf, const struct message *message)
 {
@@ -10,11 +30,14 @@ void redis_record_put(struct buf *buf, const struct message *message)
         (char)message->media_len, (char)message->from_len, (char)message->event_len, (char)message->collapse_len,
     };
 
+    record_put_number(buf, message->target);
+    record_put_number(buf, (uint64_t)message->time);
+    record_put_number(buf, (uint64_t)message->expires_at);
     buf_put(buf, span_of(lengths, sizeof lengths));
     buf_put(buf, span_of(message->bytes, message_size(message) - sizeof *message));
 }
 
-static uint64_t record_number(const char *at)
+uint64_t redis_record_number(const char *at)
 {
     uint64_t bits  = 0;
     double   value = 0;
@@ -49,9 +72,9 @@ struct message *redis_record_get(struct span record, struct channel_name *name, 
     struct message *message = message_new_tagged(name, (enum message_kind)record.at[0], payload.at, payload_len, media, from, &tags);
     message->epoch          = epoch;
     message->seq            = seq;
-    message->id             = record_number(record.at + 1);
-    message->target         = record_number(record.at + 9);
-    message->time           = (msec)record_number(record.at + 17);
-    message->expires_at     = (msec)record_number(record.at + 25);
+    message->id             = redis_record_number(record.at + 1);
+    message->target         = redis_record_number(record.at + 9);
+    message->time           = (msec)redis_record_number(record.at + 17);
+    message->expires_at     = (msec)redis_record_number(record.at + 25);
     return message;
 }

@@ -2,15 +2,17 @@
 -- once a connection, and called by its digest.
 --
 -- ARGV[1] operation  [2] run id of this Redis  [3] a word for a new life  [4] now  [5] first id of a new life
--- [6] instances  [7] number of this one  [8] idempotency window; then what the operation needs. A channel is seven
--- arguments: name, shelf, 1 if it keeps messages, count, age and bytes that it keeps, kind of ids.
+-- [6] instances  [7] number of this one  [8] idempotency window; then what the operation needs. Channels stand in one argument, each
+-- as CHANNEL says: kind of ids, shelf, what its namespace keeps (as in the field `p`), name.
 
-local call = redis.call
+local call, pack, unpack, format = redis.call, struct.pack, struct.unpack, string.format
 local wall = tonumber(ARGV[4])
+local second = math.floor(wall / 1000)
 local FORGET_MS, WALK, STEP = 86400000, 500, 100
-local PLAIN, RECALL, RECALLED = 0, 1, 2
+local PLAIN, RECALL, RECALLED, PURGE = 0, 1, 2, 3
 local HEAD = '<Bdddd'                    -- kind, id, target, time, expiry; then '<I4': bytes of the payload
 local PAYLOAD_AT, NOTHING = 34, string.rep('\0', 8)
+local CHANNEL, APPEND, ANSWER = '<BI4Bc0Hc0', '<BHI4Hc0', '<Bdddd'
 local DONE, REPLAYED, CONFLICT, NO_TARGET, PURGED = 0, 1, 2, 3, 4
 
 -- The word of this Redis's life. Another process may have lost what was written last, so it begins another life.
@@ -29,30 +31,41 @@ end
 
 local word = life()
 
-local function policy(c, keeps, count, age, bytes)
-  c.keeps, c.count, c.age, c.bytes = keeps == '1', tonumber(count), tonumber(age), tonumber(bytes)
+-- What a namespace keeps: 1 or 0 (no messages), count, age and bytes. Most channels of a call have the same text.
+local rules_known = {}
+
+local function rules_of(text)
+  local rules = rules_known[text]
+  if not rules then
+    local keeps, count, age, bytes = string.match(text, '^(%d) (%d+) (%d+) (%d+)$')
+    rules = { text = text, keeps = keeps == '1', count = tonumber(count), age = tonumber(age), bytes = tonumber(bytes) }
+    rules_known[text] = rules
+  end
+  return rules
 end
 
-local function load(name, shelf)
-  local c = { name = name, key = 'lw:m:h:' .. name, list = 'lw:m:l:' .. name, shelf = shelf, n = 0, h = 0, f = 1, b = 0 }
-  local v = call('HMGET', c.key, 'w', 'n', 'h', 'f', 'b', 'p', 's', 't')
+local function load(name)
+  local key = 'lw:m:h:' .. name
+  local v = call('HMGET', key, 'w', 'n', 'h', 'f', 'b', 't', 'p')
+  local c = { name = name, key = key, list = 'lw:m:l:' .. name, n = 0, h = 0, f = 1, b = 0, f_saved = 1, used = '0', kind = 0, shelf = 0,
+              rules = false, rules_saved = false, is_there = false, is_old = false, is_dirty = false }
   if v[1] == word then
-    c.is_there, c.n, c.h, c.f, c.b = true, tonumber(v[2]), tonumber(v[3]), tonumber(v[4]), tonumber(v[5])
-    c.shelf, c.used = v[7], tonumber(v[8])
-    policy(c, string.match(v[6], '^(%d) (%d+) (%d+) (%d+)$'))
-  elseif shelf then
-    c.n, c.is_old = tonumber(call('HGET', 'lw:m:forgot', shelf) or 0), v[1]
+    c.is_there, c.n, c.h, c.f, c.b, c.used = true, tonumber(v[2]), tonumber(v[3]), tonumber(v[4]), tonumber(v[5]), v[6]
+    c.f_saved, c.rules_saved = c.f, v[7]
+    c.rules = rules_of(v[7])
   else
     c.is_old = v[1]
   end
   return c
 end
 
-local function load_named(at)
-  local c = load(ARGV[at], ARGV[at + 1])
-  policy(c, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
-  c.kind = ARGV[at + 6]
-  return c
+-- And where the next one stands.
+local function load_named(text, at)
+  local kind, shelf, rules, name, past = unpack(CHANNEL, text, at)
+  local c = load(name)
+  c.kind, c.shelf, c.rules = kind, shelf, rules_of(rules)
+  if not c.is_there then c.n = tonumber(call('HGET', 'lw:m:forgot', shelf) or 0) end
+  return c, past
 end
 
 -- A name that is known without its log was evicted: its seqs begin anew, so they need another epoch.
@@ -65,117 +78,165 @@ local function create(c)
   c.is_there = true
 end
 
-local function save(c, used)
-  if not c.dirty then return end
-  call('HSET', c.key, 'w', word, 'n', c.n, 'h', c.h, 'f', c.f, 'b', c.b, 's', c.shelf, 't', used,
-       'p', string.format('%d %.0f %.0f %.0f', c.keeps and 1 or 0, c.count, c.age, c.bytes))
-  c.dirty = false
-end
-
-local function payload_bytes(item)
-  return (struct.unpack('<I4', item, PAYLOAD_AT))
-end
-
--- Drops what the namespace keeps no longer. A list that was evicted keeps nothing.
-local function trim(c)
-  while c.is_there and c.f <= c.h do
-    local is_over = (c.count > 0 and c.h - c.f + 1 > c.count) or (c.bytes > 0 and c.b > c.bytes) or not c.keeps
-    if not is_over and c.age == 0 then return end
-    local item = call('LINDEX', c.list, 0)
-    if not item then
-      c.f, c.b, c.dirty = c.h + 1, 0, true
-      return
-    end
-    local _, _, _, time = struct.unpack(HEAD, item)
-    if not is_over and time > wall - c.age then return end
-    call('LPOP', c.list)
-    c.f, c.b, c.dirty = c.f + 1, c.b - payload_bytes(item), true
+-- What has changed. A number as text is cheaper made here than by redis.call(), which makes 17 digits.
+local function save(c)
+  if not c.is_dirty then return end
+  if c.rules_saved ~= c.rules.text then
+    call('HSET', c.key, 'w', word, 'n', c.n, 'h', c.h, 'f', c.f, 'b', c.b, 's', c.shelf, 't', c.used, 'p', c.rules.text)
+  elseif c.f ~= c.f_saved then
+    call('HSET', c.key, 'h', format('%d', c.h), 'f', format('%d', c.f), 'b', format('%d', c.b), 't', c.used)
+  else
+    call('HSET', c.key, 'h', format('%d', c.h), 'b', format('%d', c.b), 't', c.used)
   end
 end
 
+local function payload_bytes(item)
+  return (unpack('<I4', item, PAYLOAD_AT))
+end
+
+-- A list that was evicted keeps nothing.
+local function drop_oldest(c)
+  local item = call('LPOP', c.list)
+  if item then
+    c.f, c.b = c.f + 1, c.b - payload_bytes(item)
+  else
+    c.f, c.b = c.h + 1, 0
+  end
+  c.is_dirty = true
+end
+
+-- Drops what is more than the namespace keeps.
+local function trim_to_bounds(c)
+  local rules = c.rules
+  while c.f <= c.h and (not rules.keeps or (rules.count > 0 and c.h - c.f + 1 > rules.count) or (rules.bytes > 0 and c.b > rules.bytes)) do
+    drop_oldest(c)
+  end
+end
+
+-- … and what is older.
+local function trim(c)
+  if not c.is_there then return end
+  trim_to_bounds(c)
+  while c.rules.age > 0 and c.f <= c.h do
+    local item = call('LINDEX', c.list, 0)
+    if item then
+      local _, _, _, time = unpack(HEAD, item)
+      if time > wall - c.rules.age then return end
+    end
+    drop_oldest(c)
+  end
+end
+
+local function say(outcome, n, first, last, time)
+  return pack(ANSWER, outcome, n or 0, first or 0, last or 0, time or 0)
+end
+
 local function purge(c)
-  if not c.is_there then return { NO_TARGET } end
+  if not c.is_there then return say(NO_TARGET) end
   trim(c)
   local first = c.f
   call('DEL', c.list)
-  c.f, c.b, c.dirty = c.h + 1, 0, true
-  return { PURGED, c.n, first, c.h }
+  c.f, c.b, c.used, c.is_dirty = c.h + 1, 0, ARGV[4], true
+  return say(PURGED, c.n, first, c.h)
 end
 
 -- What an idempotency key says of this append; nil: go on.
 local function replay(key, digest)
   local used = call('GET', key)
   if not used or string.sub(used, 1, 16) ~= word then return nil end
-  local n, seq, id, time, since = struct.unpack('<ddddd', used, 33)
+  local n, seq, id, time, since = unpack('<ddddd', used, 33)
   if wall - since >= tonumber(ARGV[8]) then return nil end
-  if string.sub(used, 17, 32) ~= digest then return { CONFLICT } end
-  return { REPLAYED, n, seq, id, time }
+  if string.sub(used, 17, 32) ~= digest then return say(CONFLICT) end
+  return say(REPLAYED, n, seq, id, time)
 end
 
 -- The place in the list that is to be recalled, and what stands there; or nil, and the answer.
 local function recall_target(c, target)
-  if not c.is_there or target < c.f or target > c.h then return nil, { NO_TARGET } end
+  if not c.is_there or target < c.f or target > c.h then return nil, say(NO_TARGET) end
   local item = call('LINDEX', c.list, target - c.f)
-  if not item then return nil, { NO_TARGET } end
-  local kind, _, by, _, expires = struct.unpack(HEAD, item)
-  if kind == RECALL or (expires ~= 0 and expires <= wall) then return nil, { NO_TARGET } end
+  if not item then return nil, say(NO_TARGET) end
+  local kind, _, by, _, expires = unpack(HEAD, item)
+  if kind == RECALL or (expires ~= 0 and expires <= wall) then return nil, say(NO_TARGET) end
   if kind == RECALLED then
-    local _, id, _, time = struct.unpack(HEAD, call('LINDEX', c.list, by - c.f))
-    return nil, { REPLAYED, c.n, by, id, time }
+    local _, id, _, time = unpack(HEAD, call('LINDEX', c.list, by - c.f))
+    return nil, say(REPLAYED, c.n, by, id, time)
   end
   return target - c.f, item
 end
 
-local function append(c, kind, key, digest, target, time, expires, rest)
-  if kind == 'p' then return purge(c) end
-  local said = key ~= '' and replay(key, digest)
+-- Ids are taken for all appends of the call that are left, because the others are likely to need them, too.
+local ids, appends_left = {}, 0
+
+local function next_id(kind)
+  local last = ids[kind] or call('INCRBY', 'lw:m:id:' .. kind, appends_left) - appends_left
+  ids[kind] = last + 1
+  return (last + 1) * tonumber(ARGV[6]) + tonumber(ARGV[7])
+end
+
+-- The list is as long as the log, unless it was evicted.
+local function push(c, item, bytes)
+  local length = call('RPUSH', c.list, item)
+  c.b = c.b + bytes
+  if length ~= c.h - c.f + 1 then
+    c.f, c.b = c.h - length + 1, bytes
+  end
+end
+
+-- What is too old goes with the first append of a second, and with each read; what is too much goes at once.
+local function append(c, kind, bytes, key, rest)
+  if kind == PURGE then return purge(c) end
+  local digest = string.sub(key, -16)
+  local said = key ~= '' and replay(string.sub(key, 1, -17), digest)
   if said then return said end
-  trim(c)
+  if kind == RECALL or math.floor(c.used / 1000) ~= second then trim(c) end
   local where, old
-  if kind == '1' then
-    where, old = recall_target(c, target)
+  if kind == RECALL then
+    where, old = recall_target(c, (unpack('<d', rest)))
     if not where then return old end
   end
   if not c.is_there then create(c) end
-  c.h, c.dirty = c.h + 1, true
-  local id = call('INCR', 'lw:m:id:' .. c.kind) * tonumber(ARGV[6]) + tonumber(ARGV[7])
-  if c.keeps then
-    call('RPUSH', c.list, struct.pack(HEAD, tonumber(kind), id, target, time, expires) .. rest)
-    c.b = c.b + (struct.unpack('<I4', rest))
+  c.h, c.used, c.is_dirty = c.h + 1, ARGV[4], true
+  local id = next_id(c.kind)
+  if c.rules.keeps then
+    push(c, pack('<Bd', kind, id) .. rest, bytes)
   else
     c.f = c.h + 1
   end
   if where then
-    local _, old_id, _, old_time, old_expires = struct.unpack(HEAD, old)
-    call('LSET', c.list, where, struct.pack(HEAD, RECALLED, old_id, c.h, old_time, old_expires) .. NOTHING)
+    local _, old_id, _, old_time, old_expires = unpack(HEAD, old)
+    call('LSET', c.list, where, pack(HEAD, RECALLED, old_id, c.h, old_time, old_expires) .. NOTHING)
     c.b = c.b - payload_bytes(old)
   end
-  local answer = { DONE, c.n, c.h, id }
-  trim(c)
+  local seq = c.h
+  trim_to_bounds(c)
   if key ~= '' then
-    call('SET', key, word .. digest .. struct.pack('<ddddd', c.n, answer[3], id, time, wall), 'PX', ARGV[8])
+    local _, time = unpack('<dd', rest)
+    call('SET', string.sub(key, 1, -17), word .. digest .. pack('<ddddd', c.n, seq, id, time, wall), 'PX', ARGV[8])
   end
-  return answer
+  return pack(ANSWER, DONE, c.n, seq, id, 0)
 end
 
 local operations = {}
 
--- Channels, then appends of eight arguments: 0, 1 (a recall) or p (a purge), number of the channel, idempotency key as a
--- key of Redis, digest, target, time, expiry, the rest of the record.
+-- Channels, appends, and of each append the record behind its id. An append is, as APPEND says: kind (0, 1 (a recall) or 3 (a purge)), number of
+-- the channel, bytes of the payload, idempotency key as a key of Redis with 16 bytes of digest behind it, or nothing. Answers are one text.
+-- Lua hashes each text in full, so long ones are not put together.
 function operations.append()
-  local channels, answers, at = {}, { word }, 10
-  for i = 1, tonumber(ARGV[9]) do
-    channels[i] = load_named(at)
-    at = at + 7
+  local channels, answers, at, past = {}, {}, 1, #ARGV[9]
+  while at <= past do
+    local c
+    c, at = load_named(ARGV[9], at)
+    channels[#channels + 1] = c
   end
-  while ARGV[at] do
-    local c = channels[tonumber(ARGV[at + 1])]
-    answers[#answers + 1] = append(c, ARGV[at], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]),
-                                   tonumber(ARGV[at + 6]), ARGV[at + 7])
-    at = at + 8
+  at = 1
+  for i = 11, #ARGV do
+    local kind, number, bytes, key
+    kind, number, bytes, key, at = unpack(APPEND, ARGV[10], at)
+    appends_left = #ARGV + 1 - i
+    answers[i - 10] = append(channels[number], kind, bytes, key, ARGV[i])
   end
-  for _, c in ipairs(channels) do save(c, wall) end
-  return answers
+  for _, c in ipairs(channels) do save(c) end
+  return { word, table.concat(answers) }
 end
 
 -- The first seq from `low` on whose message is that old or younger; head + 1 if none is.
@@ -183,7 +244,7 @@ local function first_not_before(c, low, time)
   local past = c.h + 1
   while low < past do
     local middle = math.floor((low + past) / 2)
-    local _, _, _, found = struct.unpack(HEAD, call('LINDEX', c.list, middle - c.f))
+    local _, _, _, found = unpack(HEAD, call('LINDEX', c.list, middle - c.f))
     if found < time then low = middle + 1 else past = middle end
   end
   return low
@@ -198,7 +259,7 @@ local function items_of(c, is_after, low, high, limit, bytes_max)
     local part = call('LRANGE', c.list, from - c.f, to - c.f)
     for i = 1, #part do
       local item = part[is_after and i or #part + 1 - i]
-      local _, _, _, _, expires = struct.unpack(HEAD, item)
+      local _, _, _, _, expires = unpack(HEAD, item)
       if expires == 0 or expires > wall then live, bytes = live + 1, bytes + #item end
       items[#items + 1] = item
       if live >= limit or bytes >= bytes_max then break end
@@ -210,10 +271,10 @@ end
 
 -- A channel, a or b, bound, limit, bytes, since, until. The items go away from the bound.
 function operations.read()
-  local c, is_after, bound = load_named(9), ARGV[16] == 'a', tonumber(ARGV[17])
-  local limit, since, till = tonumber(ARGV[18]), tonumber(ARGV[20]), tonumber(ARGV[21])
+  local c, is_after, bound = load_named(ARGV[9], 1), ARGV[10] == 'a', tonumber(ARGV[11])
+  local limit, since, till = tonumber(ARGV[12]), tonumber(ARGV[14]), tonumber(ARGV[15])
   trim(c)
-  save(c, c.used)
+  save(c)
   local from, past = c.f, 0
   if since > 0 then
     from = first_not_before(c, c.f, since)
@@ -224,15 +285,16 @@ function operations.read()
   if is_after then low = math.max(low, bound + 1)
   elseif bound ~= 0 and bound <= c.h then high = bound - 1 end
   if past > 0 then high = math.min(high, past - 1) end
-  return { word, c.n, c.f, c.h, c.b, from - 1, past, items_of(c, is_after, low, high, limit, tonumber(ARGV[19])) }
+  return { word, c.n, c.f, c.h, c.b, from - 1, past, items_of(c, is_after, low, high, limit, tonumber(ARGV[13])) }
 end
 
 function operations.heads()
-  local answers = { word }
-  for at = 9, #ARGV, 7 do
-    local c = load_named(at)
+  local answers, at, past = { word }, 1, #ARGV[9]
+  while at <= past do
+    local c
+    c, at = load_named(ARGV[9], at)
     trim(c)
-    save(c, c.used)
+    save(c)
     answers[#answers + 1] = { c.n, c.f, c.h }
   end
   return answers
@@ -250,7 +312,7 @@ function operations.list()
       if c.is_there and #rows == tonumber(ARGV[12]) then return { word, rows, last } end
       if c.is_there then
         trim(c)
-        save(c, c.used)
+        save(c)
         rows[#rows + 1] = { name, c.n, c.f, c.h, c.b }
       end
       last, seen = name, seen + 1
@@ -276,11 +338,11 @@ function operations.tick()
     elseif c.is_there then
       trim(c)
       if c.f > c.h and wall - c.used >= FORGET_MS then
+        call('HINCRBY', 'lw:m:forgot', call('HGET', c.key, 's'), 1)
         call('DEL', c.key, c.list)
         call('ZREM', 'lw:m:names', name)
-        call('HINCRBY', 'lw:m:forgot', c.shelf, 1)
       else
-        save(c, c.used)
+        save(c)
       end
     end
   end

@@ -204,6 +204,36 @@ static void what_was_evicted_begins_anew(void **state)
     expect_page(bench, "topic:a", READ_AFTER, 0, 10, "1");
 }
 
+/* Nobody reads between the two: the append finds that the list is shorter than the log. */
+static void an_append_finds_that_the_list_was_evicted(void **state)
+{
+    struct bench *bench = *state;
+
+    for (int i = 0; i < 3; i++)
+        bench_publish(bench, HELLO);
+    redis_server_say(&servers[0], "DEL lw:m:l:topic:a");
+    assert_int_equal(bench_publish(bench, HELLO).answer.seq, 4);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-3 trimmed] 4");
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .recall = 2 }).outcome, APPEND_NO_TARGET);
+    assert_int_equal(bench_publish(bench, HELLO).answer.seq, 5);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-3 trimmed] 4 5");
+}
+
+/* A namespace's age is looked at with the first append of a second; nobody reads. */
+static void appends_alone_drop_what_is_too_old(void **state)
+{
+    struct bench *bench = *state;
+
+    for (int i = 0; i < 3; i++)
+        bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" });
+    assert_int_equal(redis_server_say(&servers[0], "LLEN lw:m:l:brief:a"), 3);
+    bench->wall += DAY_MS / 2;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" }).outcome, APPEND_DONE);
+    assert_int_equal(redis_server_say(&servers[0], "LLEN lw:m:l:brief:a"), 2);
+    expect_page(bench, "brief:a", READ_AFTER, 0, 10, "[1-3 trimmed] 4 5");
+}
+
 static void what_was_not_used_for_a_day_is_forgotten(void **state)
 {
     struct bench    *bench = *state;
@@ -354,6 +384,8 @@ int main(void)
         REDIS_TEST(an_emptied_redis_has_other_epochs_threat_39, redis_maker),
         REDIS_TEST(a_redis_that_lost_its_last_writes_has_other_epochs_threat_39, redis_maker),
         REDIS_TEST(what_was_evicted_begins_anew, redis_maker),
+        REDIS_TEST(an_append_finds_that_the_list_was_evicted, redis_maker),
+        REDIS_TEST(appends_alone_drop_what_is_too_old, redis_maker),
         REDIS_TEST(what_was_not_used_for_a_day_is_forgotten, redis_maker),
         REDIS_TEST(redis_is_asked_for_a_step_once_a_second, redis_maker),
         REDIS_TEST(a_redis_that_is_away_is_told_at_once_threat_39, redis_maker),

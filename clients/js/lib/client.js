@@ -6,7 +6,7 @@
 import { backOffMs, DEFAULT_POLICY, policyOf } from './back_off.js';
 import { Emitter } from './emitter.js';
 import { LongwireError, reasonOf } from './errors.js';
-import { authorization, failureOf, messagesUrl, withBytes } from './http.js';
+import { authorization, failureOf, fetchWithin, messagesUrl, withBytes } from './http.js';
 import { Outbox } from './outbox.js';
 import { Comparing } from './link_places.js';
 import { Pace } from './pace.js';
@@ -499,14 +499,7 @@ export class Client extends Emitter {
 
     #fetch = (...args) => (this.#options.fetch ?? globalThis.fetch)(...args);
 
-    /* A request that gets no answer on a network that has gone silent must end: what waits behind it would wait for ever. */
-    #fetchWithin = async (ms, url, init) => {
-        try {
-            return await this.#fetch(url, { ...init, signal: AbortSignal.timeout(ms) });
-        } catch (error) {
-            throw error?.name === 'TimeoutError' ? new LongwireError(0, 'the server did not answer in time') : error;
-        }
-    };
+    #fetchWithin = (ms, url, init) => fetchWithin(this.#fetch, ms, url, init);
 
     /* What a link may ask and tell. Nothing of what it says counts once there is another one. */
     #hostOf(attempt) {

@@ -1,6 +1,26 @@
 /* http.js - requests to the server, and what its answers say. */
 import { LongwireError } from './errors.js';
 
+/* Aborted when one of them is. AbortSignal.any() is younger than the browsers of today. */
+function anyOf(...signals) {
+    const ending = new AbortController();
+    for (const signal of signals) {
+        if (signal.aborted) ending.abort(signal.reason);
+        signal.addEventListener('abort', () => ending.abort(signal.reason), { once: true });
+    }
+    return ending.signal;
+}
+
+/* A request that gets no answer on a network that has gone silent must end: what waits behind it would wait for ever. */
+export async function fetchWithin(fetch, ms, url, init) {
+    const late = AbortSignal.timeout(ms);
+    try {
+        return await fetch(url, { ...init, signal: init?.signal ? anyOf(init.signal, late) : late });
+    } catch (error) {
+        throw error?.name === 'TimeoutError' ? new LongwireError(0, 'the server did not answer in time') : error;
+    }
+}
+
 /* The address of the server without a slash at the end; ws: and wss: are taken for http: and https:. */
 export function httpUrl(url) {
     const whole = new URL(url, globalThis.location?.href);

@@ -14,6 +14,7 @@ const NO_PLACE = 'http://longwire.invalid';
 const JSON_MEDIA = /^application\/(json|[^;]+\+json)\s*(;|$)/i;
 const BODILESS = new Set([204, 205, 304]);
 const HTTP_LATE_MS = 10000;
+const EARLY_MS = POST_WAIT_S * 1000 / 2;   // whoever says sooner that a request is accepted does not wait for its response
 const REPLAYS_MAX = 1000;           // responses that were told because they were repeated, and may come once more from their log
 
 function randomId() {
@@ -169,24 +170,28 @@ export class Requests {
         for (const item of [...this.#items.values()]) this.#fail(item, closed(item.frame.id));
     }
 
-    /* By HTTP the request is asked again and again with its id, until it is answered. */
+    /* By HTTP the request is asked again and again with its id, until it is answered, or nobody waits for it any more. */
     async #post(item) {
         if (this.#posting >= POSTING_MAX) return;
         this.#posting++;
         item.isSent = item.isPosted = true;
         const device = this.#host.device();
+        const began = performance.now();
+        const ending = item.ending = new AbortController();
         try {
             const answer = await this.#host.fetch(POST_WAIT_S * 1000 + HTTP_LATE_MS, `${this.#host.url()}/v1/request${this.#host.query()}`, {
-                method: 'POST', body: JSON.stringify({ ...asJson(item.frame), ...(device && { device }) }), cache: 'no-store',
+                method: 'POST', signal: ending.signal, body: JSON.stringify({ ...asJson(item.frame), ...(device && { device }) }), cache: 'no-store',
                 headers: { 'Content-Type': 'application/json', Prefer: `wait=${POST_WAIT_S}`, ...authorization(await this.#host.token()) },
             });
             if (!answer.ok) throw await failureOf(answer);
             if (answer.status === 200) this.take(await answer.json());
+            else if (performance.now() - began < EARLY_MS) this.#again(item, {});
         } catch (error) {
-            if (error.code === 401 && this.#host.askAgain()) return;
+            if (ending.signal.aborted || (error.code === 401 && this.#host.askAgain())) return;
             this.refused(item, error instanceof LongwireError ? error : new LongwireError(0, reasonOf(error)));
         } finally {
             item.isSent = item.isPosted = false;
+            item.ending = null;
             this.#posting--;
             this.pump();
         }
@@ -207,6 +212,7 @@ export class Requests {
         clearTimeout(item.again);
         if (this.#items.get(item.frame.id) !== item) return;
         this.#items.delete(item.frame.id);
+        item.ending?.abort();
         item.forget?.();
         this.#keep();
         tell();

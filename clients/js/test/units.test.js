@@ -7,9 +7,10 @@ import { LongwireError, connect } from '../index.js';
 import { backOffMs, DEFAULT_POLICY, policyOf } from '../lib/back_off.js';
 import { BinCodec } from '../lib/bin.js';
 import { EventStreamReader } from '../lib/event_stream.js';
-import { httpUrl } from '../lib/http.js';
+import { fetchWithin, httpUrl } from '../lib/http.js';
 import { Comparing, LinkPlaces } from '../lib/link_places.js';
 import { PlaceStore } from '../lib/place_store.js';
+import { Requests } from '../lib/requests.js';
 import { Servers } from '../lib/servers.js';
 import { Subscription } from '../lib/subscription.js';
 import { CLIENT, SERVER, hex, isSaid } from './bin_names.js';
@@ -434,4 +435,63 @@ test('a pace: at once until it is too often, then with a gap that grows and shri
     assert.equal(pace.restMs(1220), 125);
     for (let count = 0; count < 1000; count++) pace.answered();
     assert.ok(pace.allows(1221));
+});
+
+/* Requests of a client whose transport is no WebSocket; `fetch` stands for the server. */
+const requestsByHttp = fetch => new Requests({
+    link: () => null, prefersLink: () => false, isOpen: () => true, outlivesLink: () => true, url: () => 'http://s.invalid', query: () => '',
+    device: () => 'd', fetch, token: async () => null, askAgain: () => false, keep() {}, answered() {}, random: () => 0.5,
+});
+
+async function ticks(count) {
+    for (let at = 0; at < count; at++) await tick();
+}
+
+test('requests by HTTP: who is told at once that it is accepted pauses before it asks again', async () => {
+    let asked = 0;
+    const requests = requestsByHttp(async () => { asked++; await tick(); return new Response('{"id":"1"}', { status: 202 }); });
+    const response = assert.rejects(requests.fetch('/a'), LongwireError);
+    await ticks(40);
+    requests.close();
+    await response;
+    assert.equal(asked, 1);
+});
+
+test('requests by HTTP: one that is aborted, or closed, makes room and leaves no connection behind', async () => {
+    const asked = [];
+    const requests = requestsByHttp((ms, url, { body, signal }) => new Promise((resolve, reject) => {
+        asked.push(JSON.parse(body).path);
+        signal.addEventListener('abort', () => { asked.push('end'); reject(signal.reason); });
+    }));
+    const ending = new AbortController();
+    const responses = Promise.allSettled(['/1', '/2', '/3', '/4'].map(path => requests.fetch(path, { signal: ending.signal })));
+    await ticks(10);
+    const last = assert.rejects(requests.fetch('/5'), LongwireError);
+    await ticks(10);
+    assert.deepEqual(asked, ['/1', '/2', '/3', '/4']);   // as many as may be under way
+    ending.abort();
+    await ticks(10);
+    assert.deepEqual(asked, ['/1', '/2', '/3', '/4', 'end', 'end', 'end', 'end', '/5']);
+    requests.close();
+    await ticks(10);
+    assert.equal(asked.at(-1), 'end');
+    await last;
+    for (const { status } of await responses) assert.equal(status, 'rejected');
+    assert.equal(asked.length, 10);
+});
+
+test('a fetch within a time ends by its own signal, too', async () => {
+    const never = (url, { signal }) => new Promise((resolve, reject) => {
+        if (signal.aborted) reject(signal.reason);
+        signal.addEventListener('abort', () => reject(signal.reason));
+    });
+    const ending = new AbortController();
+    const within = fetchWithin(never, 60000, 'http://s.invalid', { signal: ending.signal });
+    ending.abort(new Error('enough'));
+    await assert.rejects(within, /enough/);
+    await assert.rejects(fetchWithin(never, 60000, 'http://s.invalid', { signal: ending.signal }), /enough/);
+    const awake = setInterval(() => {}, 1000);   // the time alone keeps no process alive
+    await assert.rejects(fetchWithin(never, 1, 'http://s.invalid'), { message: /did not answer in time/ });
+    clearInterval(awake);
+    assert.equal(await fetchWithin(async () => 'there', 60000, 'http://s.invalid', { signal: new AbortController().signal }), 'there');
 });

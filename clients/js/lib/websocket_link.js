@@ -70,12 +70,14 @@ export class WebSocketLink {
         this.#alarm(this.#host.times.patienceMs, 'the WebSocket brought nothing: something on the way may hold it back');
     }
 
-    close() {
+    close(error = new LongwireError(0, 'the link was left before the answer came')) {
         clearTimeout(this.#watch);
         clearTimeout(this.#beatTimer);
         clearTimeout(this.#followTimer);
         this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
         this.#socket.close(1000);
+        for (const { reject } of this.#questions.values()) reject?.(error);
+        this.#questions.clear();
     }
 
     add(subscription) {
@@ -422,8 +424,7 @@ export class WebSocketLink {
     }
 
     #end(error) {
-        this.close();
-        for (const { reject } of this.#questions.values()) reject?.(error);
+        this.close(error);
         this.#host.failed(error);
     }
 }

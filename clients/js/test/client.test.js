@@ -548,6 +548,20 @@ test('a string is the payload itself, whatever its media type and its way', asyn
     await context.client.close();
 });
 
+test('a read mark whose link the client itself leaves is refused, and not left open', async () => {
+    for (const leave of [client => client.close(), client => client.reconnect(1000), client => client.useTransports(['poll'])]) {
+        const context = open();
+        const socket = await live(context);
+        await until(() => context.client.state.name === 'live');
+        const mark = context.client.read('topic:a', 7);
+        assert.equal(socket.of('read').length, 1);
+        leave(context.client);
+        const late = new Promise(resolve => setTimeout(resolve, SECONDS * 1000, 'open').unref());
+        assert.match(await Promise.race([mark.catch(error => error.message), late]), /left/);
+        await context.client.close();
+    }
+});
+
 test('receipts, presence and read marks are asked of the HTTP API', async () => {
     const receipts = { channel: 'user:ann', seq: 4, devices: [] }, subscribers = { channel: 'group:a', count: 0, subscribers: [] };
     const context = open({ token: 'secret', session: true }, {

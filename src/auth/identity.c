@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "base/span_keep.h"
 #include "message/user_name.h"
 
 /* --- who vouches ------------------------------------------------------------------------------------------------ */
@@ -61,30 +62,20 @@ static size_t text_bytes(const struct identity_facts *facts)
     return bytes;
 }
 
-/* Appends the text, and returns its length. */
-static size_t identity_put_text(char **at, struct span text)
-{
-    if (text.len > 0)
-        memcpy(*at, text.at, text.len);
-    *at += text.len;
-    return text.len;
-}
-
 static size_t from_put(char **at, const struct identity_facts *facts)
 {
-    if (facts->user.len == 0)
-        return identity_put_text(at, facts->key);
-    return identity_put_text(at, SPAN("user:")) + identity_put_text(at, facts->user);
+    char *begin = *at;
+
+    if (facts->user.len > 0)
+        span_keep(SPAN("user:"), at);
+    span_keep(facts->user.len > 0 ? facts->user : facts->key, at);
+    return (size_t)(*at - begin);
 }
 
 static void grants_put(struct grant *grants, char **at, const struct identity_facts *facts)
 {
-    for (size_t i = 0; i < facts->grant_count; i++) {
-        struct span match = facts->grants[i].match;
-        memcpy(*at, match.at, match.len);
-        grants[i] = (struct grant){ { *at, match.len }, facts->grants[i].can };
-        *at += match.len;
-    }
+    for (size_t i = 0; i < facts->grant_count; i++)
+        grants[i] = (struct grant){ span_keep(facts->grants[i].match, at), facts->grants[i].can };
 }
 
 /* Who says a later time means one that never comes. */
@@ -116,8 +107,8 @@ struct identity *identity_new(const struct identity_facts *facts)
         .authority   = authority_ref(facts->authority),
     };
     identity->from_len   = (uint16_t)from_put(&at, facts);
-    identity->device_len = (uint8_t)identity_put_text(&at, facts->device);
-    identity->jti_len    = (uint16_t)identity_put_text(&at, facts->jti);
+    identity->device_len = (uint8_t)span_keep(facts->device, &at).len;
+    identity->jti_len    = (uint16_t)span_keep(facts->jti, &at).len;
     grants_put(grants, &at, facts);
     return identity;
 }

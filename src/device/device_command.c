@@ -3,18 +3,9 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "base/span_keep.h"
 #include "device/open_work.h"
 #include "node/shard.h"
-
-static struct span words_add(char **at, struct span text)
-{
-    struct span copy = span_of(*at, text.len);
-
-    if (text.len > 0)
-        memcpy(*at, text.at, text.len);
-    *at += text.len;
-    return copy;
-}
 
 /* --- session_open --- */
 
@@ -58,9 +49,9 @@ struct session_open *session_open_new(struct devices *devices, struct span user,
     char *at           = open->words;
     open->command.kind = &session_open_kind;
     open->devices      = devices;
-    open->user         = words_add(&at, user);
-    open->device       = words_add(&at, device);
-    open->device_class = words_add(&at, device_class);
+    open->user         = span_keep(user, &at);
+    open->device       = span_keep(device, &at);
+    open->device_class = span_keep(device_class, &at);
     return open;
 }
 
@@ -195,6 +186,6 @@ struct device_listing *device_listing_new(struct devices *devices, struct span u
     char *at              = listing->words;
     listing->command.kind = &device_listing_kind;
     listing->devices      = devices;
-    listing->user         = words_add(&at, user);
+    listing->user         = span_keep(user, &at);
     return listing;
 }

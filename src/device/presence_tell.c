@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "base/span_keep.h"
 #include "device/presence_priv.h"
 
 /* --- what is to be told ----------------------------------------------------------------------------------------- */
@@ -82,15 +83,6 @@ static struct presence_news *presence_news_of_number(const struct presence_chann
     return news;
 }
 
-static struct span presence_word(char **at, struct span text)
-{
-    struct span copy = span_of(*at, text.len);
-
-    memcpy(*at, text.at, text.len);
-    *at += text.len;
-    return copy;
-}
-
 /* How many devices the set had before the changes that wait. */
 static uint64_t presence_count_before(const struct presence_channel *channel)
 {
@@ -113,8 +105,8 @@ static struct presence_news *presence_news_of_changes(const struct presence_chan
         bool                          is_join = member->number != 0;
         count += is_join ? 1 : UINT64_MAX;
         news->notes[i++] = (struct presence_note){
-            .channel = channel_name_span(channel->name), .user = presence_word(&words, presence_device_user(member->device)),
-            .device = presence_word(&words, presence_device_name(member->device)), .is_join = is_join, .count = count,
+            .channel = channel_name_span(channel->name), .user = span_keep(presence_device_user(member->device), &words),
+            .device = span_keep(presence_device_name(member->device), &words), .is_join = is_join, .count = count,
         };
     }
     must(i == channel->changed_count && count == channel->count);

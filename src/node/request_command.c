@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "base/span_keep.h"
 #include "node/shard.h"
 #include "node/uplink_port.h"
 #include "node/writer.h"
@@ -60,16 +61,6 @@ struct request_command *request_command_new(enum request_way way, size_t field_c
     return request;
 }
 
-static struct span request_word(char **at, struct span text)
-{
-    struct span copy = span_of(*at, text.len);
-
-    if (text.len > 0)
-        memcpy(*at, text.at, text.len);
-    *at += text.len;
-    return copy;
-}
-
 struct request_command *request_cancel_new(struct channel_name *channel, struct span user, struct span device, uint64_t key,
                                            struct span id)
 {
@@ -77,9 +68,9 @@ struct request_command *request_cancel_new(struct channel_name *channel, struct 
     char                   *at      = request->words;
 
     request->channel = channel_name_ref(channel);
-    request->user    = request_word(&at, user);
-    request->device  = request_word(&at, device);
-    request->id      = request_word(&at, id);
+    request->user    = span_keep(user, &at);
+    request->device  = span_keep(device, &at);
+    request->id      = span_keep(id, &at);
     request->key     = key;
     return request;
 }

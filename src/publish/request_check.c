@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/must.h"
+#include "base/span_keep.h"
 #include "base/utf8.h"
 #include "codec/request_head.h"
 #include "codec/url/url.h"
@@ -234,20 +235,10 @@ static struct span traceparent_of(const struct request_asked *asked)
 
 /* --- the command ------------------------------------------------------------------------------------------------ */
 
-static struct span put_word(char **at, struct span text)
-{
-    struct span word = span_of(*at, text.len);
-
-    if (text.len > 0)
-        memcpy(*at, text.at, text.len);
-    *at += text.len;
-    return word;
-}
-
 /* A NUL behind it: none of what is hashed holds one, the body excepted, which is the last. */
 static struct span put_hashed(char **at, struct span text)
 {
-    struct span word = put_word(at, text);
+    struct span word = span_keep(text, at);
 
     *(*at)++ = '\0';
     return word;
@@ -294,12 +285,12 @@ static struct request_command *request_command_of(const struct request_sender *s
     request->key              = sender->key;
     request->is_at_least_once = uplink->delivery == AT_LEAST_ONCE;
     request->timeout_ms       = (msec)asked->timeout_ms;
-    request->user             = put_word(&at, sender->user);
-    request->device           = put_word(&at, sender->device);
-    request->address          = put_word(&at, sender->address);
-    request->id               = put_word(&at, asked->id);
-    request->backend          = put_word(&at, span_str(uplink->backend));
-    request->traceparent      = put_word(&at, traceparent_of(asked));
+    request->user             = span_keep(sender->user, &at);
+    request->device           = span_keep(sender->device, &at);
+    request->address          = span_keep(sender->address, &at);
+    request->id               = span_keep(asked->id, &at);
+    request->backend          = span_keep(span_str(uplink->backend), &at);
+    request->traceparent      = span_keep(traceparent_of(asked), &at);
     const char *hashed = at;
     request->method           = put_hashed(&at, asked->method);
     request->target           = put_hashed(&at, asked->target);
@@ -310,7 +301,7 @@ static struct request_command *request_command_of(const struct request_sender *s
         fields->value = put_hashed(&at, asked->fields[i].value);
         fields++;
     }
-    request->body = put_word(&at, asked->body);
+    request->body = span_keep(asked->body, &at);
     hash_request(span_of(hashed, (size_t)(at - hashed)), request->hash);
     return request;
 }

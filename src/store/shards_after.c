@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "base/span_keep.h"
 #include "store/shards_priv.h"
 
 enum { OWED_COUNT_MAX = 4096 };
@@ -23,16 +24,6 @@ static bool lies_in(const struct shards *shards, const struct ledger_change *cha
     return shard_of_row(shards, &change->key) == shard;
 }
 
-static struct span bytes_keep(char **at, struct span bytes)
-{
-    struct span kept = { *at, bytes.len };
-
-    if (bytes.len > 0)
-        memcpy(*at, bytes.at, bytes.len);
-    *at += bytes.len;
-    return kept;
-}
-
 static void after_on_written(struct ledger_batch *batch);
 
 /* A row that lies elsewhere is written as soon as the append is there, and perhaps again: a RAISE never puts back what a
@@ -43,8 +34,8 @@ static void after_take(struct after *after, const struct ledger_change *change, 
 
     must(!change->is_conditional);
     *mine           = *change;
-    mine->key.bytes = bytes_keep(at, change->key.bytes);
-    mine->value     = bytes_keep(at, change->value);
+    mine->key.bytes = span_keep(change->key.bytes, at);
+    mine->value     = span_keep(change->value, at);
     if (mine->op == LEDGER_PUT && mine->takes_seq)
         mine->op = LEDGER_RAISE;
 }

@@ -1,6 +1,7 @@
 #include "uplink/request_row.h"
 
 #include "base/must.h"
+#include "base/span_keep.h"
 #include "device/row.h"
 
 enum { REQUEST_ROW_VERSION = 1, NUMBER_BYTES = 8, PIECE_DIGITS = 4 };
@@ -241,16 +242,6 @@ static bool get_request(struct span rest, struct request_command *request, struc
     return get_fields(&rest, fields, count);
 }
 
-static struct span keep_bytes(char **at, struct span text)
-{
-    struct span kept = span_of(*at, text.len);
-
-    if (text.len > 0)
-        memcpy(*at, text.at, text.len);
-    *at += text.len;
-    return kept;
-}
-
 struct request_command *request_bytes_get(struct span bytes, struct span user, struct span device, struct span id)
 {
     const size_t            fields_max = REQUEST_HEADERS_MAX + 1, fields_bytes = fields_max * sizeof(struct request_field);
@@ -258,11 +249,11 @@ struct request_command *request_bytes_get(struct span bytes, struct span user, s
                                                              bytes.len + user.len + device.len + id.len);
     char                   *at         = request->words + fields_bytes;
 
-    request->user             = keep_bytes(&at, user);
-    request->device           = keep_bytes(&at, device);
-    request->id               = keep_bytes(&at, id);
+    request->user             = span_keep(user, &at);
+    request->device           = span_keep(device, &at);
+    request->id               = span_keep(id, &at);
     request->is_at_least_once = true;
-    if (get_request(keep_bytes(&at, bytes), request, (struct request_field *)(void *)request->words))
+    if (get_request(span_keep(bytes, &at), request, (struct request_field *)(void *)request->words))
         return request;
     command_free(&request->command);
     return NULL;

@@ -211,7 +211,7 @@ static void put_off(struct engine *engine, struct request *request, msec now)
     msec most = (msec)PUT_OFF_MS << (request->tries < PUT_OFF_DOUBLINGS ? request->tries : PUT_OFF_DOUBLINGS);
 
     request->tries++;
-    request->is_sent    = false;
+    request->is_sent    = request->is_cancel_sent = false;
     request->not_before = now + most / 2 + (msec)rng_below(&engine->rng, (uint64_t)most / 2 + 1);
 }
 

@@ -1681,6 +1681,26 @@ static void test_a_request_is_cancelled(void **state)
     stage_end(&stage);
 }
 
+/* The server was busy, or could not store it, and perhaps has it all the same: when it is asked again it is told again. */
+static void test_a_cancelled_request_that_is_put_off_is_cancelled_again(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    ask(&stage, (struct lw_request){ .path = "/a", .id = "r1" });
+    uint64_t ref = expect_sent(&stage, "request request=r1 method=GET path=/a\n");
+    order(&stage, order_new(ORDER_CANCEL, "r1"));
+    expect_sent(&stage, "cancel request=r1\n");
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 503), T(BIN_REASON, "away"), T(BIN_REQUEST_ID, "r1"), N(BIN_REF, ref)));
+    expect_sent(&stage, "");
+    stage.now = engine_deadline(&stage.engine);
+    pass(&stage, 0);
+    expect_sent(&stage, "request request=r1 method=GET path=/a\ncancel request=r1\n");
+    stage_end(&stage);
+}
+
 static void test_what_can_not_be_asked(void **state)
 {
     static const struct lw_header many[REQUEST_FIELDS + 1] = { { "a", "b" } };
@@ -1748,6 +1768,7 @@ int main(void)
         cmocka_unit_test(test_a_device_without_a_session_keeps_its_log),
         cmocka_unit_test(test_requests_are_refused_put_off_and_late),
         cmocka_unit_test(test_a_request_is_cancelled),
+        cmocka_unit_test(test_a_cancelled_request_that_is_put_off_is_cancelled_again),
         cmocka_unit_test(test_what_can_not_be_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

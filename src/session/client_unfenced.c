@@ -83,11 +83,12 @@ static void unfenced_opened(struct session_open *open)
     struct client_command   command;
     struct client_fault     fault;
 
+    if (unfenced != NULL)
+        unfenced->opening = NULL;
     if (unfenced == NULL || unfenced->client->link.is_over) {
         device_link_drop(device_link_worker(open), open);
         return;
     }
-    unfenced->opening = NULL;
     if (open->outcome == OPEN_AWAY || open->outcome == OPEN_BUSY || open->outcome == OPEN_NO_SPACE) {
         command_free(&open->command);
         return;

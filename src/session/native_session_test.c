@@ -487,6 +487,88 @@ static void an_opening_that_was_overtaken_ends_its_link(void **state)
     stage_fini(&stage);
 }
 
+/* --- tickets while the store is away --- */
+
+static struct command *held_opening;
+
+static void hold_opening(struct stage *stage, struct command *command)
+{
+    (void)stage;
+    must(strcmp(command->kind->name, "session_open") == 0 && held_opening == NULL);
+    held_opening = command;
+}
+
+static void answer_opening(struct stage *stage, enum open_outcome outcome)
+{
+    struct command *command = held_opening;
+
+    must(command != NULL);
+    held_opening = NULL;
+    container_of(command, struct session_open, command)->outcome = outcome;
+    shard_take(&stage->shard, command);
+}
+
+static void put_connect_with_ticket(struct buf *wire, const struct stage *stage)
+{
+    const struct ticket ticket = { .generation = 1, .since = 1, .ends_s = UINT32_MAX, .user = SPAN("ann"), .device = SPAN("phone") };
+    struct bin_frame    frame;
+    struct buf          text;
+
+    buf_init(&text, TICKET_TEXT_BYTES_MAX);
+    ticket_put(&text, &ticket, &stage->worker.ticket_key);
+    bin_init(&frame, BIN_CONNECT);
+    bin_set_bytes(&frame, BIN_TICKET, buf_span(&text));
+    bin_put(wire, BIN_CLIENT, &frame);
+    buf_fini(&text);
+}
+
+/* A client that was let in by its ticket, and whose link ends while its session is being opened once more. The answer comes before the
+ * client has closed, or behind that. */
+static void unfenced_link_ends(enum open_outcome outcome, bool is_closed_first)
+{
+    struct stage         stage;
+    struct native_client client;
+    struct buf           wire;
+
+    stage_init(&stage, 1);
+    stage.other                 = hold_opening;
+    stage.shard.engines.durable = "postgres";
+    ticket_key_init(&stage.worker.ticket_key, SPAN("a secret of thirty-two bytes ...."));
+    buf_init(&wire, 1 << 16);
+    native_client_start(&client, &stage, NULL);
+    put_connect_with_ticket(&wire, &stage);
+    send_wire(&client, &wire);
+    turns(&stage, &client, 3);
+    answer_opening(&stage, OPEN_AWAY);
+    turns(&stage, &client, 2);
+    assert_non_null(strstr(told(&client), "{\"type\":\"connected\""));
+    must(held_opening == NULL);
+    session_worker_tick(&stage.worker);  /* tries again */
+    stage_turn(&stage);
+    struct link *link = container_of(near_list_next(&stage.worker.lists->links), struct link, in_worker);
+    link->kind->leave(link);
+    turns(&stage, &client, 2);
+    if (!is_closed_first)
+        answer_opening(&stage, outcome);
+    sim_send_end(client.far);
+    turns(&stage, &client, 2);
+    if (is_closed_first)
+        answer_opening(&stage, outcome);
+    assert_true(session_worker_is_idle(&stage.worker));
+    native_client_end(&client);
+    buf_fini(&wire);
+    stage_fini(&stage);
+}
+
+static void an_unfenced_link_may_end_while_its_session_is_opened(void **state)
+{
+    (void)state;
+    for (int is_closed_first = 0; is_closed_first < 2; is_closed_first++) {
+        unfenced_link_ends(OPEN_AWAY, is_closed_first);
+        unfenced_link_ends(OPEN_STALE, is_closed_first);
+    }
+}
+
 /* --- silence, floods, the end --- */
 
 static void connect(struct stage *stage, struct native_client *client, const struct sim_wire *wire, const char *channel)
@@ -659,6 +741,7 @@ int main(void)
         cmocka_unit_test(what_comes_behind_a_slow_connect_waits),
         cmocka_unit_test(who_has_left_opens_no_session),
         cmocka_unit_test(an_opening_that_was_overtaken_ends_its_link),
+        cmocka_unit_test(an_unfenced_link_may_end_while_its_session_is_opened),
         cmocka_unit_test(a_silent_client_is_asked_with_two_bytes_and_given_up),
         cmocka_unit_test(a_flood_of_pings_ends_the_link),
         cmocka_unit_test(at_a_stop_clients_are_told_to_come_again),

@@ -79,15 +79,16 @@ static bool answer_is_old(const struct session_worker *worker, const struct memb
 static void client_member_asked(struct membership_command *answer)
 {
     struct member_question *question = answer->owner;
-    bool                    is_there = question->client != NULL && !question->client->link.is_over;
+    struct client          *client   = question->client;
+    bool                    is_there = client != NULL && !client->link.is_over && client_is_welcome(client);
 
-    if (is_there && answer_is_old(question->client->link.worker, answer, question->leaves)) {
-        client_look_up(question->client, question);
+    if (is_there && answer_is_old(client->link.worker, answer, question->leaves)) {
+        client_look_up(client, question);
         command_free(&answer->command);
         return;
     }
     if (is_there)
-        client_member_told(question->client, answer, question);
+        client_member_told(client, answer, question);
     list_take(&question->in_work);
     channel_name_unref(question->name);
     free(question);

@@ -5,6 +5,7 @@
 
 #include "base/must.h"
 #include "codec/bin/bin_alias.h"
+#include "device/membership.h"
 #include "session/native_session.h"
 #include "session/session_battery.h"
 
@@ -489,21 +490,21 @@ static void an_opening_that_was_overtaken_ends_its_link(void **state)
 
 /* --- tickets while the store is away --- */
 
-static struct command *held_opening;
+static struct command *held_question;
 
 static void hold_opening(struct stage *stage, struct command *command)
 {
     (void)stage;
-    must(strcmp(command->kind->name, "session_open") == 0 && held_opening == NULL);
-    held_opening = command;
+    must(strcmp(command->kind->name, "session_open") == 0 && held_question == NULL);
+    held_question = command;
 }
 
 static void answer_opening(struct stage *stage, enum open_outcome outcome)
 {
-    struct command *command = held_opening;
+    struct command *command = held_question;
 
     must(command != NULL);
-    held_opening = NULL;
+    held_question = NULL;
     container_of(command, struct session_open, command)->outcome = outcome;
     shard_take(&stage->shard, command);
 }
@@ -542,7 +543,7 @@ static void unfenced_link_ends(enum open_outcome outcome, bool is_closed_first)
     answer_opening(&stage, OPEN_AWAY);
     turns(&stage, &client, 2);
     assert_non_null(strstr(told(&client), "{\"type\":\"connected\""));
-    must(held_opening == NULL);
+    must(held_question == NULL);
     session_worker_tick(&stage.worker);  /* tries again */
     stage_turn(&stage);
     struct link *link = container_of(near_list_next(&stage.worker.lists->links), struct link, in_worker);
@@ -567,6 +568,52 @@ static void an_unfenced_link_may_end_while_its_session_is_opened(void **state)
         unfenced_link_ends(OPEN_AWAY, is_closed_first);
         unfenced_link_ends(OPEN_STALE, is_closed_first);
     }
+}
+
+/* --- members --- */
+
+static void hold_question(struct stage *stage, struct command *command)
+{
+    (void)stage;
+    must(strcmp(command->kind->name, "membership") == 0 && held_question == NULL);
+    held_question = command;
+}
+
+/* The answer may be older than a leave, so it is asked once more; but not for a client whose token counts for nothing by now. */
+static void who_is_not_known_any_more_is_not_asked_for_again(void **state)
+{
+    (void)state;
+    struct stage         stage;
+    struct native_client client;
+    struct buf           wire;
+    struct authority    *authority   = authority_new(NULL);
+    struct memberships   memberships = { NULL };
+
+    stage_init(&stage, 1);
+    stage.other              = hold_question;
+    stage.worker.memberships = &memberships;
+    identity_unref(stage.identifier->reader);
+    stage.identifier->reader = identity_new(&(struct identity_facts){ .user = SPAN("ann"), .authority = authority });
+    buf_init(&wire, 1 << 16);
+    native_client_start(&client, &stage, NULL);
+    put_connect(&wire, "reader's");
+    put(&wire, BIN_SUBSCRIBE, "group:a", "", BIN_REF, 1);
+    send_wire(&client, &wire);
+    turns(&stage, &client, 3);
+    struct membership_command *question = container_of(held_question, struct membership_command, command);
+    must(held_question != NULL);
+    held_question        = NULL;
+    question->outcome   = MEMBERSHIP_DONE;
+    question->is_member = true;
+    leave_counts_note(&stage.worker.leaves, question->user, question->group);
+    authority_revoke(authority);
+    shard_take(&stage.shard, &question->command);
+    turns(&stage, &client, 2);
+    assert_null(held_question);
+    assert_non_null(strstr(told(&client), "{\"type\":\"closing\",\"code\":1008,"));
+    native_client_end(&client);
+    buf_fini(&wire);
+    stage_fini(&stage);
 }
 
 /* --- silence, floods, the end --- */
@@ -742,6 +789,7 @@ int main(void)
         cmocka_unit_test(who_has_left_opens_no_session),
         cmocka_unit_test(an_opening_that_was_overtaken_ends_its_link),
         cmocka_unit_test(an_unfenced_link_may_end_while_its_session_is_opened),
+        cmocka_unit_test(who_is_not_known_any_more_is_not_asked_for_again),
         cmocka_unit_test(a_silent_client_is_asked_with_two_bytes_and_given_up),
         cmocka_unit_test(a_flood_of_pings_ends_the_link),
         cmocka_unit_test(at_a_stop_clients_are_told_to_come_again),

@@ -2,6 +2,7 @@
 node is killed. The configuration of keepalived is checked by keepalived itself; compose.cluster.yaml is read."""
 import contextlib
 import http.client
+import os
 import pathlib
 import re
 import shutil
@@ -60,7 +61,7 @@ class FrontEnd:
         else:
             folders = "".join(f"{kind}_temp_path {self.home}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
             (self.home / "nginx.conf").write_text(
-                f"daemon off;\nmaster_process off;\npid {self.home}/pid;\nerror_log {self.home}/error.log;\nevents {{}}\n"
+                f"daemon off;\n{'user root;' if os.geteuid() == 0 else ''}\npid {self.home}/pid;\nerror_log {self.home}/error.log;\nevents {{}}\n"
                 f"http {{\naccess_log off;\n{folders}{with_ports(snippet('nginx'), ports)}}}\n")
             self.command = ["/usr/sbin/nginx", "-p", self.home, "-c", self.home / "nginx.conf"]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -77,8 +78,20 @@ class FrontEnd:
         wait_until(self.serves)
         return self
 
+    def workers(self):
+        return pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii").split()
+
+    def mark_down(self, port):
+        """Writes `down` into nginx's line of this node, and reloads."""
+        path, before = self.home / "nginx.conf", self.workers()
+        text = path.read_text(encoding="utf-8")
+        assert f"127.0.0.1:{port} max_fails" in text
+        path.write_text(text.replace(f"127.0.0.1:{port} ", f"127.0.0.1:{port} down "), encoding="utf-8")
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: set(self.workers()) - set(before))
+
     def __exit__(self, *_):
-        self.process.kill()
+        self.process.terminate()
         self.process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -118,6 +131,31 @@ def test_a_node_is_killed_behind_the_proxy(cluster, name):
             assert seen == wanted, (follower.name, seen)
         api.close()
     cluster.nodes[1].start()
+    cluster.wait_whole()
+
+
+def test_a_node_that_is_down_for_nginx_may_be_drained_threat_45(cluster):
+    """Else nginx would choose it for each client that comes again, because it has the fewest."""
+    cluster.wait_whole()
+    channel, node = "topic:down", cluster.nodes[0]
+    with FrontEnd("nginx", cluster) as front, contextlib.ExitStack() as stack:
+        followers = [stack.enter_context(Follower(f"follower{at}", [front.url], "ws", {channel: 0})) for at in range(6)]
+        api = Api(cluster.nodes[1].url)
+        publish_until_stored(api, channel, "before")
+        for follower in followers:
+            follower.wait_for_payload(channel, b"before")
+        assert node.metrics()['longwire_sessions{transport="websocket"}'] > 0
+        front.mark_down(node.port)
+        with contextlib.closing(node.api()) as own:
+            assert own.call("POST", f"/v1/nodes/{node.name}/drain", b'{"seconds":1}', {"Content-Type": "application/json"}).status == 202
+        wait_until(lambda: "may be stopped" in node.readiness(), node.readiness)
+        publish_until_stored(api, channel, "behind")
+        for follower in followers:
+            follower.wait_for_payload(channel, b"behind")
+            assert [event.payload for event in follower.messages(channel)] == [b"before", b"behind"]
+        api.close()
+    node.stop()
+    node.start()
     cluster.wait_whole()
 
 

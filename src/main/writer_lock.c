@@ -23,6 +23,33 @@ void writer_lock_give(struct writer_lock *lock)
     must(pthread_mutex_unlock(&lock->mutex) == 0);
 }
 
+/* The mail is in the mailbox before it is asked whether it need not wake, and the number is there before the writer looks for mail for the
+ * last time: so a number that is too old lets nothing lie that the writer does not see. */
+void writer_lock_note(struct writer_lock *lock)
+{
+    atomic_store(&lock->leave, (int)writer_leave_count(lock->writer));
+}
+
+/* 0: something in it is for now. */
+static int bundle_leave_count(const struct writer_lock *lock, const struct bundle *bundle)
+{
+    int count = 0;
+
+    for (struct mail *mail = bundle->newest; mail != NULL; mail = mail->next, count++)
+        if (!writer_may_leave(lock->writer, command_of(mail)))
+            return 0;
+    return count;
+}
+
+void writer_lock_tell(struct writer_lock *lock, struct bundle *bundle)
+{
+    const int count = bundle_leave_count(lock, bundle);
+
+    mailbox_leave(lock->mailbox, bundle);
+    if (count == 0 || atomic_fetch_sub(&lock->leave, count) < count)
+        mailbox_wake(lock->mailbox);
+}
+
 bool writer_lock_try(struct writer_lock *lock)
 {
     if (pthread_mutex_trylock(&lock->mutex) != 0)

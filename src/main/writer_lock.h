@@ -14,6 +14,7 @@
 #define MAIN_WRITER_LOCK_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "node/writer.h"
 #include "reactor/wake.h"
@@ -22,6 +23,7 @@ struct writer_lock {
     pthread_mutex_t mutex;
     struct writer  *writer;   /* borrowed; touched under the lock alone */
     struct mailbox *mailbox;  /* borrowed; the writer's */
+    atomic_int      leave;    /* so many publishes more need not wake the writer (writer_leave_count()) */
 };
 
 void writer_lock_init(struct writer_lock *lock, struct writer *writer, struct mailbox *mailbox);
@@ -30,6 +32,13 @@ void writer_lock_fini(struct writer_lock *lock);
 /* The writer's thread: its turn, from before it takes its mail until what it says is in the loops' mailboxes. */
 void writer_lock_take(struct writer_lock *lock);
 void writer_lock_give(struct writer_lock *lock);
+
+/* At the end of a turn, whoever makes it, before the writer's thread may sleep: from now on loops know what need not wake it. */
+void writer_lock_note(struct writer_lock *lock);
+
+/* A loop's thread. Puts the bundle into the writer's mailbox, and wakes its thread unless all of it are publishes that would only wait there
+ * (docs/decisions/0161). */
+void writer_lock_tell(struct writer_lock *lock, struct bundle *bundle);
 
 /* A thread of the store or of the engine. True: nobody has a turn, nor has anybody said anything to the writer that it has not carried out; the turn is the
  * caller's, until writer_lock_give(). */

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/must.h"
 #include "node/request_command.h"
@@ -300,6 +301,52 @@ static void the_store_has_a_turn_while_the_writer_rests(void **state)
     stage_free(stage);
 }
 
+/* While the writer sleeps: is its thread woken for what the loop says? */
+static bool tells_and_wakes(struct stage *stage)
+{
+    uint64_t rings = 0;
+
+    assert_true(mailbox_is_empty(&stage->mailbox));
+    assert_true(mailbox_may_sleep(&stage->mailbox));
+    writer_lock_tell(&stage->lock, &stage->bundle);
+    assert_null(stage->bundle.newest);
+    bool has_rung = read(stage->mailbox.bell, &rings, sizeof rings) == sizeof rings;
+    mailbox_is_awake(&stage->mailbox);
+    assert_true(commands_free(mailbox_take(&stage->mailbox)) > 0);  /* it is there in any case */
+    return has_rung;
+}
+
+static void publishes_that_only_wait_wake_nobody(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    stage->durable->batch_least = 64;
+    writer_lock_note(&stage->lock);
+    says_publish(stage, stage->kept);
+    assert_true(tells_and_wakes(stage));  /* nothing is under way */
+
+    atomic_store(&stage->lock.leave, 3);
+    says_publish(stage, stage->kept);
+    says_publish(stage, stage->kept);
+    assert_false(tells_and_wakes(stage));
+    says_publish(stage, stage->kept);
+    assert_false(tells_and_wakes(stage));
+    says_publish(stage, stage->kept);
+    assert_true(tells_and_wakes(stage));
+
+    atomic_store(&stage->lock.leave, 3);
+    says_publish(stage, stage->kept);
+    bundle_add(&stage->bundle, follow_of(stage->live, 0));
+    assert_true(tells_and_wakes(stage));
+    says_publish(stage, stage->live);
+    assert_true(tells_and_wakes(stage));
+    stage->durable->batch_least = 0;  /* a batch takes whatever waits */
+    says_publish(stage, stage->kept);
+    assert_true(tells_and_wakes(stage));
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_loop_makes_a_turn_for_what_is_brief),
         cmocka_unit_test(a_loop_does_not_wait_for_the_writer),
         cmocka_unit_test(the_store_has_a_turn_while_the_writer_rests),
+        cmocka_unit_test(publishes_that_only_wait_wake_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

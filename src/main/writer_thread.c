@@ -124,6 +124,7 @@ static void writer_finish_turn(struct writer_thread *thread, msec now, msec wall
     event_outbox_turn_end(&thread->events);
     writer_turn_end(&thread->writer, wall);
     backend_host_turn_end(&thread->backends);
+    writer_lock_note(&thread->lock);
     writer_post_bundles(thread);
 }
 
@@ -299,7 +300,7 @@ bool writer_thread_send(struct writer_thread *thread, struct bundle *bundle, mse
         return false;
     if (writer_lock_visit(&thread->lock, bundle, &visitors_turn, thread, now, wall))
         return true;
-    mailbox_put(&thread->loop.mailbox, bundle);
+    writer_lock_tell(&thread->lock, bundle);
     return false;
 }
 

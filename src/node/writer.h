@@ -169,6 +169,15 @@ void writer_routed(struct writer *writer, struct channel_name *channel);
 /* After the commands of one turn: gives what has gathered to the store and sends what is to be delivered. */
 void writer_turn_end(struct writer *writer, msec wall);
 
+/* Is it a publish that can do no more than wait, as long as writer_leave_count() allows for it? So are those into namespaces on a store
+ * whose batches overlap. Any thread, at any time. */
+bool writer_may_leave(const struct writer *writer, const struct command *command);
+
+/* How many such publishes may come now and change nothing: they would wait for the end of a batch, or for more of them. So
+ * nobody need wake the writer for them: each batch that ends does, and each tick. Between two turns. At most WRITER_LEAVE_MAX. */
+enum { WRITER_LEAVE_MAX = 65536 };
+size_t writer_leave_count(const struct writer *writer);
+
 /* Would the publish be made at once, and end, without a store that works on its own, and without anybody of this node who watches
  * it? So are those of a node that is alone, into namespaces that keep no log on the disk. */
 bool writer_publishes_at_once(const struct writer *writer, const struct command *command);

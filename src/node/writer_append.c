@@ -272,18 +272,38 @@ static void lane_submit(struct writer *writer, struct lane *lane, msec wall)
     lane->from->store->ops->append(lane->from->store, &batch->appends);
 }
 
+/* Of the batches under way: how many there are, and their appends. One that has been under way for long says nothing about the others. */
+struct part_load {
+    size_t batches, appends;
+    bool   has_room;  /* a lane is free */
+};
+
+static struct part_load part_load_of(const struct writer *writer, const struct writer_part *part)
+{
+    struct part_load load = { 0 };
+
+    for (uint32_t i = 0; i < part->lane_count; i++) {
+        const struct lane *lane = &part->lanes[i];
+        bool               is_young = lane->is_busy && writer->tick - lane->busy_tick <= 1;
+        load.has_room |= !lane->is_busy;
+        load.batches += is_young;
+        load.appends += is_young ? lane->batch->count : 0;
+    }
+    return load;
+}
+
 /* Each commit has its price, so that small ones must not take turns with large ones: a batch leaves when it has three quarters as
- * many appends as those that are under way, on average, or when none is. One that has been under way for long says nothing about the others. */
+ * many appends as those that are under way, on average, or when none is. Returns how many that are. */
+static size_t load_ripe_count(const struct part_load *load)
+{
+    return load->batches == 0 ? 1 : (3 * load->appends + 4 * load->batches - 1) / (4 * load->batches);
+}
+
 static bool part_is_ripe(const struct writer *writer, const struct writer_part *part)
 {
-    size_t under_way = 0, appends = 0;
+    const struct part_load load = part_load_of(writer, part);
 
-    for (uint32_t i = 0; i < part->lane_count; i++)
-        if (part->lanes[i].is_busy && writer->tick - part->lanes[i].busy_tick <= 1) {
-            under_way++;
-            appends += part->lanes[i].batch->count;
-        }
-    return part->waiting_count > 0 && 4 * under_way * part->waiting_count >= 3 * appends;
+    return part->waiting_count > 0 && part->waiting_count >= load_ripe_count(&load);
 }
 
 static void part_submit(struct writer *writer, struct writer_part *part, msec wall)
@@ -315,6 +335,25 @@ void writer_submit(struct writer *writer, msec wall)
 }
 
 /* --- between two turns ---------------------------------------------------------------------------------------- */
+
+bool writer_may_leave(const struct writer *writer, const struct command *command)
+{
+    return command->kind == &publish_kind && writer->durable.store->batch_least > 0 &&
+           name_is_durable(container_of(command, const struct publish_command, command)->append.message->channel);
+}
+
+size_t writer_leave_count(const struct writer *writer)
+{
+    const struct writer_part *part = &writer->durable.parts[0];
+
+    if (writer->durable.part_count != 1)
+        return 0;
+    const struct part_load load = part_load_of(writer, part);
+    if (load.batches > 0 && !load.has_room)
+        return WRITER_LEAVE_MAX;
+    const size_t ripe = load_ripe_count(&load);
+    return part->waiting_count + 1 < ripe ? ripe - part->waiting_count - 1 : 0;
+}
 
 bool writer_publishes_at_once(const struct writer *writer, const struct command *command)
 {

@@ -1758,6 +1758,40 @@ static void a_batch_leaves_when_it_is_worth_a_commit(void **state)
     }
 }
 
+/* As long as so many more would not make a batch that leaves, nobody need wake the writer for one. */
+static void publishes_that_only_wait_may_be_left(void **state)
+{
+    (void)state;
+    enum { LARGE = 8, RIPE = 6 };
+    struct stage        *stage = stage_over(&plenty, true, 2);
+    struct channel_name *names[LARGE + RIPE];
+
+    stage->hand.store.batch_least = LARGE;
+    names_apart(stage, names, LARGE + RIPE);
+    assert_int_equal(writer_leave_count(&stage->writer), 0);
+    for (size_t i = 0; i < LARGE; i++)
+        publishes(stage, 0, names[i]);
+    turn(stage);
+    for (size_t i = 0; i < RIPE; i++) {
+        assert_int_equal(writer_leave_count(&stage->writer), RIPE - 1 - i);
+        assert_int_equal(stage->hand.batch_count, 1);
+        publishes(stage, 0, names[LARGE + i]);
+        turn(stage);
+    }
+    assert_int_equal(stage->hand.batch_count, 2);
+    assert_int_equal(writer_leave_count(&stage->writer), WRITER_LEAVE_MAX);  /* no lane is free */
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    assert_int_equal(writer_leave_count(&stage->writer), (3 * RIPE + 3) / 4 - 1);
+    ticks(stage, 2);  /* what takes so long says nothing about the others */
+    assert_int_equal(writer_leave_count(&stage->writer), 0);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    assert_int_equal(writer_leave_count(&stage->writer), 0);
+    names_free(names, LARGE + RIPE);
+    stage_free(stage);
+}
+
 /* Each lane has its share of all appends that wait or are under way, the last one what is left; few of them go together. */
 static void lanes_share_what_waits(void **state)
 {
@@ -3235,6 +3269,7 @@ int main(void)
         cmocka_unit_test(order_is_promised_a_channel_and_not_a_store),
         cmocka_unit_test(what_is_of_a_channel_under_way_waits_behind_it_and_nothing_else_does),
         cmocka_unit_test(a_batch_leaves_when_it_is_worth_a_commit),
+        cmocka_unit_test(publishes_that_only_wait_may_be_left),
         cmocka_unit_test(lanes_share_what_waits),
         cmocka_unit_test(a_lane_leaves_something_for_the_others),
         cmocka_unit_test(what_was_never_given_to_the_store_is_answered_so),

@@ -45,14 +45,19 @@ void mailbox_leave(struct mailbox *mailbox, struct bundle *bundle)
     *bundle = (struct bundle){ NULL, NULL };
 }
 
+void mailbox_wake(struct mailbox *mailbox)
+{
+    /* Sequentially consistent, as in mailbox_may_sleep(): either we see that the owner sleeps, or it sees the mail. */
+    if (atomic_load(&mailbox->is_asleep) && atomic_exchange(&mailbox->is_asleep, false))
+        mailbox_ring(mailbox);
+}
+
 void mailbox_put(struct mailbox *mailbox, struct bundle *bundle)
 {
     if (bundle->newest == NULL)
         return;
     mailbox_leave(mailbox, bundle);
-    /* Sequentially consistent, as in mailbox_may_sleep(): either we see that the owner sleeps, or it sees the mail. */
-    if (atomic_load(&mailbox->is_asleep) && atomic_exchange(&mailbox->is_asleep, false))
-        mailbox_ring(mailbox);
+    mailbox_wake(mailbox);
 }
 
 struct mail *mailbox_take(struct mailbox *mailbox)

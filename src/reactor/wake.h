@@ -25,6 +25,9 @@ void mailbox_put(struct mailbox *mailbox, struct bundle *bundle);
 /* The same, but the owner is not woken: it finds the mail when it wakes for something else. For what nobody waits for. */
 void mailbox_leave(struct mailbox *mailbox, struct bundle *bundle);
 
+/* Wakes the owner, if it sleeps, for what was left. Any thread. */
+void mailbox_wake(struct mailbox *mailbox);
+
 /* All mail, oldest first, or NULL. The owner's thread. */
 struct mail *mailbox_take(struct mailbox *mailbox);
 

@@ -196,6 +196,10 @@ static void mail_that_is_left_waits_for_the_next_wake(void **state)
     assert_ptr_equal(mailbox_take(mailbox), &notes[2].mail);
     mailbox_leave(mailbox, &bundle);
     assert_true(mailbox_may_sleep(mailbox));
+    mailbox_wake(mailbox);
+    assert_true(bell_rings(mailbox));
+    mailbox_wake(mailbox);  /* it does not sleep any more */
+    assert_false(bell_rings(mailbox));
     mailbox_is_awake(mailbox);
 }
 

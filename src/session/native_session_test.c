@@ -587,7 +587,7 @@ static void who_is_not_known_any_more_is_not_asked_for_again(void **state)
     struct native_client client;
     struct buf           wire;
     struct authority    *authority   = authority_new(NULL);
-    struct memberships   memberships = { NULL };
+    struct memberships   memberships = { .devices = NULL };
 
     stage_init(&stage, 1);
     stage.other              = hold_question;

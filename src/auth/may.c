@@ -1,6 +1,5 @@
 #include "auth/may.h"
 
-#include <stdio.h>
 
 #include "base/must.h"
 #include "settings/settings.h"
@@ -170,11 +169,15 @@ struct verdict may(const struct identity *identity, const struct channel_name *c
 
 static bool uplink_lets(const struct identity *identity, enum allowed allow, const char *uplink)
 {
-    char        name[sizeof "uplink:" + KEY_NAME_BYTES_MAX];
-    struct span channel = span_of(name, (size_t)snprintf(name, sizeof name, "uplink:%s", uplink));
-
     if (allow == ALLOW_NOBODY || allow == ALLOW_ANYONE)
         return allow == ALLOW_ANYONE;
+
+    const struct span begin = SPAN("uplink:");
+    char              name[sizeof "uplink:" + KEY_NAME_BYTES_MAX];
+    size_t            len = strnlen(uplink, KEY_NAME_BYTES_MAX);
+    memcpy(name, begin.at, begin.len);
+    memcpy(name + begin.len, uplink, len);
+    const struct span channel = span_of(name, begin.len + len);
     if ((identity->rights & (RIGHT_PUBLISH | RIGHT_ADMIN)) != 0 &&
         (identity->grant_count == 0 || identity_is_granted(identity, channel, CAN_ALL)))
         return true;

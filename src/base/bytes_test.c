@@ -247,6 +247,36 @@ static void the_hash_of_a_text_is_for_ever(void **state)
     }
 }
 
+static bool same_but_for_case(unsigned char a, unsigned char b)
+{
+    const bool are_letters = (a | 0x20) >= 'a' && (a | 0x20) <= 'z';
+
+    return a == b || (are_letters && (a | 0x20) == (b | 0x20));
+}
+
+static void letters_alone_are_compared_without_their_case(void **state)
+{
+    (void)state;
+    char a[19], b[19];
+
+    assert_true(span_eq_nocase(SPAN(""), SPAN("")));
+    assert_false(span_eq_nocase(SPAN("a"), SPAN("")));
+    for (size_t len = 1; len <= sizeof a; len++)
+        for (size_t at = 0; at < len; at++)
+            for (unsigned one = 0; one < 256; one++)
+                for (unsigned bit = 0; bit < 8; bit++) {
+                    const unsigned other = one ^ 1u << bit;
+                    memset(a, 'x', sizeof a);
+                    memset(b, 'X', sizeof b);
+                    a[at] = (char)one;
+                    b[at] = (char)other;
+                    if (span_eq_nocase(span_of(a, len), span_of(b, len)) != same_but_for_case((unsigned char)one, (unsigned char)other))
+                        fail_msg("%u and %u at %zu of %zu", one, other, at, len);
+                    b[at] = (char)one;
+                    assert_true(span_eq_nocase(span_of(a, len), span_of(b, len)));
+                }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +287,7 @@ int main(void)
         cmocka_unit_test(base64_gives_back_what_it_took),
         cmocka_unit_test(base64_refuses_a_second_spelling),
         cmocka_unit_test(base64_takes_its_letters_alone),
+        cmocka_unit_test(letters_alone_are_compared_without_their_case),
         cmocka_unit_test(a_buf_stops_at_its_maximum_and_says_so),
         cmocka_unit_test(a_buf_makes_room_at_once),
         cmocka_unit_test(numbers_are_written_in_decimal),

@@ -5,13 +5,33 @@ static char lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
+/* Of letters that differ in their case one bit differs. Eight bytes with another difference are not the same, and eight without any are;
+ * all others are looked at one by one. */
 bool span_eq_nocase(struct span a, struct span b)
 {
+    const uint64_t case_bits = 0x2020202020202020u;
+    uint64_t       word_a, word_b;
+    size_t         i = 0;
+
     if (a.len != b.len)
         return false;
-    for (size_t i = 0; i < a.len; i++)
-        if (lower(a.at[i]) != lower(b.at[i]))
-            return false;
+    while (i < a.len) {
+        const size_t from = i;
+        if (a.len - i >= sizeof word_a) {
+            memcpy(&word_a, a.at + i, sizeof word_a);
+            memcpy(&word_b, b.at + i, sizeof word_b);
+            if (((word_a ^ word_b) & ~case_bits) != 0)
+                return false;
+            i += sizeof word_a;
+            if (word_a == word_b)
+                continue;
+        } else {
+            i = a.len;
+        }
+        for (size_t at = from; at < i; at++)
+            if (a.at[at] != b.at[at] && lower(a.at[at]) != lower(b.at[at]))
+                return false;
+    }
     return true;
 }
 

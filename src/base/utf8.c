@@ -36,6 +36,9 @@ static size_t skip_ascii(struct span piece, size_t from)
     if (piece.len - i < sizeof words[0] && piece.len >= sizeof words[0] &&
         (memcpy(words, piece.at + piece.len - sizeof words[0], sizeof words[0]), (words[0] & high) == 0))
         return piece.len;
+    if (piece.len < sizeof words[0])
+        while (i < piece.len && (piece.at[i] & 0x80) == 0)
+            i++;
     return i;
 }
 

@@ -100,16 +100,38 @@ static bool has_no_control(const char *at)
     return (((word - ones * ' ') & ~word) & highs) == 0 && (((del - ones) & ~del) & highs) == 0;
 }
 
+/* Of eight bytes none is above ASCII, a space or a colon. False may be wrong. */
+static bool has_no_mark(const char *at)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    uint64_t       word;
+
+    memcpy(&word, at, sizeof word);
+    const uint64_t space = word ^ (ones * ' '), colon = word ^ (ones * ':');
+    return ((word | ((space - ones) & ~space) | ((colon - ones) & ~colon)) & highs) == 0;
+}
+
+static bool name_is_sendable(struct span name)
+{
+    const char *at = name.at, *end = at + name.len;
+
+    while ((size_t)(end - at) >= sizeof(uint64_t) && has_no_control(at) && has_no_mark(at))
+        at += sizeof(uint64_t);
+    for (; at < end; at++)
+        if (*at <= ' ' || *at == ':' || *at == 0x7f)
+            return false;
+    return name.len > 0;
+}
+
 /* RFC 9110 5.1 and 5.5, a little stricter: nothing that could end the line, and no other control character. */
 static bool field_is_sendable(struct span name, struct span value)
 {
-    if (name.len == 0)
+    if (!name_is_sendable(name))
         return false;
-    for (size_t i = 0; i < name.len; i++)
-        if (name.at[i] <= ' ' || name.at[i] == ':' || name.at[i] == 0x7f)
-            return false;
-    while (value.len >= sizeof(uint64_t) && has_no_control(value.at))
-        value = span_skip(value, sizeof(uint64_t));
+    const char *at = value.at, *end = at + value.len;
+    while ((size_t)(end - at) >= sizeof(uint64_t) && has_no_control(at))
+        at += sizeof(uint64_t);
+    value = span_of(at, (size_t)(end - at));
     for (size_t i = 0; i < value.len; i++)
         if (((unsigned char)value.at[i] < ' ' && value.at[i] != '\t') || value.at[i] == 0x7f)
             return false;
@@ -147,11 +169,15 @@ bool fetch_call_add_field(struct fetch_call *call, struct span name, struct span
     value = span_trim(value);
     if (!field_is_sendable(name, value) || is_said_by_itself(name))
         return false;
+    const struct span mark = value.len == 0 ? SPAN(":") : SPAN(": ");
     fields_make_room(&call->fields, name.len + value.len + 4);
-    buf_put(&call->fields, name);
-    buf_put(&call->fields, value.len == 0 ? SPAN(":") : SPAN(": "));
-    buf_put(&call->fields, value);
-    buf_put_lit(&call->fields, "\r\n");
+    char *at = buf_extend(&call->fields, name.len + mark.len + value.len + 2);
+    must(at != NULL);
+    at = mempcpy(at, name.at, name.len);
+    at = mempcpy(at, mark.at, mark.len);
+    if (value.len > 0)
+        at = mempcpy(at, value.at, value.len);
+    memcpy(at, "\r\n", 2);
     return true;
 }
 
@@ -188,10 +214,14 @@ void fetch_call_keep_field(struct fetch_call *call, struct span name, struct spa
     }
     if (!call->keeps_head)
         return;
-    buf_put(&call->head, name);
-    buf_put_lit(&call->head, ": ");
-    buf_put(&call->head, value);
-    buf_putc(&call->head, '\n');
+    char *at = buf_extend(&call->head, name.len + value.len + 3);
+    if (at == NULL)
+        return;
+    at = mempcpy(at, name.at, name.len);
+    at = mempcpy(at, ": ", 2);
+    if (value.len > 0)
+        at = mempcpy(at, value.at, value.len);
+    *at = '\n';
 }
 
 /* --- the module ---------------------------------------------------------------------------------------------- */

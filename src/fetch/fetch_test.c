@@ -448,6 +448,23 @@ static void no_control_character_is_sent(void **state)
     fetch_call_free(call);
 }
 
+static void a_name_is_refused_by_one_bad_byte_wherever_it_stands(void **state)
+{
+    (void)state;
+    struct fetch_call *call = fetch_call_new("GET", SPAN("http://a/"));
+    char               name[21];
+
+    for (int byte = 0; byte < 256; byte++)
+        for (size_t len = 1; len <= sizeof name; len++)
+            for (size_t at = 0; at < len; at++) {
+                memset(name, 'a', sizeof name);
+                name[at] = (char)byte;
+                assert_int_equal(fetch_call_add_field(call, span_of(name, len), SPAN("x")),
+                                 byte > ' ' && byte < 0x7f && byte != ':');
+            }
+    fetch_call_free(call);
+}
+
 static void a_request_says_what_it_was_told_and_no_more(void **state)
 {
     (void)state;
@@ -1020,6 +1037,7 @@ int main(void)
 {
     const struct CMUnitTest of_parts[] = {
         cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(no_control_character_is_sent),
+        cmocka_unit_test(a_name_is_refused_by_one_bad_byte_wherever_it_stands),
         cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
         cmocka_unit_test(connections_are_kept),  cmocka_unit_test(a_call_can_be_cancelled),
         cmocka_unit_test(a_call_can_be_cancelled_at_once),
@@ -1041,6 +1059,7 @@ int main(void)
     };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(no_control_character_is_sent),
+        cmocka_unit_test(a_name_is_refused_by_one_bad_byte_wherever_it_stands),
         cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
         cmocka_unit_test(connections_are_kept),  cmocka_unit_test(a_call_can_be_cancelled),
         cmocka_unit_test(a_call_can_be_cancelled_at_once),

@@ -59,6 +59,8 @@ static bool has_dot_segment(struct span target)
 {
     struct span path = target, segment;
 
+    if (target.len == 0 || memchr(target.at, '.', target.len) == NULL)
+        return false;
     span_cut(&target, '?', &path);
     while (span_cut(&path, '/', &segment))
         if (span_eq(segment, SPAN(".")) || span_eq(segment, SPAN("..")))
@@ -66,9 +68,24 @@ static bool has_dot_segment(struct span target)
     return false;
 }
 
+/* Of eight bytes each is one from `!` to `~`. */
+static bool is_url_word(const char *at)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    uint64_t       word;
+
+    memcpy(&word, at, sizeof word);
+    /* Without high bits nothing is carried from byte to byte, so the high bit of each sum compares its own byte. */
+    return (word & highs) == 0 && ((word + ones) & highs) == 0 && (~(word + ones * (0x80 - '!')) & highs) == 0;
+}
+
 static bool is_url_text(struct span text)
 {
-    for (size_t i = 0; i < text.len; i++)
+    size_t i = 0;
+
+    while (text.len - i >= sizeof(uint64_t) && is_url_word(text.at + i))
+        i += sizeof(uint64_t);
+    for (; i < text.len; i++)
         if (text.at[i] <= ' ' || text.at[i] >= 0x7f)
             return false;
     return true;

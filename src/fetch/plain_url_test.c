@@ -53,8 +53,34 @@ static void what_is_left(void **state)
             fail_msg("%s is taken", urls[i]);
 }
 
+static void a_byte_that_no_url_has_is_found_wherever_it_stands(void **state)
+{
+    (void)state;
+    const char       whole[] = "http://a.example/abcdefghijklmnopqrstuvwxyz";
+    struct plain_url url;
+    char             text[sizeof whole];
+
+    for (size_t at = 0; at + 1 < sizeof whole; at++)
+        for (int byte = 0; byte < 256; byte++) {
+            if (byte > ' ' && byte < 0x7f)
+                continue;
+            memcpy(text, whole, sizeof whole);
+            text[at] = (char)byte;
+            if (plain_url_read(span_of(text, sizeof whole - 1), &url))
+                fail_msg("%d at %zu is taken", byte, at);
+        }
+    for (int byte = '!'; byte < 0x7f; byte++) {
+        memcpy(text, whole, sizeof whole);
+        text[20] = (char)byte;
+        assert_true(plain_url_read(span_of(text, sizeof whole - 1), &url));
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(what_is_taken), cmocka_unit_test(what_is_left) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_taken), cmocka_unit_test(what_is_left),
+        cmocka_unit_test(a_byte_that_no_url_has_is_found_wherever_it_stands),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

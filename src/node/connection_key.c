@@ -117,10 +117,9 @@ bool connection_key_read(struct span text, uint64_t *ret)
 
 void connection_key_put(struct buf *buf, uint64_t key)
 {
-    static const char hex[] = "0123456789abcdef";
-    char              digits[16];
+    char digits[16];
 
-    for (size_t i = sizeof digits; i-- > 0; key >>= 4)
-        digits[i] = hex[key & 15];
+    hex_put_u32(digits, (uint32_t)(key >> 32));
+    hex_put_u32(digits + 8, (uint32_t)key);
     buf_put(buf, span_of(digits, sizeof digits));
 }

@@ -52,7 +52,7 @@ static bool is_hop_field(struct span name)
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (span_eq_nocase(name, names[i]))
+        if (name.len == names[i].len && span_eq_nocase(name, names[i]))
             return true;
     return is_own_field(name);
 }
@@ -79,6 +79,15 @@ static bool is_head_field(const struct head_field *field, struct span name)
     return field->name.len == name.len && span_eq_nocase(field->name, name);
 }
 
+/* The usual `keep-alive` names no field that would be passed on. */
+static bool connection_names_fields(const struct head_field *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_head_field(&fields[i], SPAN("connection")) && !span_eq_nocase(fields[i].value, SPAN("keep-alive")))
+            return true;
+    return false;
+}
+
 /* RFC 9110 7.6.1: what `Connection` names is meant for this hop, too. */
 static bool is_named_by_connection(const struct head_field *fields, size_t count, struct span name)
 {
@@ -89,6 +98,14 @@ static bool is_named_by_connection(const struct head_field *fields, size_t count
                 return true;
     }
     return false;
+}
+
+static struct span first_value(const struct head_field *fields, size_t count, struct span name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_head_field(&fields[i], name))
+            return fields[i].value;
+    return SPAN("");
 }
 
 static bool comes_again(const struct head_field *fields, size_t from, size_t to, struct span name)
@@ -146,15 +163,15 @@ static bool tells_of_absent_body(const struct head_field *field, unsigned status
     return status != 204 && body.len == 0 && field->value.len > 0 && !span_eq(field->value, SPAN("0"));
 }
 
-static void put_response_fields(struct buf *object, unsigned status, struct span head, struct span body)
+static void put_response_fields(struct buf *object, unsigned status, const struct head_field *fields, size_t count, struct span body)
 {
-    size_t             count, put = 0;
-    struct head_field *fields = head_read(head, &count);
+    const bool names_fields = connection_names_fields(fields, count);
+    size_t     put          = 0;
 
     buf_put_lit(object, ",\"headers\":{");
     for (size_t i = 0; i < count && put < RESPONSE_FIELDS_MAX; i++) {
         const struct span name = fields[i].name;
-        if (is_hop_field(name) || is_named_by_connection(fields, count, name) || !utf8_is_valid(name) ||
+        if (is_hop_field(name) || (names_fields && is_named_by_connection(fields, count, name)) || !utf8_is_valid(name) ||
             comes_again(fields, 0, i, name) ||
             (is_head_field(&fields[i], SPAN("content-length")) && !tells_of_absent_body(&fields[i], status, body)))
             continue;
@@ -163,7 +180,6 @@ static void put_response_fields(struct buf *object, unsigned status, struct span
         put_response_field(object, fields, count, i);
     }
     buf_putc(object, '}');
-    free(fields);
 }
 
 /* --- instructions ----------------------------------------------------------------------------------------------- */
@@ -286,10 +302,14 @@ static void put_response_body(struct buf *object, struct span media, struct span
 void response_put_answer(struct buf *object, struct span request, unsigned status, struct span head, struct span body,
                          bool has_body, const struct response_instructions *instructions)
 {
+    size_t             count;
+    struct head_field *fields = head_read(head, &count);
+
     put_begin(object, request, status);
-    put_response_fields(object, status, head, body);
+    put_response_fields(object, status, fields, count, body);
     if (has_body)
-        put_response_body(object, response_head_field(head, SPAN("content-type")), body);
+        put_response_body(object, first_value(fields, count, SPAN("content-type")), body);
+    free(fields);
     put_channels(object, "subscribe", instructions->subscribe, instructions->subscribe_count);
     put_channels(object, "unsubscribe", instructions->unsubscribe, instructions->unsubscribe_count);
     buf_putc(object, '}');

@@ -44,7 +44,7 @@ static bool is_plain(char c)
     return (unsigned char)c >= 0x20 && c != '"' && c != '\\';
 }
 
-/* Eight bytes at a time. */
+/* Eight bytes at a time, and the last eight once more for what is left. */
 size_t json_plain_len(struct span text)
 {
     size_t   i = 0;
@@ -52,6 +52,8 @@ size_t json_plain_len(struct span text)
 
     while (i + 8 <= text.len && (memcpy(&word, text.at + i, 8), word_is_plain(word)))
         i += 8;
+    if (i > 0 && text.len - i < 8 && (memcpy(&word, text.at + text.len - 8, 8), word_is_plain(word)))
+        return text.len;
     while (i < text.len && is_plain(text.at[i]))
         i++;
     return i;

@@ -39,8 +39,24 @@ static void put_escape(struct buf *buf, char c)
     }
 }
 
+/* True: nothing in it is to be escaped, and it is put. */
+static bool put_plain_string(struct buf *buf, struct span text)
+{
+    if (json_plain_len(text) < text.len)
+        return false;
+    char *at = buf_extend(buf, text.len + 2);
+    if (at == NULL)
+        return true;  /* the buffer is over */
+    at[0] = at[text.len + 1] = '"';
+    if (text.len > 0)
+        memcpy(at + 1, text.at, text.len);
+    return true;
+}
+
 void json_put_string(struct buf *buf, struct span text)
 {
+    if (put_plain_string(buf, text))
+        return;
     buf_putc(buf, '"');
     while (text.len > 0) {
         size_t len = json_plain_len(text);

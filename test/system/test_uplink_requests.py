@@ -415,7 +415,7 @@ def test_what_is_refused(back_end):
             status, problem = send(server, "r1", **{"method": "POST", "path": "/all/x", **members})
             assert status == code and words in problem["detail"], (members, status, problem)
         with contextlib.closing(Api(server.url)) as api:
-            for named, query, words in (("car", "&device=phone", "leave out `device`"), ("a/b", "", "no device's name"), ("", "", "name the device")):
+            for named, query, words in (("car", "&device=phone", "leave one out"), ("a/b", "", "no device's name"), ("", "", "name the device")):
                 answer = api.call("POST", f"/v1/request?user=ann{query}",
                                   json.dumps({"id": "r1", "method": "GET", "path": "/all/x", "device": named}), JSON)
                 assert answer.status == 400 and words in json.loads(answer.body)["detail"], answer.body

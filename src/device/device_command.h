@@ -70,6 +70,7 @@ struct session_place {
     struct channel_name *name;   /* owns a reference */
     uint64_t             epoch, seq;
     bool                 is_kept;
+    bool                 is_of_member;  /* of a group: the user is a member, or something of when the user was is still to come */
     bool                 is_over;  /* of a group that the user has left: not followed. The user's log may tell the link that the user
                                     * had joined it: then the link goes on from this place */
     struct group_spans  *spans;  /* owned; what of the channel is the user's: of a group that the user has left or joined

@@ -403,7 +403,8 @@ static void answer_places(struct session_open *open)
             continue;
         open->places[open->place_count++] = (struct session_place){
             .name = channel_name_ref(place->name), .epoch = standing_place_epoch(open->devices, standing, place),
-            .seq = place->seq, .is_kept = place->is_kept, .is_over = gathered != NULL && gathered->is_over, .spans = gathered == NULL ? NULL : gathered->spans,
+            .seq = place->seq, .is_kept = place->is_kept, .is_of_member = gathered != NULL && gathered->is_group && !gathered->is_over,
+            .is_over = gathered != NULL && gathered->is_over, .spans = gathered == NULL ? NULL : gathered->spans,
         };
         if (gathered != NULL)
             gathered->spans = NULL;

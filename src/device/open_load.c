@@ -538,6 +538,7 @@ static void gather_group(struct open_work *work, struct work_place *group)
         return;
     place          = gather(work, group->name);
     place->is_over = is_over;
+    place->is_group = true;
     place->is_replayed = is_over && group->generation > work->groups_seq;
     if (work->is_new || is_over)
         return;

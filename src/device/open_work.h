@@ -19,6 +19,7 @@ struct work_place {
     bool                 is_used;  /* of a stored place: it is one of a channel that the session follows */
     bool                 is_over;  /* of a group: nothing of it is for the session now; its place is remembered, in case the
                                     * user joins again */
+    bool                 is_group; /* the user is or was a member of it */
     bool                 is_replayed; /* … and the user's log may say to the link that the user joined it, and left it again */
     struct group_spans  *spans;    /* of a group: owned, what of its log is the user's. NULL: it is none, or all is */
     uint64_t             generation;  /* of the group's row */

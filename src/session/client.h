@@ -202,6 +202,11 @@ void   client_cancel_connect(struct client *client);
 /* client_digest.c: answers a ping, which may carry the digest of the client's places, and ask for those of the server. */
 void client_answer_ping(struct client *client, const struct client_command *command);
 
+/* Leaves a channel that the client may follow no longer, and says so. */
+void client_leave_forbidden(struct client *client, struct reader_sub *sub);
+/* A user's link stays that user's, whatever is shown on it later: what it follows, and what was stored for it, are. */
+bool client_is_somebody_else(const struct identity *holder, const struct identity *comer);
+
 /* client_session.c: what a `connect` does once it is known who sent it; the session that it asks for. */
 void client_identified(struct client *client, const struct client_connect *connect, struct span ref);
 void client_connect_by_ticket(struct client *client, const struct client_connect *connect, struct span ref);

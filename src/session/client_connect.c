@@ -8,6 +8,7 @@
 #include "base/must.h"
 #include "session/client.h"
 #include "session/device_link.h"
+#include "session/member_subscribe.h"
 #include "session/subscribe_request.h"
 
 /* A ticket whose session the store has not opened after so long admits without it (client_unfenced.c). */
@@ -66,8 +67,7 @@ void client_cancel_connect(struct client *client)
     client->work->connecting = NULL;
 }
 
-/* A user's link stays that user's: what it follows, and what was stored for it, are. */
-static bool is_somebody_else(const struct identity *holder, const struct identity *comer)
+bool client_is_somebody_else(const struct identity *holder, const struct identity *comer)
 {
     if (holder == NULL || holder->is_open || identity_user(holder).len == 0)
         return false;
@@ -76,22 +76,33 @@ static bool is_somebody_else(const struct identity *holder, const struct identit
            (device.len > 0 && other.len > 0 && !span_eq(device, other));
 }
 
-/* A fresh token may grant less than the one before. */
+void client_leave_forbidden(struct client *client, struct reader_sub *sub)
+{
+    struct channel_name *name = channel_name_ref(subscription_name(&sub->sub));
+
+    free(client_take_ref(client, sub));
+    device_link_let_go(&client->link, sub);
+    link_unfollow(&client->link, sub);
+    client_say(client, &(struct client_event){ .kind = EVENT_UNSUBSCRIBED, .unsubscribed = channel_name_span(name) });
+    channel_name_unref(name);
+}
+
+/* A fresh token may grant less than the one before. What the link follows as a member is not asked about: who leaves a group is told so.
+ * What a grant allowed is: a session knows all groups of its user; without one the ledger does. */
 static void client_drop_forbidden(struct client *client)
 {
     struct link *link = &client->link;
 
     for (struct reader_sub *sub = reader_subs(link_reader(link)), *next; sub != NULL; sub = next) {
-        struct channel_name *name = channel_name_ref(subscription_name(&sub->sub));
-        next                      = reader_sub_next(sub);
-        struct verdict verdict    = may(link->holder, name, ACTION_SUBSCRIBE);
-        if (verdict.status != 0 && !verdict.needs_member && !sub->sub.is_unasked) {
-            free(client_take_ref(client, sub));
-            device_link_let_go(link, sub);
-            link_unfollow(link, sub);
-            client_say(client, &(struct client_event){ .kind = EVENT_UNSUBSCRIBED, .unsubscribed = channel_name_span(name) });
-        }
-        channel_name_unref(name);
+        next                     = reader_sub_next(sub);
+        struct verdict verdict   = may(link->holder, subscription_name(&sub->sub), ACTION_SUBSCRIBE);
+        bool           is_member = sub->sub.is_bounded || (sub->sub.is_own && !sub->sub.is_kept);
+        if (verdict.status == 0 || (verdict.needs_member && is_member) || sub->sub.is_unasked)
+            continue;
+        if (verdict.needs_member && link_device(link) == NULL)
+            client_ask_still_member(client, sub);
+        else
+            client_leave_forbidden(client, sub);
     }
 }
 
@@ -142,10 +153,12 @@ static void client_settle_ticket(struct client *client, bool is_good)
     if (!connecting->has_ticket)
         return;
     connecting->has_ticket = false;
-    if (is_good)
+    if (is_good) {
         identity_unref(connecting->before);
-    else
+        client_drop_forbidden(client);
+    } else {
         link_take_holder(&client->link, connecting->before);
+    }
     connecting->before = NULL;
 }
 
@@ -316,7 +329,7 @@ static void client_connected(struct client *client, const struct identified *ans
     struct verdict verdict;
 
     client_drop_fields(client);
-    if (answer->identity != NULL && is_somebody_else(client->link.holder, answer->identity)) {
+    if (answer->identity != NULL && client_is_somebody_else(client->link.holder, answer->identity)) {
         identity_unref(answer->identity);
         client_say_error(client, 403, "this connection belongs to another user or device; open another one for this token",
                          command->ref);

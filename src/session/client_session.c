@@ -68,6 +68,8 @@ void client_connect_by_ticket(struct client *client, const struct client_connect
         client_say_error(client, 409, "this link has a session already", ref);
     } else if (verdict.status != 0) {
         client_say_error(client, verdict.status, verdict.reason, ref);
+    } else if (client_is_somebody_else(client->link.holder, holder.identity)) {
+        client_say_error(client, 403, "this connection belongs to another user or device; open another one for this ticket", ref);
     } else if (!client->link.is_counted && (crowd = usage_link(worker->usage, holder.identity, true)).status != 0) {
         client_refuse_link(client, crowd, ref);
     } else {

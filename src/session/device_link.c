@@ -237,12 +237,12 @@ struct reader_sub *device_link_follow(struct link *link, const struct session_pl
     return sub;
 }
 
-/* What a session kept may be forbidden by now. */
-static bool may_still_follow(const struct link *link, const struct channel_name *name)
+/* What a session kept may be forbidden by now: it may have been a grant that allowed it. */
+static bool may_still_follow(const struct link *link, const struct session_place *place)
 {
-    struct verdict verdict = may(link->holder, name, ACTION_SUBSCRIBE);
+    struct verdict verdict = may(link->holder, place->name, ACTION_SUBSCRIBE);
 
-    return verdict.status == 0 || verdict.needs_member;
+    return verdict.status == 0 || (verdict.needs_member && place->is_of_member);
 }
 
 static const struct place *named_place(const struct token *named, const struct channel_name *name)
@@ -328,7 +328,7 @@ void device_link_follow_all(struct link *link, const struct session_open *open, 
             group_follow_note_over(&link_device(link)->groups, place.name, place.epoch, place.seq);
             continue;
         }
-        if (place.is_kept && !may_still_follow(link, place.name))
+        if (place.is_kept && !may_still_follow(link, &place))
             continue;
         if (instead != NULL) {
             struct start start = never_back(&(struct start){ START_AFTER, place.seq, place.epoch },

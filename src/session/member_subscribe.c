@@ -29,6 +29,7 @@ struct member_question {
     struct channel_name *name;    /* owns a reference */
     struct start         start;
     bool                 is_watched;
+    bool                 is_followed;  /* already, and not as a member's */
     enum delivery_mode   mode;
     const char          *not_member;
     struct leave_mark    leaves;  /* when it was looked up */
@@ -51,6 +52,20 @@ static void client_follow_as_member(struct client *client, struct member_questio
     client_keep_ref(client, sub, ref);
 }
 
+/* What allowed it is gone: then it is followed as a member, or no longer; no longer, too, if nobody knows. */
+static void client_stay_as_member(struct client *client, const struct channel_name *name, bool is_member)
+{
+    struct reader_sub *sub = reader_find(link_reader(&client->link), channel_name_span(name));
+
+    if (sub == NULL || sub->sub.is_bounded || (sub->sub.is_own && !sub->sub.is_kept) ||
+        may(client_identity(client), name, ACTION_SUBSCRIBE).status == 0)
+        return;
+    if (!is_member)
+        client_leave_forbidden(client, sub);
+    else if (link_device(&client->link) == NULL)
+        sub->sub.is_bounded = true;
+}
+
 static void client_member_told(struct client *client, const struct membership_command *answer,
                                struct member_question *question)
 {
@@ -58,7 +73,9 @@ static void client_member_told(struct client *client, const struct membership_co
 
     list_take(&question->in_work);
     client->work->publish_count--;
-    if (answer->outcome == MEMBERSHIP_DONE && answer->is_member)
+    if (question->is_followed)
+        client_stay_as_member(client, question->name, answer->outcome == MEMBERSHIP_DONE && answer->is_member);
+    else if (answer->outcome == MEMBERSHIP_DONE && answer->is_member)
         client_follow_as_member(client, question, ref);
     else if (is_known(answer))
         client_say_error(client, 403, question->not_member, ref);
@@ -107,13 +124,30 @@ static void client_look_up(struct client *client, struct member_question *questi
 }
 
 /* It counts like a publish under way: who asks for too much is not read from. */
+static void client_ask(struct client *client, struct member_question *question)
+{
+    question->client = client;
+    list_push(&client_get_work(client)->questions, &question->in_work);
+    client->work->publish_count++;
+    client_look_up(client, question);
+}
+
+void client_ask_still_member(struct client *client, const struct reader_sub *sub)
+{
+    struct member_question *question = calloc(1, sizeof *question);
+
+    must(question != NULL);
+    question->name        = channel_name_ref(subscription_name(&sub->sub));
+    question->is_followed = true;
+    client_ask(client, question);
+}
+
 void client_ask_member(struct client *client, const struct subscribe_request *request, const char *not_member,
                        struct span ref)
 {
     struct member_question *question = calloc(1, sizeof *question + ref.len);
 
     must(question != NULL);
-    question->client     = client;
     question->name       = channel_name_ref(request->name);
     question->start      = request->start;
     question->is_watched = request->is_watched;
@@ -122,9 +156,7 @@ void client_ask_member(struct client *client, const struct subscribe_request *re
     question->ref_len    = ref.len;
     if (ref.len > 0)
         memcpy(question->ref, ref.at, ref.len);
-    list_push(&client_get_work(client)->questions, &question->in_work);
-    client->work->publish_count++;
-    client_look_up(client, question);
+    client_ask(client, question);
 }
 
 void client_forget_questions(struct client *client)

@@ -10,6 +10,8 @@
 /* Asks, then follows or says `error`. */
 void client_ask_member(struct client *client, const struct subscribe_request *request, const char *not_member,
                        struct span ref);
+/* A grant allowed what the link follows, and does so no longer: asks, then the link follows it as that of a member, or says `unsubscribed`. */
+void client_ask_still_member(struct client *client, const struct reader_sub *sub);
 /* Answers that come later are dropped. */
 void client_forget_questions(struct client *client);
 

@@ -685,3 +685,112 @@ def test_the_device_of_a_call_is_said_once(with_users, call):
     assert say(nameless, "?device=pa%67er") == say(nameless, device="pager") == say(nameless, "?device=pager", device="pager") == done
     assert say(nameless)[0] == 400
     assert say(nameless, "?device=pager", device="watch")[0] == say(nameless, "?device=a%2Fb")[0] == say(nameless, "?device=%")[0] == 400
+
+
+# --- what a link may no longer ----------------------------------------------------------------------------------------
+
+GROUPS = [{"match": "group:*", "can": ["subscribe"]}]
+
+
+class Link:
+    """A WebSocket that shows a token or a ticket, and what it was told."""
+
+    def __init__(self, server, **connect):
+        self.ws = WebSocket(server.url)
+        self.things = self.ws.objects()
+        self.answer = self.connect(**connect)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.ws.close()
+
+    def until(self, kind):
+        return next(thing for thing in self.things if thing["type"] == kind)
+
+    def connect(self, **members):
+        """Its answer, and behind it what was told before."""
+        return self.ask(type="connect", **members)
+
+    def ask(self, **frame):
+        self.before = []
+        self.ws.say({"ref": 7, **frame})
+        for thing in self.things:
+            if thing.get("ref") == 7:
+                return thing
+            self.before.append((thing["type"], thing.get("channel")))
+        raise AssertionError("the link has ended")
+
+
+def test_a_ticket_of_somebody_else_does_not_change_whose_a_link_is(with_users):
+    """Threat 102, 104: else what the first token allowed would outlive its end and its revocation."""
+    another = (403, "this connection belongs to another user or device; open another one for this ticket")
+    def ticket(user, device):
+        with Link(with_users, token=user_token(sub=user, device=device), session=True) as link:
+            return link.answer["ticket"]
+    with Link(with_users, token=user_token(device="pad")) as link:
+        assert link.ask(type="subscribe", channel="user:ann")["type"] == "subscribed"
+        for user, device in (("mallory", "pad"), ("ann", "other")):
+            answer = link.connect(ticket=ticket(user, device))
+            assert (answer["code"], answer["reason"]) == another
+        assert link.connect(ticket=ticket("ann", "pad"))["user"] == "ann"
+    with Link(with_users, token=user_token()) as link:                      # its token names no device
+        assert link.connect(ticket=ticket("ann", "pad"))["device"] == "pad"
+    with Link(with_users) as link:                                          # nobody's
+        assert link.connect(ticket=ticket("mallory", "pad"))["user"] == "mallory"
+
+
+def test_a_ticket_does_not_keep_what_a_key_may_follow(with_users):
+    """As a token that is shown on the link of a key."""
+    with Link(with_users, token=user_token(device="tab"), session=True) as link:
+        ticket = link.answer["ticket"]
+    with Link(with_users, token=secret_of("adm")) as link:
+        for channel in ("user:bob", "group:strange", "topic:a"):
+            assert link.ask(type="subscribe", channel=channel)["type"] == "subscribed"
+        assert link.connect(ticket=ticket)["user"] == "ann"
+        told = {channel for kind, channel in link.before if kind == "unsubscribed"}
+        while len(told) < 2:  # who is a member of a group is asked for first
+            told.add(link.until("unsubscribed")["channel"])
+        assert told == {"group:strange", "user:bob"}
+
+
+@pytest.mark.parametrize("session", [False, True])
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_fresh_token_without_the_grant_leaves_the_groups_of_others(with_users, session, keep):
+    """A group that a grant allowed, and of which the user is no member, is followed no longer, nor by the next link of its session."""
+    user = f"dora-{session}-{keep}"
+    with contextlib.closing(Api(with_users.url, secret_of("adm"))) as api:
+        assert api.call("PUT", f"/v1/groups/hers/members/{user}", None, None).status == 200
+    with Link(with_users, token=user_token(sub=user, device="d", channels=GROUPS), session=session) as link:
+        kept = {"keep": True} if keep and session else {}
+        assert link.ask(type="subscribe", channel="group:strange", **kept)["type"] == "subscribed"
+        if not session:
+            assert link.ask(type="subscribe", channel="group:hers")["type"] == "subscribed"
+        assert link.connect(token=user_token(sub=user, device="d"))["type"] == "connected"
+        if ("unsubscribed", "group:strange") not in link.before:
+            assert link.until("unsubscribed")["channel"] == "group:strange"
+        assert link.ask(type="subscribe", channel="group:strange")["code"] == 403
+        assert link.ask(type="subscribe", channel="group:hers")["code"] == 409  # as a member, and until she is none
+        with contextlib.closing(Api(with_users.url, secret_of("adm"))) as api:
+            assert api.call("DELETE" if not session else "PUT", f"/v1/groups/hers/members/{user}", None, None).status == 200
+        if not session:
+            assert ("unsubscribed", "group:hers") not in link.before and link.until("unsubscribed")["channel"] == "group:hers"
+            return
+    with Link(with_users, token=user_token(sub=user, device="d"), session=True) as link:
+        told = {link.until("subscribed")["channel"] for _ in range(3)}
+        assert told == {f"user:{user}", f"device:{user}/d", "group:hers"}
+        assert link.ask(type="ping")["type"] == "pong" and ("subscribed", "group:strange") not in link.before
+    with Link(with_users, token=user_token(sub=user, device="d", channels=GROUPS), session=True) as link:
+        link.ask(type="ping")
+        assert (("subscribed", "group:strange") in link.before) == keep
+
+
+def test_a_member_follows_a_group_that_the_session_kept(with_users):
+    """The grant is gone, and the user has become a member."""
+    with Link(with_users, token=user_token(sub="eva", device="d", channels=GROUPS), session=True) as link:
+        assert link.ask(type="subscribe", channel="group:club", keep=True)["type"] == "subscribed"
+    with contextlib.closing(Api(with_users.url, secret_of("adm"))) as api:
+        assert api.call("PUT", "/v1/groups/club/members/eva", None, None).status == 200
+    with Link(with_users, token=user_token(sub="eva", device="d"), session=True) as link:
+        assert {link.until("subscribed")["channel"] for _ in range(3)} == {"user:eva", "device:eva/d", "group:club"}

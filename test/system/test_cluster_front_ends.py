@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -22,6 +23,8 @@ from waiting import SECONDS, wait_until
 pytestmark = pytest.mark.skipif(not is_built() or not is_installed() or postgres_server.binaries() is None,
                                 reason="no longwired is built, or PostgreSQL or Redis are not installed")
 
+# haproxy gives a node up after two checks, which are two seconds apart.
+GIVEN_UP_SECONDS = 6
 KEEPALIVED = shutil.which("keepalived") or "/usr/sbin/keepalived"
 
 
@@ -131,6 +134,57 @@ def test_a_node_is_killed_behind_the_proxy(cluster, name):
             assert seen == wanted, (follower.name, seen)
         api.close()
     cluster.nodes[1].start()
+    cluster.wait_whole()
+
+
+def events_begin(front, channel):
+    """The status with which an EventSource is answered."""
+    link = http.client.HTTPConnection("127.0.0.1", front.port, timeout=SECONDS)
+    with contextlib.closing(link):
+        link.request("GET", f"/v1/subscribe?channel={channel}", headers={"Accept": "text/event-stream"})
+        return link.getresponse().status
+
+
+@contextlib.contextmanager
+def postgres_away(cluster):
+    cluster.postgres.stop_hard()
+    try:
+        wait_until(lambda: not any(is_ready(node) for node in cluster.nodes))
+        yield
+    finally:
+        cluster.postgres.start()
+
+
+def is_ready(node):
+    with contextlib.closing(node.api()) as api:
+        return api.get("/readyz/read").status == 200
+
+
+@pytest.mark.parametrize("name", ["haproxy", "nginx"])
+def test_what_needs_no_postgresql_goes_on_behind_the_proxy_threat_41(cluster, name):
+    """All nodes say that they are not ready. A proxy must not take them for gone: links stay, memory channels go on, and what is refused is
+    refused by a node, which says when to come again."""
+    cluster.wait_whole()
+    channel, payloads = f"live:{name}", [b"before"]
+    with FrontEnd(name, cluster) as front, contextlib.closing(Api(front.url)) as api, \
+            Follower("ws", [front.url], "ws", {channel: 0}) as links, Follower("sse", [front.url], "sse", {channel: 0}) as events:
+        followers = (links, events)
+        publish_until_stored(api, channel, "before")
+        for follower in followers:
+            follower.wait_for_payload(channel, b"before")
+        with postgres_away(cluster):
+            until = time.monotonic() + GIVEN_UP_SECONDS
+            while time.monotonic() < until:
+                payloads.append(str(len(payloads)).encode())
+                assert api.publish(channel, payloads[-1]).status == 201
+                for answer in (api.get("/v1/channels/topic:any/messages"), api.publish("topic:any", b"x")):
+                    assert answer.status == 503 and "Retry-After" in answer.headers, answer
+                assert events_begin(front, channel) == 200
+        for follower in followers:
+            follower.wait_for_payload(channel, payloads[-1])
+            assert [event.payload for event in follower.messages(channel)] == payloads
+            assert follower.breaks == []
+        publish_until_stored(api, "topic:any", "behind")
     cluster.wait_whole()
 
 

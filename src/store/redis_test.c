@@ -251,6 +251,34 @@ static void what_was_not_used_for_a_day_is_forgotten(void **state)
     assert_true(bench_publish(bench, HELLO).answer.epoch == said.answer.epoch);
 }
 
+/* While a cluster is upgraded, nodes of two releases share a log: the fields of its hash and the form of its items stay. */
+static void what_lies_in_redis_stays_as_it_was(void **state)
+{
+    static const char left[] =
+        "redis.call('ZADD', 'lw:m:names', 0, 'topic:a') "
+        "redis.call('HSET', 'lw:m:h:topic:a', 'w', redis.call('GET', 'lw:m:life'), 'n', '0', 'h', '3', 'f', '2', 'b', '10', 's', '7', "
+        "'t', ARGV[1], 'p', '1 0 0 0') "
+        "for id = 1, 2 do redis.call('RPUSH', 'lw:m:l:topic:a', "
+        "struct.pack('<BddddI4BBBB', 0, id, 0, tonumber(ARGV[1]), 0, 5, 0, 0, 0, 0) .. 'first') end "
+        "return 1";
+    static const char found[] =
+        "local v = redis.call('HMGET', 'lw:m:h:topic:a', 'w', 'n', 'h', 'f', 'b', 't') "
+        "if table.concat(v, ' ') ~= redis.call('GET', 'lw:m:life') .. ' 0 4 2 15 ' .. ARGV[1] then return 0 end "
+        "local item = redis.call('LINDEX', 'lw:m:l:topic:a', -1) "
+        "local kind, id, target, time, expires, bytes, media, from, event, collapse = struct.unpack('<BddddI4BBBB', item) "
+        "if kind ~= 0 or id ~= tonumber(ARGV[2]) or target ~= 0 or time ~= tonumber(ARGV[1]) or expires ~= 0 or bytes ~= 5 then return 1 end "
+        "return string.sub(item, 42, 46) == 'hello' and #item == 46 + media + from + event + collapse and 2 or 1";
+    struct bench *bench = *state;
+
+    bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "x" });
+    redis_server_say(&servers[0], "EVAL %s 0 %lld", left, (long long)bench->wall);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-1 trimmed] 2 3");
+    struct published said = bench_publish(bench, HELLO);
+    assert_int_equal(said.answer.seq, 4);
+    assert_int_equal(redis_server_say(&servers[0], "EVAL %s 0 %lld %llu", found, (long long)bench->wall, (unsigned long long)said.answer.id), 2);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-1 trimmed] 2 3 4");
+}
+
 static long long ticks_of_redis(void)
 {
     static const char text[] = "return tonumber(string.match(redis.call('INFO', 'commandstats'), 'cmdstat_zcard:calls=(%d+)') or '0')";
@@ -387,6 +415,7 @@ int main(void)
         REDIS_TEST(an_append_finds_that_the_list_was_evicted, redis_maker),
         REDIS_TEST(appends_alone_drop_what_is_too_old, redis_maker),
         REDIS_TEST(what_was_not_used_for_a_day_is_forgotten, redis_maker),
+        REDIS_TEST(what_lies_in_redis_stays_as_it_was, redis_maker),
         REDIS_TEST(redis_is_asked_for_a_step_once_a_second, redis_maker),
         REDIS_TEST(a_redis_that_is_away_is_told_at_once_threat_39, redis_maker),
         REDIS_TEST(a_paused_redis_leaves_a_doubt_threat_39, impatient_maker),

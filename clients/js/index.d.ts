@@ -251,7 +251,8 @@ export interface ClientOptions extends Delivery {
     encodings?: ('binary' | 'json')[];
     /** Keeps places over a reload: for this tab, for this browser, or in a store of the application. */
     keep?: false | 'session' | 'local' | Store;
-    /** The name in the store; `longwire` without one. Clients that share a store need different names. */
+    /** The name in the store; `longwire` without one. Clients that share a store need different names, and so do users who log in one after the other: a kept ticket opens
+     * the session of the user who it was given to. */
     keepName?: string;
     backOff?: BackOff;
     /** Seconds that the client wishes between heartbeats. */

@@ -165,7 +165,7 @@ static bool call_recover(struct requests *requests, struct span key, const uint8
     const struct span          name = span_head(key, found.user.len + 1 + found.device.len);
     const struct request_work *here = request_work_find(requests, name, found.id);
     if (here != NULL)
-        return here->group != NULL;
+        return request_group_holds(here);
     if (requests->is_stopping || requests->works.count >= REQUESTS_UNDER_WAY_MAX ||
         !request_device_channel(requests, found.user, found.device, &channel))
         return false;

@@ -25,6 +25,7 @@ struct call_group {
     struct list          works;     /* whose call is under way */
     struct call_group   *from;      /* its calls move here */
     bool                 is_writing, is_moving, has_abandoned;
+    bool                 is_doubtful;  /* the row that its calls stood in was to go with this one; which of the two is there? */
     msec                 since;     /* it was written, or is spare */
     struct request_write write;
     struct ledger_change changes[2];
@@ -74,8 +75,9 @@ static struct call_group *group_take(struct requests *requests)
     struct call_group *group = link == NULL ? group_new(requests) : container_of(link, struct call_group, link);
 
     list_push(&requests->groups, &group->link);
-    group->is_writing = true;
-    group->since      = requests->now;
+    group->is_writing  = true;
+    group->is_doubtful = false;
+    group->since       = requests->now;
     buf_clear(&group->bytes);
     calls_key_put(&group->bytes, group->place);
     return group;
@@ -213,6 +215,11 @@ void request_group_join(struct call_group *group, struct request_work *work)
     work->group = group;
 }
 
+bool request_group_holds(const struct request_work *work)
+{
+    return work->group != NULL && !work->group->is_doubtful;
+}
+
 void request_group_disband(struct call_group *group)
 {
     for (struct list *at; (at = list_pop(&group->works)) != NULL;)
@@ -221,6 +228,7 @@ void request_group_disband(struct call_group *group)
     group_rest_if_empty(group);
 }
 
+/* A write that failed may have been carried out: its calls stay, so that nothing else is written over what may be their only row. */
 static void group_adopted(struct request_write *write)
 {
     struct call_group *group    = container_of(write, struct call_group, write);
@@ -229,10 +237,8 @@ static void group_adopted(struct request_write *write)
 
     void (*adopted)(struct requests *, bool) = group->adopted;
     group->is_writing                        = false;
-    if (is_done)
-        group_rest_if_empty(group);
-    else
-        request_group_disband(group);
+    group->is_doubtful                       = !is_done;
+    group_rest_if_empty(group);
     adopted(requests, is_done);
 }
 

@@ -240,10 +240,14 @@ void request_group_abandon(struct request_work *work);
 /* Puts the writes of one CALLS row, and the checks of its claims, in this line. */
 void request_groups_form(struct requests *requests, struct list *line);
 /* A row of this start that takes over the calls of another one: its calls join it, then it is written as that one is deleted. `key`
- * is borrowed until adopted(); empty: the other one stays. If that was in vain, they belong to no row. */
+ * is borrowed until adopted(); empty: the other one stays. If that failed, it is not known in which of the two rows they stand: the
+ * new one is written over once they have left it, and request_group_holds() says no. */
 struct call_group *request_group_adopt(struct requests *requests);
 void request_group_join(struct call_group *group, struct request_work *work);
-void request_group_disband(struct call_group *group);  /* instead of that */
+/* Does its call stand in a row of this start for sure? */
+bool request_group_holds(const struct request_work *work);
+/* Instead of request_group_replace(): they belong to no row. */
+void request_group_disband(struct call_group *group);
 void request_group_replace(struct call_group *group, struct span key, void (*adopted)(struct requests *requests, bool is_done));
 void request_groups_tick(struct requests *requests);
 void request_groups_fini(struct requests *requests);

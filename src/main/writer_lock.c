@@ -2,6 +2,8 @@
 
 #include "base/must.h"
 
+enum { LOOKS = 200 };  /* about 10 µs */
+
 void writer_lock_init(struct writer_lock *lock, struct writer *writer, struct mailbox *mailbox)
 {
     *lock = (struct writer_lock){ .writer = writer, .mailbox = mailbox };
@@ -50,9 +52,32 @@ void writer_lock_tell(struct writer_lock *lock, struct bundle *bundle)
         mailbox_wake(lock->mailbox);
 }
 
+static void rest_a_moment(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* A visitor's turn is over in a few µs, and who comes too late for it wakes the writer's thread, and with its mail sends all others there
+ * until that thread runs (docs/decisions/0160). So it looks again for a moment, but for less than such a wake takes. */
+static bool lock_soon(struct writer_lock *lock)
+{
+    for (unsigned i = 0; i < LOOKS; i++) {
+        if (pthread_mutex_trylock(&lock->mutex) == 0)
+            return true;
+        if (!mailbox_is_empty(lock->mailbox))
+            return false;
+        rest_a_moment();
+    }
+    return false;
+}
+
 bool writer_lock_try(struct writer_lock *lock)
 {
-    if (pthread_mutex_trylock(&lock->mutex) != 0)
+    if (!lock_soon(lock))
         return false;
     if (mailbox_is_empty(lock->mailbox))
         return true;
@@ -81,7 +106,7 @@ static enum visit visit_for(const struct writer_lock *lock, const struct bundle 
 
 bool writer_lock_visit(struct writer_lock *lock, struct bundle *bundle, const struct writer_turn *turn, void *ctx, msec now, msec wall)
 {
-    if (pthread_mutex_trylock(&lock->mutex) != 0)
+    if (!lock_soon(lock))
         return false;
     const enum visit visit = visit_for(lock, bundle);
     if (visit == VISIT_PUBLISH)

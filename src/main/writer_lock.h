@@ -9,7 +9,8 @@
  * A thread of the store makes the turn that its own commit leads to, and that of a cluster's engine the turn for a frame of another node,
  * or for the answer of a look-up (docs/decisions/0157).
  *
- * None of them waits for the lock: where they do not get it, their commands go to the writer's mailbox. */
+ * None of them waits for the lock for longer than a turn of another one takes, about 10 µs (docs/decisions/0160): where they do not get it,
+ * their commands go to the writer's mailbox. */
 #ifndef MAIN_WRITER_LOCK_H
 #define MAIN_WRITER_LOCK_H
 

@@ -773,7 +773,9 @@ void store_sim_cut_node(struct store_sim *sim, unsigned node)
     bool is_kept = !sim->is_broken && sim->full_until <= sim->world->now && sim->away_until <= sim->world->now;
 
     port_cut(&sim->ports[node], is_kept);
-    if (!sim->is_broken)
+    if (!sim->is_shared)
+        sim_reopen(sim);
+    else if (!sim->is_broken)
         sim_show(sim);
 }
 

@@ -37,7 +37,8 @@ bool store_sim_is_idle(const struct store_sim *sim);
  * `is_wiped` there is nothing on it, and the logs begin new lives. */
 void store_sim_crash(struct store_sim *sim, bool is_wiped);
 
-/* One node is gone, the store lives on: what that node had under way is written or not. */
+/* One node is gone, the store lives on: what that node had under way is written or not. A store of one node is opened by its next
+ * start: nothing that was written shows itself later. */
 void store_sim_cut_node(struct store_sim *sim, unsigned node);
 
 /* Ends whatever is wrong with it. */

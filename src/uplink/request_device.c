@@ -117,6 +117,12 @@ static void total_written(struct request_write *write)
     free(total);
 }
 
+void request_total_drop(struct request_write *write)
+{
+    if (write->done == total_written)
+        total_written(write);
+}
+
 static void request_device_save(struct request_device *device)
 {
     struct total_write *total;

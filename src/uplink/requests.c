@@ -595,14 +595,22 @@ static void work_drop(struct request_work *work)
     request_work_free(work);
 }
 
+static void line_drop(struct requests *requests)
+{
+    for (struct list *at; (at = list_pop(&requests->writes)) != NULL;)
+        request_total_drop(container_of(at, struct request_write, in_line));
+}
+
 void requests_fini(struct requests *requests)
 {
     if (requests->all.next == NULL)
         return;
     must(requests->batch == NULL);
     must(list_is_empty(&requests->waiters));
+    line_drop(requests);
     while (!list_is_empty(&requests->all))
         work_drop(container_of(requests->all.next, struct request_work, link));
+    line_drop(requests);  /* a device that rests may have let another one be saved */
     request_scan_free(requests);
     request_calls_free(requests);
     request_groups_fini(requests);

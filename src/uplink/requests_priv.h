@@ -82,6 +82,8 @@ void                   request_device_doubt(struct request_device *device);
 struct ledger_change   request_device_change(struct span name, uint64_t total);
 /* The rows of devices without a request under way that are not up to date are written. */
 void                   request_devices_save(struct requests *requests);
+/* This write is not sent any more. If it is one of those, which nobody else holds, it is freed. */
+void                   request_total_drop(struct request_write *write);
 void                   request_devices_fini(struct requests *requests);
 
 /* --- links without a device: request_link.c --- */

@@ -81,7 +81,8 @@ def test_httpx(server, certificates):
 NODE_SCRIPT = """
 const http2 = require('http2');
 const [url, ca, channel, count] = process.argv.slice(1);
-const session = http2.connect(url, ca ? { ca: require('fs').readFileSync(ca) } : {});
+/* The server listens on IPv4 alone, and Node 18 tries the first address of localhost only. */
+const session = http2.connect(url, { family: 4, ...(ca && { ca: require('fs').readFileSync(ca) }) });
 const follow = session.request({ ':path': `/v1/subscribe?channel=${channel}&after=0`, accept: 'application/x-ndjson' });
 const got = new Set();
 let text = '', answered = 0;

@@ -94,10 +94,9 @@ static void client_drop_forbidden(struct client *client)
     struct link *link = &client->link;
 
     for (struct reader_sub *sub = reader_subs(link_reader(link)), *next; sub != NULL; sub = next) {
-        next                     = reader_sub_next(sub);
-        struct verdict verdict   = may(link->holder, subscription_name(&sub->sub), ACTION_SUBSCRIBE);
-        bool           is_member = sub->sub.is_bounded || (sub->sub.is_own && !sub->sub.is_kept);
-        if (verdict.status == 0 || (verdict.needs_member && is_member) || sub->sub.is_unasked)
+        next                   = reader_sub_next(sub);
+        struct verdict verdict = may(link->holder, subscription_name(&sub->sub), ACTION_SUBSCRIBE);
+        if (verdict.status == 0 || (verdict.needs_member && reader_sub_is_of_member(sub)) || sub->sub.is_unasked)
             continue;
         if (verdict.needs_member && link_device(link) == NULL)
             client_ask_still_member(client, sub);

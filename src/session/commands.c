@@ -25,9 +25,8 @@ static void client_follow(struct client *client, const struct subscribe_request 
 static void client_watch_presence(struct client *client, struct reader_sub *sub, struct span ref)
 {
     struct verdict verdict = presence_may_watch(client_identity(client), subscription_name(&sub->sub));
-    bool           is_member = sub->sub.is_bounded || (sub->sub.is_own && !sub->sub.is_kept);
 
-    if (verdict.status != 0 && !(verdict.needs_member && is_member)) {
+    if (verdict.status != 0 && !(verdict.needs_member && reader_sub_is_of_member(sub))) {
         client_say_error(client, verdict.status, verdict.reason, ref);
         return;
     }

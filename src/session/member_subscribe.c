@@ -57,8 +57,7 @@ static void client_stay_as_member(struct client *client, const struct channel_na
 {
     struct reader_sub *sub = reader_find(link_reader(&client->link), channel_name_span(name));
 
-    if (sub == NULL || sub->sub.is_bounded || (sub->sub.is_own && !sub->sub.is_kept) ||
-        may(client_identity(client), name, ACTION_SUBSCRIBE).status == 0)
+    if (sub == NULL || reader_sub_is_of_member(sub) || may(client_identity(client), name, ACTION_SUBSCRIBE).status == 0)
         return;
     if (!is_member)
         client_leave_forbidden(client, sub);

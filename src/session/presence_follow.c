@@ -265,14 +265,12 @@ void presence_follows_tick(struct session_worker *worker)
     }
 }
 
-/* What a session follows by itself it follows as a member, and so does who was asked for (member_subscribe.h). */
 static bool presence_still_may(const struct link *link, const struct reader_sub *sub)
 {
-    bool           is_member = sub->sub.is_bounded || (sub->sub.is_own && !sub->sub.is_kept);
-    struct verdict verdict   = link->holder == NULL ? (struct verdict){ 403, NULL, false }
-                                                    : presence_may_watch(link->holder, subscription_name(&sub->sub));
+    struct verdict verdict = link->holder == NULL ? (struct verdict){ 403, NULL, false }
+                                                  : presence_may_watch(link->holder, subscription_name(&sub->sub));
 
-    return verdict.status == 0 || (verdict.needs_member && is_member);
+    return verdict.status == 0 || (verdict.needs_member && reader_sub_is_of_member(sub));
 }
 
 /* --- subscriptions that begin and end --------------------------------------------------------------------------- */

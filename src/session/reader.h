@@ -56,6 +56,12 @@ struct reader {
 _Static_assert(sizeof(struct reader) == 16, "every idle connection pays for one");
 #endif
 
+/* What a session follows by itself it follows as a member of the group, and so does who was asked for (member_subscribe.h). */
+static inline bool reader_sub_is_of_member(const struct reader_sub *sub)
+{
+    return sub->sub.is_bounded || (sub->sub.is_own && !sub->sub.is_kept);
+}
+
 /* The last one that it followed; the others by reader_sub_next(). */
 static inline struct reader_sub *reader_subs(const struct reader *reader)
 {

@@ -109,7 +109,7 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[key a]\nsecret = " SECRET "\nrights =\n",
           "f:1: rights must be there: one or more of publish, subscribe, admin, with commas between\n" },
         { "[key a]\nsecret = " SECRET "\nrights = publish, all\n",
-          "f:1: rights must be there: one or more of publish, subscribe, admin, with commas between\n" },
+          "f:1: \"all\" is no right: rights are one or more of publish, subscribe, admin, with commas between\n" },
         { "[key a]\nsecret = " SECRET "\nsecret = " SECRET "\nrights = admin",
           "f:3: secret: stands in this section twice\n" },
         { "[key a]\nsecret = " SECRET "\nrights = admin\nloops = 1",

@@ -355,19 +355,25 @@ static unsigned right_read(struct span word)
     return 0;
 }
 
-/* 0: not a list of rights, or an empty one. A key without rights would be of no use, and might be meant to have all
- * (threat 26). */
-static unsigned rights_read(struct span list)
+/* 0, with the reason: not a list of rights, or an empty one. A key without rights would be of no use, and might be meant
+ * to have all (threat 26). */
+static unsigned rights_read(struct span list, struct buf *why)
 {
     struct span word;
     unsigned    rights = 0;
 
     while (span_cut(&list, ',', &word)) {
-        unsigned right = right_read(span_trim(word));
-        if (right == 0)
+        word           = span_trim(word);
+        unsigned right = right_read(word);
+        if (right == 0) {
+            buf_putf(why, "\"%.*s\" is no right: rights are one or more of publish, subscribe, admin, with commas between",
+                     (int)word.len, word.at);
             return 0;
+        }
         rights |= right;
     }
+    if (rights == 0)
+        buf_put_lit(why, "rights must be there: one or more of publish, subscribe, admin, with commas between");
     return rights;
 }
 
@@ -422,7 +428,6 @@ static bool key_close(struct section *section, struct buf *why)
 {
     struct settings *settings = section->settings;
     const char      *secret   = section->key_draft.secret;
-    unsigned         rights   = is_seen(section, KEY_RIGHTS) ? rights_read(span_str(section->key_draft.rights)) : 0;
 
     if (!secret_find(section, why))
         return false;
@@ -430,10 +435,9 @@ static bool key_close(struct section *section, struct buf *why)
         buf_put_lit(why, "another key has this secret already");
         return false;
     }
-    if (rights == 0) {
-        buf_put_lit(why, "rights must be there: one or more of publish, subscribe, admin, with commas between");
+    unsigned rights = rights_read(span_str(is_seen(section, KEY_RIGHTS) ? section->key_draft.rights : ""), why);
+    if (rights == 0)
         return false;
-    }
     if (is_seen(section, KEY_CHANNELS) && !channels_are_valid(span_str(section->key_draft.channels), why))
         return false;
     struct api_key *key = &settings->keys[settings->key_count++];

@@ -57,7 +57,7 @@ class Node(Server):
 
     def is_ready(self):
         with contextlib.suppress(OSError, urllib.error.URLError):
-            with urllib.request.urlopen(self.url + "/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(self.url + "/readyz", timeout=SECONDS) as answer:
                 return answer.status == 200
         return False
 
@@ -66,7 +66,7 @@ class Node(Server):
 
     def readiness(self):
         try:
-            with urllib.request.urlopen(self.url + "/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(self.url + "/readyz", timeout=SECONDS) as answer:
                 return answer.read().decode()
         except urllib.error.HTTPError as error:
             return f"{error.code} {error.read().decode()}"

@@ -173,7 +173,7 @@ class Server:
 
     def is_healthy(self):
         try:
-            with urllib.request.urlopen(self.url + "/healthz", timeout=2) as answer:
+            with urllib.request.urlopen(self.url + "/healthz", timeout=SECONDS) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False

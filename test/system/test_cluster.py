@@ -1,5 +1,6 @@
 """Three nodes on one PostgreSQL and one Redis: what is published on one comes to the followers of all, in order, whatever
-happens to the hints in between."""
+happens to the hints in between. While the bus is well heads are compared every ten minutes (cluster_compare_s), which no test waits for: what
+comes to another node of a whole cluster has come by the bus."""
 import subprocess
 import time
 
@@ -12,8 +13,7 @@ from longwire_client import TRANSPORTS, Api, Reader
 from redis_server import RedisServer
 from waiting import SECONDS, wait_until
 
-HEAL_SECONDS = 15   # a beat, a comparison, and a busy machine
-BUS_SECONDS = 2     # far below what any healing takes
+HEAL_SECONDS = 60   # a beat, a comparison, and a busy machine
 
 pytestmark = pytest.mark.skipif(not postgres_server.binaries() or not redis_server.is_installed(),
                                 reason="PostgreSQL or Redis is not installed")
@@ -130,7 +130,7 @@ def test_an_emptied_redis_loses_nothing(cluster):
         wait_until(cluster.is_whole, seconds=HEAL_SECONDS)
         publish(api, channel, 1, first=40)
         for each in (reader, other):
-            each.wait_head(channel, 41, BUS_SECONDS)
+            each.wait_head(channel, 41)
             assert payloads(each, channel) == numbers(41)
     api.close()
 
@@ -176,14 +176,14 @@ def test_a_redis_that_stands_delays_other_nodes_alone(cluster):
         cluster.redis.pause()
         try:
             publish(api, channel, 20, first=5)
-            near.wait_head(channel, 25, BUS_SECONDS)
+            near.wait_head(channel, 25)
             far.wait_head(channel, 25, HEAL_SECONDS)  # it polls the store
         finally:
             cluster.redis.resume()
         wait_until(cluster.is_whole, seconds=2 * HEAL_SECONDS)
         publish(api, channel, 5, first=25)
         for reader in (near, far):
-            reader.wait_head(channel, 30, BUS_SECONDS)
+            reader.wait_head(channel, 30)
             assert payloads(reader, channel) == numbers(30)
     api.close()
 

@@ -276,7 +276,7 @@ def test_a_node_is_drained_by_way_of_another():
             return {one["node"]: one["state"] for one in ask(node, "/v1/nodes")["nodes"]}["node3"]
 
         def allocated(node):
-            return {one["node"] for one in ask(node, "/v1/allocate")["nodes"]}
+            return {one["node"] for one in allocation_of(node)["nodes"]}
 
         assert state(nodes[2]) == "draining" and allocated(nodes[2]) == {"node1", "node2"}  # it knows of itself, at once
         for node in nodes[:2]:
@@ -288,7 +288,8 @@ def test_a_node_is_drained_by_way_of_another():
 # --- a node that does not answer ----------------------------------------------------------------------------------------
 
 def test_what_a_silent_node_may_know_is_said_to_be_missing(user):
-    with Cluster() as cluster:
+    """Until its lease has run out: by then all has been asked, though each answer waits for the silent node."""
+    with Cluster(config="cluster_lease_s = 30\n") as cluster:
         nodes = cluster.nodes
         channel = fresh()
         publish(nodes[0], channel)
@@ -314,11 +315,11 @@ def test_without_redis_answers_say_that_they_are_incomplete(user):
         nodes = cluster.nodes
         channel = fresh()
         publish(nodes[0], channel)
-        wait_until(lambda: len(ask(nodes[0], "/v1/allocate")["nodes"]) == 3)  # it has read the leases of all
+        wait_until(lambda: len(allocation_of(nodes[0])["nodes"]) == 3)  # it has read the leases of all
         with begin(nodes[1], user, "phone"):
             cluster.redis.kill()
             wait_until(lambda: ask(nodes[0], path_of(channel)).get("incomplete"))
-            said = ask(nodes[0], "/v1/allocate")   # the last known list
+            said = allocation_of(nodes[0])   # the last known list
             assert {one["node"] for one in said["nodes"]} == {"node1", "node2", "node3"}
             assert {one["state"] for one in ask(nodes[0], "/v1/nodes")["nodes"]} == {"up"}
             users = ask(nodes[0], f"/v1/users/{user}")

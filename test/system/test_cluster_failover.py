@@ -179,9 +179,16 @@ def test_a_primary_that_hangs_is_left_and_not_written_to_when_it_wakes(engine):
             old.standby.promote()
             wait_until(lambda: all(has_new_epoch(node, "topic:a", history) for node in cluster.nodes))
             old.resume()
+            wait_until(lambda: is_left(old, trial))   # it carries out first what had come to it before
             before = old.messages()
             trial.wait_acknowledged(200)
             assert old.messages() == before
+
+
+def is_left(postgres, trial):
+    before = postgres.messages()
+    trial.wait_acknowledged(50)
+    return postgres.messages() == before
 
 
 # --- full, locked, no connection left ---------------------------------------------------------------------------------

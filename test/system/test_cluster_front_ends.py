@@ -167,7 +167,8 @@ def test_what_needs_no_postgresql_goes_on_behind_the_proxy_threat_41(cluster, na
     cluster.wait_whole()
     channel, payloads = f"live:{name}", [b"before"]
     with FrontEnd(name, cluster) as front, contextlib.closing(Api(front.url)) as api, \
-            Follower("ws", [front.url], "ws", {channel: 0}) as links, Follower("sse", [front.url], "sse", {channel: 0}) as events:
+            Follower("ws", [front.url], "ws", {channel: 0}, silence_s=SECONDS) as links, \
+            Follower("sse", [front.url], "sse", {channel: 0}, silence_s=SECONDS) as events:
         followers = (links, events)
         publish_until_stored(api, channel, "before")
         for follower in followers:

@@ -9,7 +9,8 @@ from cluster import Cluster
 from longwire_client import TRANSPORTS, Api, Reader
 from waiting import SECONDS, wait_until
 
-HEAL_SECONDS = 15
+HEAL_SECONDS = 60
+AT_ONCE_SECONDS = 2     # less than a node waits for an answer of Redis
 
 pytestmark = pytest.mark.skipif(not postgres_server.binaries() or not redis_server.is_installed(),
                                 reason="PostgreSQL or Redis is not installed")
@@ -101,9 +102,12 @@ def test_without_redis_durable_channels_go_on(cluster, apis):
         reader.wait_head(live, 1)
         cluster.redis.kill()
         wait_until(lambda: publish(apis[0], live, 1).status == 503)
-        began = time.monotonic()
-        refused = publish(apis[0], live, 1)
-        assert time.monotonic() - began < 2
+        quickest = AT_ONCE_SECONDS
+        for _ in range(5):  # the machine may be busy, but not each time
+            began = time.monotonic()
+            refused = publish(apis[0], live, 1)
+            quickest = min(quickest, time.monotonic() - began)
+        assert quickest < AT_ONCE_SECONDS
         assert refused.status == 503 and refused.headers["Retry-After"] and "redis" in refused.json["detail"], refused
         assert apis[0].get(f"/v1/channels/{live}/messages?limit=1").status == 503
         for transport in TRANSPORTS:

@@ -1,5 +1,6 @@
 """The digest of places that a beat carries: the server's answer at every position of the stream, in both encodings, and what
 the client libraries do when a frame is lost on the way."""
+import contextlib
 import json
 import random
 import threading
@@ -138,8 +139,9 @@ def test_what_is_under_way_is_no_difference(server, encoding):
 def test_more_than_a_hundred_comparisons_a_second_end_the_link(server, encoding):
     """Threat 74."""
     with Link(server, encoding) as link:
-        for _ in range(300):
-            link.say({"type": "ping", "digest": "00000000000000ff"})
+        with contextlib.suppress(OSError):  # it has ended already
+            for _ in range(3000):
+                link.say({"type": "ping", "digest": "00000000000000ff"})
         with pytest.raises((AssertionError, Closed)):
             link.until("never")
 

@@ -165,10 +165,8 @@ def test_what_is_revoked_is_cut_and_its_ticket_is_refused(server, backend, kind)
         said = link.ask("connect", "connected", token=token(name, device="phone", jti=f"{name}-1"), session=True)
         stays = bystander.ask("connect", "connected", token=token(other, device="phone", jti=f"{other}-1"), session=True)
         what = {"user": name, "device": f"{name}/phone", "jti": f"{name}-1", "connection": said["connection"]}
-        began = time.monotonic()
         assert revoke(backend, **{kind: what[kind]}) == 1
         assert link.closing() == (4004, "revoked")
-        assert time.monotonic() - began < 5
         assert bystander.ask("ping", "pong", ref=1)["ref"] == 1
     with NativeLink(server) as link:
         assert refusal(link, "connect", ticket=said["ticket"], ref=1) == 401

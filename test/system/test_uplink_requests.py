@@ -97,7 +97,7 @@ def a_back_end():
 
 
 def config(back_end):
-    return (f"loops = 2\n[backend app]\nurl = {back_end.url}\ntimeout_s = 5\n"
+    return (f"loops = 2\n[backend app]\nurl = {back_end.url}\ntimeout_s = 60\n"
             "[uplink twice]\npath = /gate/twice\nbackend = app\ndelivery = at_least_once\n"
             "[uplink all]\npath = /**\nbackend = app\nheaders = Accept\n")
 

@@ -9,6 +9,7 @@ import json
 import threading
 
 from application import Listener
+from longwire_server import free_port
 
 
 class Batches(http.server.BaseHTTPRequestHandler):
@@ -33,11 +34,11 @@ class Batches(http.server.BaseHTTPRequestHandler):
 class BackEnd:
     """judge    (path, lines) → status. `batches`: (key, lines) that were taken, in the order of their coming."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=None):
         self.batches, self.lock, self.judge = [], threading.Lock(), lambda path, lines: 200
         self.tries, self.open, self.is_dead = 0, threading.Event(), False
         self.open.set()
-        self.http = Listener(("127.0.0.1", port), Batches)
+        self.http = Listener(("127.0.0.1", port or free_port()), Batches)   # it may be closed and opened again
         self.http.owner = self
         self.port = self.http.server_address[1]
         threading.Thread(target=self.http.serve_forever, daemon=True).start()

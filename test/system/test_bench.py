@@ -44,6 +44,14 @@ class Baseline:
         done = wait_until(measure)
         return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
+    def bench_many(self, *words):
+        """The same, of a run in which so many were published that several are one in a hundred: a busy machine may need more than one."""
+        def measure():
+            code, figures = self.bench(*words)
+            assert code in (EXACT, INEXACT), figures
+            return figures["published"] >= 500 and (code, figures)
+        return wait_until(measure)
+
 
 FANOUT = ["fanout", "--subscribers", "50"]
 UNICAST = ["unicast", "--subscribers", "50", "--publishers", "4", "--in-flight", "64"]
@@ -67,7 +75,7 @@ def test_an_exact_server_is_found_exact(scenario, baseline):
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_a_single_bad_message_in_a_hundred_is_noticed(fault, shown, threads):
     with Baseline("--coalesced", "--fault", fault) as server:
-        code, figures = server.bench(*FANOUT, "--threads", threads)
+        code, figures = server.bench_many(*FANOUT, "--threads", threads)
     assert code == INEXACT, figures
     others = {"lost", "doubled", "out_of_order", "strayed"} - {shown}
     assert figures[shown] > 0 and all(figures[other] == 0 for other in others), figures
@@ -78,13 +86,13 @@ def test_each_reader_gets_a_message_before_anything_counts():
         code, figures = server.bench(*UNICAST, "--greeted")
         assert code == EXACT and figures["deliveries"] == figures["published"] > 0, figures
     with Baseline("--coalesced", "--fault", "lose") as server:   # one in a hundred: fifty readers get theirs in the second round
-        code, figures = server.bench(*UNICAST, "--greeted")
+        code, figures = server.bench_many(*UNICAST, "--greeted")
         assert code == INEXACT and figures["lost"] > 0, figures
 
 
 def test_a_peer_that_loses_may_be_measured():
     with Baseline("--coalesced", "--fault", "lose") as server:
-        code, figures = server.bench(*UNICAST, "--may-lose")
+        code, figures = server.bench_many(*UNICAST, "--may-lose")
     assert code == EXACT and figures["lost"] > 0 and figures["server_cpu_us"] > 0, figures
     assert figures["deliveries"] + figures["lost"] == figures["published"], figures
 

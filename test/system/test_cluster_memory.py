@@ -102,12 +102,13 @@ def test_without_redis_durable_channels_go_on(cluster, apis):
         reader.wait_head(live, 1)
         cluster.redis.kill()
         wait_until(lambda: publish(apis[0], live, 1).status == 503)
-        quickest = AT_ONCE_SECONDS
         for _ in range(5):  # the machine may be busy, but not each time
             began = time.monotonic()
             refused = publish(apis[0], live, 1)
-            quickest = min(quickest, time.monotonic() - began)
-        assert quickest < AT_ONCE_SECONDS
+            took = time.monotonic() - began
+            if took < AT_ONCE_SECONDS:
+                break
+        assert took < AT_ONCE_SECONDS
         assert refused.status == 503 and refused.headers["Retry-After"] and "redis" in refused.json["detail"], refused
         assert apis[0].get(f"/v1/channels/{live}/messages?limit=1").status == 503
         for transport in TRANSPORTS:

@@ -340,14 +340,16 @@ def test_a_frame_that_does_not_end_is_given_up():
 ])
 def test_other_protocols_are_closed_within_a_second(server, data, looks_like):
     """Threat 99."""
-    before, quickest = len(server.log()), 1
+    before = len(server.log())
     for _ in range(5):  # the machine may be busy, but not each time
         began = time.monotonic()
         with NativeClient(server.tcp_port, connect=False) as client:
             client.send_bytes(data)
             frames = client.until_end()
-        quickest = min(quickest, time.monotonic() - began)
-    assert quickest < 1, "it took its time"
+        took = time.monotonic() - began
+        if took < 1:
+            break
+    assert took < 1, "it took its time"
     assert [(frame["type"], frame["code"]) for frame in frames] == [("closing", 1002)]
     wait_until(lambda: "native_client_refused" in server.log()[before:])
     assert re.search(rf'looks_like="?{looks_like}"?\s', server.log()[before:])

@@ -49,7 +49,6 @@ def connected(server):
 
 
 def test_a_connection_is_cut_within_a_second(server, admin):
-    quickest = 1
     for _ in range(5):  # the machine may be busy, but not each time
         client, objects, key = connected(server)
         began = time.monotonic()
@@ -57,10 +56,12 @@ def test_a_connection_is_cut_within_a_second(server, admin):
         assert (answer.status, answer.json) == (200, {"cut": 1})
         assert list(objects)[-1] == {"type": "closing", "code": 4004, "reason": "revoked"}
         assert client.close_code == 4004
-        quickest = min(quickest, time.monotonic() - began)
+        took = time.monotonic() - began
         client.close()
         assert revoke(admin, connection=key).json == {"cut": 0}
-    assert quickest < 1
+        if took < 1:
+            break
+    assert took < 1
 
 
 def open_stream(server, media):

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { DEADLINE_S = 60, TEXT_BYTES = 4096, SLICE_NS = 20 * 1000 * 1000, SHORT_LEASE_MS = 300, MANY_FRAMES = 2000, FLOOD = 6000 };
+enum { DEADLINE_S = 120, TEXT_BYTES = 4096, SLICE_NS = 20 * 1000 * 1000, FRAME_S = 2, SHORT_LEASE_MS = 300, MANY_FRAMES = 2000, FLOOD = 6000 };
 
 /* --- the bench: waiting ------------------------------------------------------------------------------------------- */
 
@@ -99,6 +99,7 @@ static void on_up(void *ctx, uint64_t life, uint64_t since)
     pthread_mutex_lock(&node->bench->lock);
     node->life  = life;
     node->since = since;
+    node->is_up = true;
     node->up_count++;
     pthread_cond_broadcast(&node->bench->changed);
     pthread_mutex_unlock(&node->bench->lock);
@@ -110,6 +111,7 @@ static void on_down(void *ctx, const char *why)
 
     must(why != NULL && why[0] != '\0');
     pthread_mutex_lock(&node->bench->lock);
+    node->is_up = false;
     node->down_count++;
     pthread_cond_broadcast(&node->bench->changed);
     pthread_mutex_unlock(&node->bench->lock);
@@ -658,31 +660,65 @@ static void look_ups_of_an_emptied_engine_are_told_apart_threat_39(void **state)
     assert_true(since == 0 || before < since);
 }
 
+/* True: it is to be tried again. */
+static bool is_for_another_try(struct engine_bench *bench, enum rc rc)
+{
+    if (rc == RC_OK)
+        return false;
+    assert_int_equal(rc, RC_IO);
+    assert_true(bench->maker->is_impatient);
+    bench_moment(bench);
+    return true;
+}
+
+/* Drops what came before it. False: it did not come in a while. */
+static bool frame_comes(struct bench_node *node, struct span text)
+{
+    const time_t deadline = seconds() + (node->bench->maker->is_impatient ? FRAME_S : DEADLINE_S);
+    bool         is_there = false;
+
+    while (!is_there && seconds() < deadline) {
+        pthread_mutex_lock(&node->bench->lock);
+        bool has_frame = node->oldest != NULL;
+        pthread_mutex_unlock(&node->bench->lock);
+        if (!has_frame) {
+            bench_moment(node->bench);
+            continue;
+        }
+        struct bench_frame *frame = bench_take_frame(node);
+        is_there = span_eq(span_of(frame->bytes, frame->len), text);
+        assert_true(is_there || node->bench->maker->is_impatient);
+        free(frame);
+    }
+    assert_true(is_there || node->bench->maker->is_impatient);
+    return is_there;
+}
+
 static void an_engine_that_is_away_says_so_and_comes_back_threat_39(void **state)
 {
     struct engine_bench *bench = *state;
     struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000), *b = bench_node_open(bench, "b", 2, 1000);
+    char                 text[32];
 
     for (size_t round = 1; round <= 2; round++) {
-        size_t a_up = bench_up_count(a), b_up = bench_up_count(b);
+        struct span hello = span_of(text, (size_t)snprintf(text, sizeof text, "hello again %zu", round));
         bench->maker->cut();
         while (bench_lease(a, "a", BENCH_LEASE_MS) == RC_OK)
             bench_moment(bench);
         assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_IO);
         assert_int_equal(bench_route(a, "topic:x", false), RC_IO);
-        bench_await_down(a, round - 1);
-        bench_await_down(b, round - 1);
+        BENCH_WAIT(bench, !a->is_up && !b->is_up);
         bench->maker->heal();
-        bench_await_up(a, a_up);
-        bench_await_up(b, b_up);
+        BENCH_WAIT(bench, a->is_up && b->is_up);
         while (bench_lease(a, "a", BENCH_LEASE_MS) != RC_OK)
             bench_moment(bench);
-        assert_int_equal(bench_route(a, "topic:x", false), RC_OK);
+        while (is_for_another_try(bench, bench_route(a, "topic:x", false)))
+            continue;
         bench_expect_lookup(b, "topic:x", "a:1");
-        assert_int_equal(bench_send(b, &a->id, SPAN("hello again")), RC_OK);
-        struct bench_frame *frame = bench_take_frame(a);
-        assert_true(span_eq(span_of(frame->bytes, frame->len), SPAN("hello again")));
-        free(frame);
+        do
+            while (is_for_another_try(bench, bench_send(b, &a->id, hello)))
+                continue;
+        while (!frame_comes(a, hello));
     }
 }
 
@@ -858,6 +894,9 @@ int engine_battery_run(const struct engine_maker *maker)
         BATTERY_TEST(a_close_completes_what_is_under_way),
         BATTERY_TEST(an_engine_counts_what_it_does),
     };
+    const struct CMUnitTest cuts[] = { BATTERY_TEST(an_engine_that_is_away_says_so_and_comes_back_threat_39) };
 #undef BATTERY_TEST
+    if (maker->is_impatient)
+        return cmocka_run_group_tests_name(maker->name, cuts, NULL, NULL);
     return cmocka_run_group_tests_name(maker->name, tests, NULL, NULL);
 }

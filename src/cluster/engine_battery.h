@@ -19,6 +19,9 @@ struct engine_maker {
     /* Something of the service's time passes: a few ms at least. It also carries out what is due, if the maker has no
      * thread of its own. NULL: time passes by itself. */
     void (*step)(void);
+    /* Its engines give up on an answer so soon that on a busy machine they take a service that is there for one that is away. Only the
+     * test that cuts is run with it, and what may fail so is tried again. */
+    bool is_impatient;
 };
 
 enum { BENCH_NODES_MAX = 4, BENCH_LEASE_MS = 60000 };
@@ -37,6 +40,7 @@ struct bench_node {
     struct engine       *engine;
     uint64_t             life, since;
     size_t               up_count, down_count, silent_count, spoken_count, frame_count;
+    bool                 is_up;         /* the last of `up` and `down` was that */
     struct bench_frame  *oldest, *newest;
     bool                 is_lease_new;  /* what bench_lease() was told last */
 };

@@ -1,6 +1,5 @@
 /* The engine on Redis: the battery on one instance and on several, and what is Redis's own: processes that die, are paused,
  * are slow, or want a password; routes of the dead that are swept. */
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,11 +12,12 @@
 #include "cluster/engine_battery.h"
 #include "cluster/redis_engine.h"
 #include "lib/redis_server.h"
+#include "store/redis_line.h"
 
 #include <cmocka.h>
 
-enum { SERVERS = 3, URL_BYTES = 512, WHY_BYTES = 200, ANSWER_MS = 2000, SHORT_MS = 300,
-       IMPATIENT_MS = 1500,  /* for a Redis that is paused; one that has to wait for a processor answers sooner */
+enum { SERVERS = 3, URL_BYTES = 512, WHY_BYTES = 200, ANSWER_MS = 20000, SHORT_MS = 300,
+       IMPATIENT_MS = 1500,  /* for a Redis that is paused or slow: what must succeed with it is tried again */
        TEXT_BYTES = 1024 };
 
 static struct redis_server servers[SERVERS];
@@ -51,17 +51,6 @@ static struct engine *open_impatient(const struct node_id *self, const struct en
 static struct engine *open_several(const struct node_id *self, const struct engine_events *events, void *ctx)
 {
     return engine_open(all_urls, ANSWER_MS, self, events, ctx);
-}
-
-static int free_port(void)
-{
-    struct sockaddr_in at   = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t          size = sizeof at;
-    int                fd   = socket(AF_INET, SOCK_STREAM, 0);
-
-    must(bind(fd, (struct sockaddr *)&at, size) == 0 && getsockname(fd, (struct sockaddr *)&at, &size) == 0);
-    close(fd);
-    return ntohs(at.sin_port);
 }
 
 static void empty_all(void)
@@ -107,18 +96,28 @@ static const struct engine_maker one = { .name = "redis, killed and empty", .ope
 static const struct engine_maker several = { .name = "redis, three instances", .open = open_several, .empty = empty_all,
                                              .cut = kill_all, .heal = resume_all };
 static const struct engine_maker paused = { .name = "redis, paused", .open = open_impatient, .empty = empty_all,
-                                            .cut = pause_first, .heal = wake_first };
+                                            .cut = pause_first, .heal = wake_first, .is_impatient = true };
 
 /* --- what is Redis's own ---------------------------------------------------------------------------------------------- */
 
-static int setup(void **state)
+static int setup_with(void **state, const struct engine_maker *maker)
 {
     struct engine_bench *bench = malloc(sizeof *bench);
 
     assert_non_null(bench);
-    engine_bench_open(bench, &paused);
+    engine_bench_open(bench, maker);
     *state = bench;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, &one);
+}
+
+static int setup_impatient(void **state)
+{
+    return setup_with(state, &paused);
 }
 
 static int teardown(void **state)
@@ -172,41 +171,58 @@ static void a_redis_that_stands_for_a_moment_is_silent_threat_39(void **state)
     assert_int_equal(stats.reconnect_count, 0);
 }
 
-/* It serves all in turn, and each of them now and then. A new connection would cost all that waits, and make it no faster. */
-static void a_slow_redis_that_answers_keeps_its_connection_threat_39(void **state)
+/* The calls of a Redis that serves all in turn, and each of them now and then. True: all were carried out on one connection. */
+static bool slow_calls_keep_their_connection(struct bench_node *node)
 {
     enum { CALLS = 4, SLEEPS = 20 };
     static char               texts[CALLS * ENGINE_NAMES_MAX][32];
     static struct engine_name names[CALLS * ENGINE_NAMES_MAX];
-    struct engine_bench      *bench = *state;
-    struct bench_node        *a     = bench_node_open(bench, "a", 1, 1000);
     struct bench_call         routes[CALLS] = { 0 };
-    struct engine_stats       stats;
+    struct engine_stats       before = { 0 }, after = { 0 };
+    bool                      is_done = true;
 
+    node->engine->ops->stats(node->engine, &before);
     for (size_t i = 0; i < CALLS * ENGINE_NAMES_MAX; i++)
         names[i] = (struct engine_name){ .name = span_of(texts[i], (size_t)snprintf(texts[i], sizeof texts[i], "topic:slow%zu", i)) };
     for (size_t i = 0; i < CALLS; i++) {
         routes[i].call = (struct engine_call){ .kind = ENGINE_ROUTE, .names = &names[i * ENGINE_NAMES_MAX],
                                                .name_count = ENGINE_NAMES_MAX };
-        bench_submit(a, &routes[i]);
+        bench_submit(node, &routes[i]);
     }
     for (int i = 0; i < SLEEPS; i++)  /* between two of them it takes 16 KB of each connection */
         redis_server_say(&servers[0], "DEBUG SLEEP 0.15");
     for (size_t i = 0; i < CALLS; i++) {
         bench_await(&routes[i]);
-        assert_int_equal(routes[i].call.rc, RC_OK);
+        is_done = is_done && routes[i].call.rc == RC_OK;
     }
-    a->engine->ops->stats(a->engine, &stats);
-    assert_int_equal(stats.reconnect_count, 0);
+    node->engine->ops->stats(node->engine, &after);
+    return is_done && after.reconnect_count == before.reconnect_count;
+}
+
+/* A new connection would cost all that waits, and make it no faster. An engine that went by the time of the whole would lose it each
+ * time; on a busy machine a patient one may lose it now and then. */
+static void a_slow_redis_that_answers_keeps_its_connection_threat_39(void **state)
+{
+    enum { TRIES = 10 };
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    int                  tries = 1;
+
+    while (!slow_calls_keep_their_connection(a)) {
+        assert_true(++tries <= TRIES);
+        while (bench_route(a, "topic:x", false) != RC_OK)
+            continue;
+    }
 }
 
 /* A frame is under way until its bytes are with the kernel. What Redis would answer is not sent, so a frame wakes nobody on its way back. */
 static void frames_are_not_answered(void **state)
 {
-    enum { FRAMES = 1000, BEATS_MAX = 100 };
+    enum { FRAMES = 1000, ANSWERS_MAX = 100, ANSWERS_A_SECOND = 4 };  /* a beat has three: of two words, and of the bus */
     struct engine_bench *bench = *state;
     struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
     struct engine_stats  before = { 0 }, after = { 0 };
+    const msec           began = redis_now();
 
     a->engine->ops->stats(a->engine, &before);
     for (int i = 0; i < FRAMES; i++) {
@@ -217,7 +233,7 @@ static void frames_are_not_answered(void **state)
     a->engine->ops->stats(a->engine, &after);
     assert_int_equal(after.frames_sent - before.frames_sent, FRAMES);
     assert_int_equal(after.reconnect_count, before.reconnect_count);
-    assert_true(after.answer_count - before.answer_count < BEATS_MAX);
+    assert_true(after.answer_count - before.answer_count < (uint64_t)(ANSWERS_MAX + (redis_now() - began) / 1000 * ANSWERS_A_SECOND));
 }
 
 /* Without any call: the beat finds both within two seconds. */
@@ -413,10 +429,9 @@ static void a_password_and_a_database_are_used(void **state)
     struct engine_bench              bench;
 
     (void)state;
-    secret_port  = free_port();
     secret_login = ":hunter2";
     assert_true(redis_server_start(&secret, "hunter2"));
-    redis_server_say(&secret, "CONFIG SET port %d", secret_port);
+    secret_port = redis_server_open_port(&secret);
     engine_bench_open(&bench, &maker);
     struct bench_node *a = bench_node_open(&bench, "a", 1, 1000);
     assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
@@ -444,10 +459,9 @@ static void a_user_with_few_rights_is_enough(void **state)
     struct engine_bench              bench;
 
     (void)state;
-    secret_port  = free_port();
     secret_login = "longwire:few";
     assert_true(redis_server_start(&secret, "hunter2"));
-    redis_server_say(&secret, "CONFIG SET port %d", secret_port);
+    secret_port = redis_server_open_port(&secret);
     redis_server_say(&secret, "ACL SETUSER longwire on >few ~lw:* &lw:b:* +@read +@write +@connection +@pubsub +@scripting"
                               " -@dangerous +info");
     engine_bench_open(&bench, &maker);
@@ -478,10 +492,9 @@ static void a_user_who_may_not_send_frames_is_told_so(void **state)
         struct redis_server secret;
         struct engine_bench bench;
         struct engine_stats stats = { 0 };
-        secret_port  = free_port();
         secret_login = "longwire:few";
         assert_true(redis_server_start(&secret, "hunter2"));
-        redis_server_say(&secret, "CONFIG SET port %d", secret_port);
+        secret_port = redis_server_open_port(&secret);
         redis_server_say(&secret, "ACL SETUSER longwire on >few ~lw:* %s +@all %s", rows[i].channels, rows[i].more);
         engine_bench_open(&bench, &maker);
         struct bench_node *a = &bench.nodes[bench.node_count++];
@@ -506,9 +519,9 @@ static void a_user_who_may_not_send_frames_is_told_so(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_slow_redis_is_a_lost_connection_threat_39, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slow_redis_is_a_lost_connection_threat_39, setup_impatient, teardown),
         cmocka_unit_test_setup_teardown(a_redis_that_stands_for_a_moment_is_silent_threat_39, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_slow_redis_that_answers_keeps_its_connection_threat_39, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slow_redis_that_answers_keeps_its_connection_threat_39, setup_impatient, teardown),
         cmocka_unit_test_setup_teardown(frames_are_not_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flush_and_a_restart_are_noticed_by_themselves_threat_39, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cut_connection_is_the_same_life, setup, teardown),

@@ -243,13 +243,13 @@ void engine_clear(void)
         fail_msg("%s", why);
 }
 
-/* Only through the proxy does a connection wait for nothing; elsewhere a busy machine must not look like an engine that is away. */
-static struct store *engine_store_with(struct bench *bench, const char *url, bool is_volatile)
+static const struct engine_patience PATIENT = { .answer_ms = 30000, .connect_ms = 30000, .doubt_ms = 30000 };
+
+static struct store *engine_store_with(struct bench *bench, const char *url, struct engine_patience patience, bool is_volatile)
 {
-    bool                          may_stall = strcmp(url, proxy_text) == 0;
     const struct pg_store_options options = { .url = url, .spaces = &bench->spaces, .hash_key = bench->hash_key,
-                                              .answer_ms = may_stall ? 2000 : 6000, .connect_ms = may_stall ? 1000 : 10000,
-                                              .doubt_ms = 3000, .tend_ms = 1, .is_volatile = is_volatile };
+                                              .answer_ms = patience.answer_ms, .connect_ms = patience.connect_ms,
+                                              .doubt_ms = patience.doubt_ms, .tend_ms = 1, .is_volatile = is_volatile };
     struct store                 *store   = NULL;
     char                          why[WHY_BYTES];
 
@@ -260,12 +260,17 @@ static struct store *engine_store_with(struct bench *bench, const char *url, boo
 
 struct store *engine_store(struct bench *bench, const char *url)
 {
-    return engine_store_with(bench, url, false);
+    return engine_store_with(bench, url, PATIENT, false);
+}
+
+struct store *engine_impatient_store(struct bench *bench, const char *url, struct engine_patience patience)
+{
+    return engine_store_with(bench, url, patience, false);
 }
 
 struct store *engine_volatile_store(struct bench *bench)
 {
-    return engine_store_with(bench, url_text, true);
+    return engine_store_with(bench, url_text, PATIENT, true);
 }
 
 static struct store *engine_open_volatile(struct bench *bench)

@@ -44,8 +44,15 @@ enum rc engine_init(const char *url, char why[ENGINE_WHY_BYTES]) RC_MUST_USE;
 
 extern const struct store_maker pg_maker, pg_spread_maker, pg_volatile_maker;
 
-struct store *engine_store(struct bench *bench, const char *url);  /* with short patience, through the proxy */
+struct store *engine_store(struct bench *bench, const char *url);  /* so patient that a busy machine does not look like an engine that is away */
 struct store *engine_volatile_store(struct bench *bench);
+
+/* For tests that wait for an end of it: how long an answer, a connection and the outcome of a COMMIT may take. What must succeed with
+ * such a store is tried again. */
+struct engine_patience {
+    msec answer_ms, connect_ms, doubt_ms;
+};
+struct store *engine_impatient_store(struct bench *bench, const char *url, struct engine_patience patience);
 
 /* --- the proxy ---------------------------------------------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/must.h"
 #include "base/rng.h"
@@ -15,7 +16,8 @@
 
 #include <cmocka.h>
 
-enum { WHY_BYTES = 600, PAGE_BYTES = 1 << 22, TEXT_MAX = 64, TRIES = 2000000, SILENCE_COUNT = 2, DAY_MS = 24 * 3600 * 1000 };
+enum { WHY_BYTES = 600, PAGE_BYTES = 1 << 22, TEXT_MAX = 64, TRIES = 2000000, SILENCE_COUNT = 2, DAY_MS = 24 * 3600 * 1000,
+       DEADLINE_S = 120 };
 
 static const struct publish HELLO = { .channel = "topic:a", .payload = "hello" };
 
@@ -410,7 +412,9 @@ static void what_is_volatile_begins_anew_after_a_crash(void **state)
 /* Calls tick() until the SQL gives `wanted`. */
 static void tend_until(struct bench *bench, const char *sql, long long wanted)
 {
-    for (size_t i = 0; i < 200 && engine_sql(sql) != wanted; i++)
+    const time_t deadline = time(NULL) + DEADLINE_S;
+
+    while (engine_sql(sql) != wanted && time(NULL) < deadline)
         bench->store->ops->tick(bench->store, bench->wall);
     assert_int_equal(engine_sql(sql), wanted);
 }
@@ -592,6 +596,14 @@ static void proxied(struct bench *bench)
     publish_until_done(bench, "first");
 }
 
+static void proxied_impatiently(struct bench *bench, struct engine_patience patience)
+{
+    bench_shut(bench);
+    proxy_start();
+    bench->store = engine_impatient_store(bench, proxy_url(), patience);
+    publish_until_done(bench, "first");
+}
+
 static void proxied_end(struct bench *bench)
 {
     proxy_set(PROXY_PASS);
@@ -615,6 +627,8 @@ static void a_page_of_a_known_channel_takes_one_trip(void **state)
     expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-1 trimmed] 2");
     proxied_end(bench);
 }
+
+static const struct engine_patience IMPATIENT = { .answer_ms = 2000, .connect_ms = 1000, .doubt_ms = 3000 };
 
 /* However a COMMIT is cut, the append is answered as done, and is there once, with the numbers of the answer. Without a key it
  * is numbered by the statement that stores it; with one the numbers are known before. */
@@ -773,7 +787,7 @@ static void an_outcome_that_can_not_be_learnt_is_broken_threat_40(void **state)
     struct bench      *bench = *state;
     struct store_stats stats;
 
-    proxied(bench);
+    proxied_impatiently(bench, (struct engine_patience){ .answer_ms = 30000, .connect_ms = 30000, .doubt_ms = 3000 });
     proxy_set(PROXY_CUT_AND_REFUSE);
     assert_int_equal(bench_publish(bench, HELLO).outcome, APPEND_BROKEN);
     bench->store->ops->stats(bench->store, &stats);
@@ -789,7 +803,7 @@ static void silence_is_a_lost_connection_threat_40(void **state)
 {
     struct bench *bench = *state;
 
-    proxied(bench);
+    proxied_impatiently(bench, IMPATIENT);
     proxy_set(PROXY_STALL);
     enum append_outcome outcome = bench_publish(bench, HELLO).outcome;
     assert_true(outcome == APPEND_AWAY || outcome == APPEND_BROKEN);
@@ -799,21 +813,43 @@ static void silence_is_a_lost_connection_threat_40(void **state)
     proxied_end(bench);
 }
 
+static msec monotonic_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (msec)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The first read behind the first publish that is taken after so many reads in a silence. */
+static enum rc read_behind_silence(struct bench *bench, size_t reads, msec *ret_took_ms)
+{
+    proxy_set(PROXY_STALL);
+    bench_publish(bench, HELLO);
+    for (size_t at = 0; at < reads; at++)
+        assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).rc, RC_IO);
+    const msec began = monotonic_ms();
+    proxy_set(PROXY_PASS);
+    publish_until_done(bench, "after");
+    enum rc rc   = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).rc;
+    *ret_took_ms = monotonic_ms() - began;
+    return rc;
+}
+
 /* The connections that read are made by other attempts than those that publish, and some of these began while nothing was
- * answered. Whenever the first publish is taken, reads are answered, too. */
+ * answered. Whenever the first publish is taken, reads are answered, too. If all of that takes longer than the store waits for a
+ * connection, the machine is busy, and an attempt may have ended for that: it is made once more. */
 static void reads_come_back_with_publishes_threat_40(void **state)
 {
-    struct bench *bench = *state;
+    enum { SILENCES_MAX = 20 };
+    struct bench *bench  = *state;
+    int           silences = 0;
 
-    proxied(bench);
+    proxied_impatiently(bench, IMPATIENT);
     for (size_t i = 0; i < SILENCE_COUNT; i++) {
-        proxy_set(PROXY_STALL);
-        bench_publish(bench, HELLO);
-        for (size_t at = 0; at <= i; at++)
-            assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).rc, RC_IO);
-        proxy_set(PROXY_PASS);
-        publish_until_done(bench, "after");
-        assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).rc, RC_OK);
+        msec took_ms = 0;
+        while (read_behind_silence(bench, i + 1, &took_ms) != RC_OK)
+            assert_true(took_ms >= IMPATIENT.connect_ms && ++silences < SILENCES_MAX);
     }
     proxied_end(bench);
 }
@@ -848,6 +884,9 @@ static void a_lock_that_is_held_is_not_waited_for_without_end_threat_41(void **s
     struct bench *bench = *state;
     pthread_t     thread;
 
+    bench_shut(bench);
+    bench->store = engine_impatient_store(bench, engine_url(),
+                                          (struct engine_patience){ .answer_ms = 10000, .connect_ms = 30000, .doubt_ms = 30000 });
     publish_until_done(bench, "first");
     engine_hold("select 1 from longwire.channel where name = 'topic:a' for update");
     must(pthread_create(&thread, NULL, hello_run, bench) == 0);
@@ -864,14 +903,17 @@ static void a_lock_that_is_held_is_not_waited_for_without_end_threat_41(void **s
 }
 
 /* Timeouts are set for what people write, for a role or as here for each connection. A publish takes longer than any of them, and then
- * nothing happens for longer. */
+ * nothing happens for longer. On a busy machine they may end a connection before it has switched them off, and it is made anew; one that
+ * had not would be ended each time. */
 static void timeouts_for_others_do_not_count_threat_41(void **state)
 {
+    enum { TRIES_MAX = 20 };
     static const char BACKENDS[] = "select sum(pid) from pg_stat_activity where application_name like 'longwired-%'";
     static const char TIMEOUTS[] = " options='-c statement_timeout=400ms -c lock_timeout=400ms -c idle_session_timeout=400ms"
                                    " -c idle_in_transaction_session_timeout=400ms'";
     struct bench *bench = *state;
     char         *url   = NULL;
+    bool          is_kept = false;
 
     bench_shut(bench);
     must(asprintf(&url, "%s%s", engine_url(), TIMEOUTS) >= 0);
@@ -880,11 +922,13 @@ static void timeouts_for_others_do_not_count_threat_41(void **state)
     publish_until_done(bench, "first");
     engine_sql("create function longwire.dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(1); return new; end';"
                " create trigger dawdle before insert on longwire.message for each row execute function longwire.dawdle()");
-    long long before = engine_sql(BACKENDS);
-    assert_true(before > 0);
-    assert_int_equal(bench_publish(bench, HELLO).outcome, APPEND_DONE);
-    engine_sql("select count(pg_sleep(1))");
-    assert_int_equal(engine_sql(BACKENDS), before);
+    for (int tries = 0; tries < TRIES_MAX && !is_kept; tries++) {
+        long long           before  = engine_sql(BACKENDS);
+        enum append_outcome outcome = bench_publish(bench, HELLO).outcome;
+        engine_sql("select count(pg_sleep(1))");
+        is_kept = before > 0 && outcome == APPEND_DONE && engine_sql(BACKENDS) == before;
+    }
+    assert_true(is_kept);
 }
 
 /* Whatever of the kind this version of PostgreSQL has. */

@@ -1,12 +1,14 @@
 #include "lib/redis_server.h"
 
 #include <hiredis/hiredis.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,6 +98,37 @@ void redis_server_stop(struct redis_server *server)
     redis_server_kill(server);
     snprintf(command, sizeof command, "rm -rf %s", server->dir);
     must(system(command) == 0);
+}
+
+static int port_that_is_free(void)
+{
+    struct sockaddr_in at   = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t          size = sizeof at;
+    int                fd   = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    must(bind(fd, (struct sockaddr *)&at, size) == 0 && getsockname(fd, (struct sockaddr *)&at, &size) == 0);
+    close(fd);
+    return ntohs(at.sin_port);
+}
+
+/* Another process may take the port in between; then Redis says so. */
+int redis_server_open_port(const struct redis_server *server)
+{
+    redisContext *redis     = server_connect(server);
+    bool          is_opened = false;
+    int           port      = 0;
+
+    must(redis != NULL);
+    for (int i = 0; i < TRIES && !is_opened; i++) {
+        port              = port_that_is_free();
+        redisReply *reply = redisCommand(redis, "CONFIG SET port %d", port);
+        must(reply != NULL);
+        is_opened = reply->type == REDIS_REPLY_STATUS;
+        freeReplyObject(reply);
+    }
+    redisFree(redis);
+    must(is_opened);
+    return port;
 }
 
 void redis_server_pause(struct redis_server *server, bool is_paused)

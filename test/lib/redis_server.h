@@ -20,6 +20,8 @@ void redis_server_stop(struct redis_server *server);    /* for good: removes the
 
 void redis_server_kill(struct redis_server *server);    /* at once; what it held is gone */
 void redis_server_resume(struct redis_server *server);  /* after a kill: empty */
+/* Makes it listen on a free port of 127.0.0.1 too, and returns it. */
+int  redis_server_open_port(const struct redis_server *server);
 void redis_server_pause(struct redis_server *server, bool is_paused);
 
 /* Sends one command with a connection of its own and returns what an integer answer says, or the elements of an array. */

@@ -6,7 +6,7 @@
 import os
 import subprocess
 
-from longwire_server import BUILD, ROOT, free_port, is_free
+from longwire_server import BUILD, ROOT, free_ports_in_a_row
 from waiting import SECONDS
 
 
@@ -16,15 +16,10 @@ def environment(data, port):
 
 class Example:
     def __init__(self, name, folder, **env):
-        self.port = self.free_ports()
+        self.port = free_ports_in_a_row(3)   # of the page, the server and a back end
         self.url = f"http://127.0.0.1:{self.port}/"
         self.process = subprocess.Popen([ROOT / "examples" / "start", name], stdout=subprocess.PIPE, text=True,
                                         env={**environment(folder / name, self.port), **env})
-
-    @staticmethod
-    def free_ports():
-        """The page's port and the next two, for the server and a back end."""
-        return next(port for port in iter(free_port, None) if is_free(port + 1) and is_free(port + 2))
 
     def __enter__(self):
         line = self.process.stdout.readline()

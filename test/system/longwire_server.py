@@ -113,6 +113,14 @@ def free_port():
     raise OSError("no port from 10000 to 30000 is free")
 
 
+def free_ports_in_a_row(count):
+    """The first of so many; each is taken as free_port() takes one."""
+    while True:
+        port = free_port()
+        if all(take_port(each) and is_free(each) for each in range(port + 1, port + count)):
+            return port
+
+
 class Server:
     """One server process. Nothing is started before start() or `with`.
 

@@ -254,7 +254,7 @@ def hiding(server, *words, code=0, **more):
 
 
 @pytest.mark.parametrize("words", [
-    ["sub", "topic:a", "--timeout", "0.2"], ["sub", "topic:a", "--after", "0", "-n1"], ["pub", "topic:a", "x"],
+    ["sub", "topic:a", "--timeout", "10"], ["sub", "topic:a", "--after", "0", "-n1"], ["pub", "topic:a", "x"],
     ["history", "topic:a"], ["info"], ["info", "topic:a"], ["recall", "topic:a", "1"],
 ])
 def test_no_secret_is_printed(mock, words):

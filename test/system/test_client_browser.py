@@ -189,7 +189,7 @@ def test_the_event_online_brings_it_back_at_once(server, tab, site):
 def test_a_page_that_comes_to_the_front_notices_a_dead_link(server, tab):
     channel = "topic:front"
     page = tab(server)
-    page.follow(channel, patienceMs=500, encodings=["json"])
+    page.follow(channel, patienceMs=10000, encodings=["json"])
     page.run("""
         const { send } = WebSocket.prototype;
         window.pings = 0;

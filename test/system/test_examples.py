@@ -9,7 +9,7 @@ import pytest
 
 from browser import needs_chromium, open_chromium
 from example_app import Example, environment
-from longwire_server import ROOT, is_built
+from longwire_server import ROOT, free_ports_in_a_row, is_built
 from waiting import SECONDS, wait_until
 
 from selenium.webdriver.common.by import By
@@ -202,7 +202,7 @@ def test_chat(browser, tmp_path):
 def test_one_ctrl_c_ends_an_example_as_it_should(tmp_path):
     """A terminal gives it to all processes of the group. The server is told once, and stops without haste."""
     with subprocess.Popen([ROOT / "examples" / "start", "token_stream"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          start_new_session=True, env=environment(tmp_path, Example.free_ports())) as process:
+                          start_new_session=True, env=environment(tmp_path, free_ports_in_a_row(3))) as process:
         assert process.stdout.readline().startswith("open http")
         os.killpg(process.pid, signal.SIGINT)
         log = process.communicate(timeout=SECONDS)[1]
@@ -210,7 +210,7 @@ def test_one_ctrl_c_ends_an_example_as_it_should(tmp_path):
 
 
 def test_a_port_in_use_is_said_and_nothing_is_left(tmp_path):
-    port = Example.free_ports()
+    port = free_ports_in_a_row(3)
     with socket.create_server(("127.0.0.1", port)):
         done = subprocess.run([ROOT / "examples" / "start", "token_stream"], capture_output=True, text=True, timeout=SECONDS, check=False,
                               env=environment(tmp_path, port))

@@ -17,7 +17,7 @@ import pytest
 
 import postgres_server
 from longwire_client import Api, Reader
-from longwire_server import BUILD, ROOT, free_port, is_built, is_free
+from longwire_server import BUILD, ROOT, free_port, free_ports_in_a_row, is_built, is_free
 from redis_server import is_installed
 from waiting import SECONDS, wait_until
 
@@ -25,19 +25,12 @@ pytestmark = pytest.mark.skipif(not is_built() or not is_installed() or postgres
                                 reason="no longwired is built, or PostgreSQL or Redis are not installed")
 
 
-def three_free_ports():
-    while True:
-        port = free_port()
-        if is_free(port + 1) and is_free(port + 2):
-            return port
-
-
 class Made:
     """A running setup/cluster."""
 
     def __init__(self, data, *more):
         self.data = pathlib.Path(data)
-        self.ports = {"--http": three_free_ports(), "--tcp": three_free_ports(), "--postgres": free_port(), "--redis": free_port()}
+        self.ports = {"--http": free_ports_in_a_row(3), "--tcp": free_ports_in_a_row(3), "--postgres": free_port(), "--redis": free_port()}
         self.more = more
         self.process, self.text = None, ""
 

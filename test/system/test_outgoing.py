@@ -10,7 +10,7 @@ import pytest
 
 from longwire_client import Api, WebSocket
 from longwire_server import ROOT, Server, is_built
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -105,7 +105,7 @@ def fixture_redirector(forbidden):
 
 def request(api, request_id, path):
     return api.call("POST", "/v1/request?user=ann&device=phone", json.dumps({"id": request_id, "method": "GET", "path": path}),
-                    {**JSON, "Prefer": "wait=5"})
+                    {**JSON, "Prefer": f"wait={SECONDS}"})
 
 
 def test_redirects_of_those_who_say_who_is_who(forbidden, redirector):

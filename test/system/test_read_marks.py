@@ -260,7 +260,7 @@ def test_places_and_marks_are_listed(server, user):
         while json.loads(phone.frame_text()).get("ref") != "keep":
             pass
     wait_until(lambda: len(listed(server, user, "places").want(200).json()["places"]) == 3,
-               lambda: str(listed(server, user, "places").json()), 10)
+               lambda: str(listed(server, user, "places").json()))
     marks = listed(server, user, "marks").want(200).json()["marks"]
     assert [(m["channel"], m["seq"], m["head"]) for m in marks] == [(channel, 2, 3)]
     places = listed(server, user, "places").want(200).json()["places"]

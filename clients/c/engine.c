@@ -90,6 +90,7 @@ const char *engine_init(struct engine *engine, const struct lw_options *options,
     engine->options.region       = copy_of(options->region);
     engine->token                = copy_of(options->token);
     engine->ticket               = copy_of(options->ticket);
+    engine->is_ticket_kept       = true;
     fill_in(&engine->options);
     engine->retry.policy = engine->options.backoff;
     list_init(&engine->publishes);
@@ -137,7 +138,8 @@ void engine_fini(struct engine *engine)
 void engine_set_token(struct engine *engine, const char *token)
 {
     wipe(&engine->token);
-    engine->token = copy_of(token);
+    engine->token          = copy_of(token);
+    engine->is_ticket_kept = true;
 }
 
 void engine_set_ticket(struct engine *engine, struct span ticket)
@@ -145,6 +147,7 @@ void engine_set_ticket(struct engine *engine, struct span ticket)
     bool was_there = engine->ticket != NULL;
 
     wipe(&engine->ticket);
+    engine->is_ticket_kept = false;
     if (ticket.len > 0) {
         engine->ticket = strndup(ticket.at, ticket.len);
         must(engine->ticket != NULL);

@@ -93,6 +93,7 @@ struct engine {
     struct json_doc       json;
     uint64_t              frame_bytes_max;  /* that the server takes */
     bool                  has_ticket_shown; /* this link began with a ticket */
+    bool                  is_ticket_kept;   /* it may be of another user than the token: an earlier run was given it, or the token is newer */
     bool                  has_session;      /* this link has one */
     bool                  is_unfenced;      /* … which is not its own yet: the server acknowledges nothing */
     bool                  has_fresh_token;  /* GREETING: it came after `connect`, and is to be shown behind it */

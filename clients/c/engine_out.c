@@ -13,7 +13,8 @@ static void set_text(struct bin_frame *frame, enum bin_field field, const char *
 
 /* --- connect -------------------------------------------------------------------------------------------------------- */
 
-/* A ticket stands for the token: the server need not check the token again. */
+/* A ticket stands for the token: the server need not check the token again. Beside a ticket that was kept the token says whose session
+ * is meant. */
 void engine_put_connect(struct engine *engine)
 {
     const struct lw_options *options = &engine->options;
@@ -21,8 +22,10 @@ void engine_put_connect(struct engine *engine)
 
     bin_init(&frame, BIN_CONNECT);
     engine->has_ticket_shown = options->has_session && engine->ticket != NULL;
-    set_text(&frame, engine->has_ticket_shown ? BIN_TICKET : BIN_TOKEN,
-             engine->has_ticket_shown ? engine->ticket : engine->token);
+    if (engine->has_ticket_shown)
+        set_text(&frame, BIN_TICKET, engine->ticket);
+    if (!engine->has_ticket_shown || engine->is_ticket_kept)
+        set_text(&frame, BIN_TOKEN, engine->token);
     set_text(&frame, BIN_USER, options->user);
     set_text(&frame, BIN_DEVICE, options->device);
     set_text(&frame, BIN_CLASS, options->device_class);

@@ -407,10 +407,33 @@ static void test_a_ticket_comes_before_the_token(void **state)
     (void)state;
     stage_begin(&stage, (struct lw_options){ .token = "secret", .ticket = "old", .has_session = true });
     open_link(&stage);
-    expect_sent(&stage, "connect ticket=old session\n");
+    expect_sent(&stage, "connect token=secret ticket=old session\n");  /* it may be another user's */
     SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 401), T(BIN_REASON, "stale"), N(BIN_REF, 7)));
     expect_told(&stage, "connecting tcp://a:1\nticket -\n");
     expect_sent(&stage, "connect token=secret session\n");
+    SERVER(&stage, session_put(wire, 1, false));
+    lose(&stage);
+    open_link(&stage);
+    expect_sent(&stage, "connect ticket=t1 session\n");
+    stage_end(&stage);
+}
+
+/* It may be of another user. */
+static void test_a_new_token_is_shown_beside_the_ticket(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .token = "secret", .has_session = true });
+    go_up_with_session(&stage, 1);
+    lose(&stage);
+    order(&stage, order_new(ORDER_TOKEN, "fresh"));
+    open_link(&stage);
+    expect_sent(&stage, "connect token=fresh ticket=t1 session\n");
+    SERVER(&stage, session_put(wire, 2, true));
+    lose(&stage);
+    open_link(&stage);
+    expect_sent(&stage, "connect ticket=t2 session\n");
     stage_end(&stage);
 }
 
@@ -1721,6 +1744,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connect_says_who_it_is),
         cmocka_unit_test(test_a_ticket_comes_before_the_token),
+        cmocka_unit_test(test_a_new_token_is_shown_beside_the_ticket),
         cmocka_unit_test(test_a_refused_token_ends_or_asks),
         cmocka_unit_test(test_a_token_is_renewed_on_the_link),
         cmocka_unit_test(test_a_token_that_ends_at_once),

@@ -210,8 +210,8 @@ struct lw_callbacks {
      * lw_set_token(), here or later. */
     void (*token)(void *arg, unsigned in_s);
     /* A ticket to be kept, for instance in a file: as lw_options.ticket it resumes the session when the application
-     * starts again. It is of one user: it opens that user's session whatever token is given beside it, so whoever logs in as
-     * another user starts without it. NULL: forget what was kept. */
+     * starts again. It is of one user. Give the token beside it: if that names another user, the session is theirs, and the ticket is
+     * not used. NULL: forget what was kept. */
     void (*ticket)(void *arg, const char *ticket);
     /* The application's own state of this channel is to be loaded: at first, and where messages are lost. Answer with
      * lw_snapshot_taken(), here or later. Until then nothing of this channel is told. The loss is told as a gap only

@@ -123,7 +123,7 @@ void client_say_connected_as(struct client *client, const struct connected_sessi
     });
 }
 
-void client_say_connected(struct client *client, bool is_resumed, struct span ref)
+void client_say_connected(struct client *client, const struct client_connect *connect, bool is_resumed, struct span ref)
 {
     const struct device_link *device  = link_device(&client->link);
     struct connected_session  session = { 0 };
@@ -131,7 +131,7 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
 
     buf_init(&ticket, TICKET_TEXT_BYTES_MAX);
     if (device != NULL) {
-        device_ticket_put(&client->link, &ticket);
+        device_ticket_put(&client->link, connect == NULL ? 0 : client_token_mark(client, connect), &ticket);
         session = (struct connected_session){ .user = device_link_user(device), .device = device_link_device(device),
                                               .generation = device->generation, .ticket = buf_span(&ticket) };
     }

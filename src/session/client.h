@@ -133,7 +133,8 @@ void client_refuse_usage(struct client *client, struct verdict verdict, struct s
 void client_refuse_link(struct client *client, struct verdict verdict, struct span ref);
 /* `id`: of the request that is refused. */
 void client_say_request_error(struct client *client, unsigned code, const char *reason, struct span id, struct span ref);
-void client_say_connected(struct client *client, bool is_resumed, struct span ref);
+/* `connect`: what is answered; NULL: `connected` comes unasked. */
+void client_say_connected(struct client *client, const struct client_connect *connect, bool is_resumed, struct span ref);
 /* `session`: NULL, if there is none. */
 void client_say_connected_as(struct client *client, const struct connected_session *session, bool is_resumed, struct span ref);
 /* Tells the client to reconnect, and ends the link. */
@@ -184,8 +185,10 @@ bool   client_is_identifying(const struct client *client);
 msec   client_connect_came_at(const struct client *client);
 /* The `connect` waits until the session is open, then client_opened() is called. */
 void   client_await_session(struct client *client, const struct session_question *question);
-/* The same for a ticket: the link is its holder's, unless it opens nothing. Shares the identity. */
-void   client_try_ticket(struct client *client, const struct session_question *question, struct identity *holder);
+/* The same for a ticket: the link is its holder's, unless it opens nothing. Shares the identity. `token_mark` is for the next ticket. */
+void   client_try_ticket(struct client *client, const struct session_question *question, struct identity *holder, uint64_t token_mark);
+/* What the ticket that answers this `connect` has to remember of the token. */
+uint64_t client_token_mark(const struct client *client, const struct client_connect *connect);
 /* A link of nobody, which the application has to be asked about: keeps what it is told of the handshake. */
 void   client_keep_fields(struct client *client, const struct request_head *head);
 /* Must the application be asked before this command is carried out? */
@@ -209,7 +212,8 @@ bool client_is_somebody_else(const struct identity *holder, const struct identit
 
 /* client_session.c: what a `connect` does once it is known who sent it; the session that it asks for. */
 void client_identified(struct client *client, const struct client_connect *connect, struct span ref);
-void client_connect_by_ticket(struct client *client, const struct client_connect *connect, struct span ref);
+/* False: a token stands beside the ticket, which is no good or is not of whom the token names. The token decides, as if it were alone. */
+bool client_connect_by_ticket(struct client *client, const struct client_connect *connect, struct span ref);
 /* Takes the answer. */
 void client_opened(struct client *client, struct session_open *open, const struct client_connect *connect,
                    struct span ref);

@@ -8,6 +8,7 @@
 #include "base/must.h"
 #include "session/client.h"
 #include "session/device_link.h"
+#include "session/device_ticket.h"
 #include "session/member_subscribe.h"
 #include "session/subscribe_request.h"
 
@@ -23,6 +24,7 @@ struct client_connecting {
     struct identification *identification;  /* under way, or NULL */
     struct session_open   *opening;         /* … and NULL until then */
     bool                   has_ticket;      /* that is being tried */
+    uint64_t               token_mark;      /* … and what the next one has to remember of the token */
     struct identity       *before;          /* who the link was without the ticket; owns a reference */
     struct buf             frame;
     struct buf             behind;
@@ -224,18 +226,28 @@ static bool client_is_opening(const struct client *client)
     return client_is_identifying(client) && client->work->connecting->opening != NULL;
 }
 
+/* A storm of tickets without tokens reads each once. */
+uint64_t client_token_mark(const struct client *client, const struct client_connect *connect)
+{
+    const struct client_connecting *connecting = client_is_identifying(client) ? client->work->connecting : NULL;
+
+    return connecting != NULL && connecting->token_mark != 0 ? connecting->token_mark
+                                                             : device_ticket_mark(client->link.worker, connect);
+}
+
 void client_await_session(struct client *client, const struct session_question *question)
 {
     client_begin_connecting(client)->opening = device_link_ask(client->link.worker, question, on_opened, client);
 }
 
-void client_try_ticket(struct client *client, const struct session_question *question, struct identity *holder)
+void client_try_ticket(struct client *client, const struct session_question *question, struct identity *holder, uint64_t token_mark)
 {
     struct client_connecting *connecting = client_begin_connecting(client);
 
     connecting->has_ticket = true;
     connecting->since      = client->link.worker->loop->now;
     connecting->generation = question->generation;
+    connecting->token_mark = token_mark;
     list_take(&connecting->in_worker);
     list_push(&client->link.worker->ticket_waits, &connecting->in_worker);
     connecting->before     = client->link.holder == NULL ? NULL : identity_ref(client->link.holder);
@@ -427,10 +439,8 @@ void client_connect(struct client *client, const struct client_command *command)
         client_cancel_unfenced(client);
     credential.fields      = fields;
     credential.field_count = client_fields(client, fields);
-    if (is_connect && command->connect.ticket.len > 0) {
-        client_connect_by_ticket(client, &command->connect, command->ref);
+    if (is_connect && command->connect.ticket.len > 0 && client_connect_by_ticket(client, &command->connect, command->ref))
         return;
-    }
     if (client->link.holder != NULL && credential.kind == CREDENTIAL_NONE && credential.user.len == 0 &&
         !client_is_nobodys(client)) {
         client_identified(client, &command->connect, command->ref);

@@ -13,6 +13,7 @@ static bool client_has_left(const struct client *client)
     return link_stream(&client->link)->is_ended;
 }
 
+/* Whose device has no name but the one in a ticket that could not be used keeps that. */
 static void client_ask_session(struct client *client, const struct client_connect *connect, struct span ref)
 {
     const struct identity  *holder   = client->link.holder;
@@ -21,8 +22,14 @@ static void client_ask_session(struct client *client, const struct client_connec
         .key = client->link.key, .asked_at = client_connect_came_at(client),
         .transport = (enum transport)client->link.transport,
     };
-    char           made[MADE_DEVICE_BYTES];
-    struct verdict verdict = device_link_choose(client->link.worker, holder, connect->device, made, &question.device);
+    char        made[MADE_DEVICE_BYTES];
+    struct span named = connect->device;
+    struct buf  bytes;
+
+    buf_init(&bytes, TICKET_TEXT_BYTES_MAX);
+    if (named.len == 0 && connect->ticket.len > 0 && identity_device(holder).len == 0)
+        named = device_ticket_device(client->link.worker, connect->ticket, identity_user(holder), &bytes);
+    struct verdict verdict = device_link_choose(client->link.worker, holder, named, made, &question.device);
 
     if (verdict.status == 0 && connect->device_class.len > DEVICE_CLASS_BYTES_MAX)
         verdict = (struct verdict){ 400, "the class of a device is at most 32 bytes" };
@@ -30,6 +37,7 @@ static void client_ask_session(struct client *client, const struct client_connec
         client_say_error(client, verdict.status, verdict.reason, ref);
     else
         client_await_session(client, &question);
+    buf_fini(&bytes);
 }
 
 /* A link that has a session keeps it: the client shows a fresh token. */
@@ -53,21 +61,27 @@ void client_identified(struct client *client, const struct client_connect *conne
         client_ask_session(client, connect, ref);
 }
 
-void client_connect_by_ticket(struct client *client, const struct client_connect *connect, struct span ref)
+bool client_connect_by_ticket(struct client *client, const struct client_connect *connect, struct span ref)
 {
-    struct session_worker *worker = client->link.worker;
+    struct session_worker *worker  = client->link.worker;
+    bool                   decides = true;
     struct ticket_holder   holder;
     struct verdict         crowd;
     struct buf             bytes;
+    uint64_t               token_mark;
 
     if (client_has_left(client))
-        return;
+        return true;
     buf_init(&bytes, TICKET_TEXT_BYTES_MAX);
     struct verdict verdict = device_ticket_read(worker, client->link.holder, connect->ticket, &bytes, &holder);
     if (link_device(&client->link) != NULL) {
         client_say_error(client, 409, "this link has a session already", ref);
+    } else if (verdict.status != 0 && connect->token.len > 0) {
+        decides = false;
     } else if (verdict.status != 0) {
         client_say_error(client, verdict.status, verdict.reason, ref);
+    } else if (!device_ticket_is_of_comer(worker, &holder, connect, &token_mark)) {
+        decides = false;
     } else if (client_is_somebody_else(client->link.holder, holder.identity)) {
         client_say_error(client, 403, "this connection belongs to another user or device; open another one for this ticket", ref);
     } else if (!client->link.is_counted && (crowd = usage_link(worker->usage, holder.identity, true)).status != 0) {
@@ -76,11 +90,12 @@ void client_connect_by_ticket(struct client *client, const struct client_connect
         client_try_ticket(client, &(struct session_question){
             .way = OPEN_TICKET, .user = holder.user, .device = holder.device, .generation = holder.generation,
             .since = holder.since, .key = client->link.key, .transport = (enum transport)client->link.transport,
-        }, holder.identity);
+        }, holder.identity, token_mark);
     }
     if (verdict.status == 0)
         identity_unref(holder.identity);
     buf_fini(&bytes);
+    return decides;
 }
 
 /* --- the answer ------------------------------------------------------------------------------------------------- */

@@ -65,7 +65,7 @@ static void unfenced_fenced(struct client *client, struct session_open *open, co
     device_link_begin(&client->link, open);
     client_take_mode(client, connect);
     device_link_follow_all(&client->link, open, NULL);
-    client_say_connected(client, open->is_resumed, ref);
+    client_say_connected(client, connect, open->is_resumed, ref);
 }
 
 /* The client comes again, with its token if the ticket is stale. */

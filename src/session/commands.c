@@ -169,7 +169,7 @@ void client_resume_as(struct client *client, const struct client_connect *connec
     if (session != NULL)
         client_say_connected_as(client, session, is_resumed, ref);
     else
-        client_say_connected(client, is_resumed, ref);
+        client_say_connected(client, connect, is_resumed, ref);
     for (size_t i = 0; i < connect->place_count; i++)
         client_resume_place(client, &connect->places[i], ref);
     if (has_token)

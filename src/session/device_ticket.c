@@ -28,7 +28,7 @@ static void ticket_take_grants_of(struct ticket *ticket, const struct identity *
         ticket->grants[i] = (struct ticket_grant){ (uint8_t)identity_grants(holder)[i].can, identity_grants(holder)[i].match };
 }
 
-void device_ticket_put(const struct link *link, struct buf *buf)
+void device_ticket_put(const struct link *link, uint64_t token_mark, struct buf *buf)
 {
     const struct session_worker *worker = link->worker;
     const struct device_link    *device = link_device(link);
@@ -42,6 +42,7 @@ void device_ticket_put(const struct link *link, struct buf *buf)
     ticket.ends_s         = ticket_end_s(worker, holder);
     ticket.token_issued_s = (uint64_t)holder->issued_at / 1000;
     ticket.connection     = link->key;
+    ticket.token_mark     = token_mark;
     ticket.user           = device_link_user(device);
     ticket.device         = device_link_device(device);
     ticket.jti            = identity_jti(holder);
@@ -105,7 +106,63 @@ struct verdict device_ticket_read(struct session_worker *worker, const struct id
         return (struct verdict){ 401, "this ticket was revoked; come with a token" };
     }
     *ret = (struct ticket_holder){ identity_of(shown, &ticket), ticket.user, ticket.device, ticket.generation,
-                                   ticket.since };
+                                   ticket.since, ticket.token_mark };
     identity_unref(nobody.identity);
     return (struct verdict){ 0 };
+}
+
+/* --- beside a token --------------------------------------------------------------------------------------------- */
+
+/* Empty: nothing was said. */
+static bool name_agrees(struct span said, struct span name)
+{
+    return said.len == 0 || span_eq(said, name);
+}
+
+/* What `sub` means in a token that the application reads is the application's to say. */
+static bool token_names(struct session_worker *worker, struct span token, const struct ticket_holder *holder)
+{
+    struct jwt jwt;
+
+    return !worker->asks_links && jwt_read(&worker->jwts, token, &jwt) == NULL && span_eq(jwt.user, holder->user) && name_agrees(jwt.device, holder->device);
+}
+
+bool device_ticket_is_of_comer(struct session_worker *worker, const struct ticket_holder *holder, const struct client_connect *connect,
+                               uint64_t *ret_mark)
+{
+    bool is_shown = connect->token.len > 0, is_believed = !is_shown && holder->identity->is_open;
+
+    if (!is_shown && !is_believed) {
+        *ret_mark = holder->token_mark;
+        return true;
+    }
+    uint64_t mark    = is_shown ? ticket_mark(&worker->ticket_key, connect->token) : holder->token_mark;
+    bool     is_same = is_shown ? mark == holder->token_mark || token_names(worker, connect->token, holder)
+                                : name_agrees(connect->user, holder->user);
+
+    if (!is_same || !name_agrees(connect->device, holder->device))
+        return false;
+    *ret_mark = mark;
+    return true;
+}
+
+struct span device_ticket_device(struct session_worker *worker, struct span text, struct span user, struct buf *bytes)
+{
+    struct ticket ticket;
+
+    return ticket_get(text, &worker->ticket_key, bytes, &ticket) && span_eq(ticket.user, user) ? ticket.device : SPAN("");
+}
+
+uint64_t device_ticket_mark(struct session_worker *worker, const struct client_connect *connect)
+{
+    struct ticket ticket;
+    struct buf    bytes;
+
+    if (connect->token.len > 0)
+        return ticket_mark(&worker->ticket_key, connect->token);
+    buf_init(&bytes, TICKET_TEXT_BYTES_MAX);
+    bool     is_one = connect->ticket.len > 0 && ticket_get(connect->ticket, &worker->ticket_key, &bytes, &ticket);
+    uint64_t mark   = is_one ? ticket.token_mark : 0;
+    buf_fini(&bytes);
+    return mark;
 }

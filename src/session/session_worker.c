@@ -55,6 +55,7 @@ void session_worker_init(struct session_worker *worker)
     frame_batch_init(&worker->batch);
     cut_frames_init(&worker->cuts, worker->hash_key, link_let_cut_go);
     dialect_scratch_init(&worker->dialect_scratch);
+    jwt_reader_init(&worker->jwts);
     networks_init(&worker->networks);
     worker->peer_texts = (struct peer_texts){ 0 };
     admission_init(&worker->admission);
@@ -81,6 +82,7 @@ void session_worker_fini(struct session_worker *worker)
     free(worker->held);
     reader_shared_fini(&worker->readers);
     ticket_key_fini(&worker->ticket_key);
+    jwt_reader_fini(&worker->jwts);
     pool_fini(&worker->ws_sessions);
     pool_fini(&worker->stream_sessions);
     pool_fini(&worker->poll_sessions);

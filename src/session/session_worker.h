@@ -6,6 +6,7 @@
 #include "auth/identify.h"
 #include "auth/usage_limits.h"
 #include "base/near.h"
+#include "codec/jwt/jwt.h"
 #include "codec/ticket/ticket.h"
 #include "device/device_command.h"
 #include "http/http.h"
@@ -71,6 +72,7 @@ struct session_worker {
     struct identifier         *identifier;       /* for the tokens of `connect` commands */
     struct devices            *devices;          /* on the writer's thread; to be handed on, not looked into */
     struct ticket_key          ticket_key;
+    struct jwt_reader          jwts;             /* tokens beside tickets: device_ticket.h */
     struct device_home         home;             /* where the devices send what concerns links of this loop */
     struct list                acking;           /* pending_acks that are to be told */
     struct link              **held;             /* that hold back a notify: notify.h; gone ones are NULL */

@@ -243,7 +243,7 @@ static void ws_session_start(struct ws_session *session, struct http_exchange *e
                                        link_words(link), &unread));
     stream_hand_over(link_stream(link), &ws_session_events, session);
     client_keep_fields(&session->client, head);
-    client_say_connected(&session->client, false, SPAN(""));
+    client_say_connected(&session->client, NULL, false, SPAN(""));
     ws_session_follow(session, requests);
     if (!link->is_over && (requests->count > 0 || link_has_user(link)))
         link_note_connected(link);

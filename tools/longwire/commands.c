@@ -73,7 +73,7 @@ static const struct tool_option sub_options[] = {
     { OPTION_SESSION, "session", "", NULL, NULL,
       "native: keep a session, which follows the user's own channels by itself and knows what this device has" },
     { OPTION_TICKET_FILE, "ticket-file", "", "FILE", CHOICES_FILE,
-      "native, with `--session`: keep the ticket here, and come back with it, as the user who it was given to; a file for each user" },
+      "native, with `--session`: keep the ticket here, and come back with it, as the user of `--token`; without one as the user who it was given to" },
     { OPTION_USER, "user", "", "NAME", NULL, "native: who this is, for a server without keys and issuers" },
     { OPTION_DEVICE, "device", "", "NAME", NULL, "native: the name of this device" },
     { OPTION_MODE, "mode", "", "MODE", "push notify",

@@ -67,6 +67,7 @@ export class Client extends Emitter {
     #renewTimer = 0;
     #isTokenRefused = false;
     #ticket = null;             // resumes the session without the application's token
+    #isTicketKept = true;       // it is an earlier page's, and may be of another user
     #cursor = null;             // of polls: the places of channels that have had no message
     #lastId = null;             // of a session's event stream: the cursor behind its last event
     #handledId = null;          // … behind which nothing waits for the application
@@ -410,9 +411,10 @@ export class Client extends Emitter {
         return this.#token;
     }
 
-    /* A ticket spares the application's token, and the server the check of it. */
+    /* A ticket spares the application's token, and the server the check of it. Beside one that was kept the token says whose session is
+     * meant: somebody else may have logged in since. */
     #tokenOfLink() {
-        return this.#ticket !== null && this.transport === 'websocket' ? null : this.#askToken();
+        return this.#ticket !== null && !this.#isTicketKept && this.transport === 'websocket' ? null : this.#askToken();
     }
 
     #forgetToken(why) {
@@ -548,7 +550,7 @@ export class Client extends Emitter {
     #greeting(token) {
         const { user, session, heartbeat, mode } = this.#options;
         return {
-            ...(token && { token }), ...(!token && this.#ticket && { ticket: this.#ticket }), ...(user && { user }), ...(this.device && { device: this.device }), ...(session && { session: true }),
+            ...(token && { token }), ...((!token || this.#isTicketKept) && this.#ticket && { ticket: this.#ticket }), ...(user && { user }), ...(this.device && { device: this.device }), ...(session && { session: true }),
             ...(heartbeat !== undefined && { heartbeat }), ...(mode && { mode }),
         };
     }
@@ -693,11 +695,26 @@ export class Client extends Emitter {
         if (this.#options.session) {
             this.#isUnfenced = frame.fenced === false;
             this.#ticket = frame.ticket ?? null;
+            this.#isTicketKept = false;
+            this.#noteUser(frame.user);
             this.#store.set('device', this.device);
             this.#store.set('ticket', this.#ticket);
         }
         this.emit('connected', frame);
         this.#sendAcks();
+    }
+
+    /* What was kept is of one user. Places of another would pass over messages of this one, and requests would be sent in the wrong name. */
+    #noteUser(user) {
+        const before = this.#store.get('user');
+        if (user === undefined || user === before) return;
+        this.#store.set('user', user);
+        if (before === undefined) return;
+        this.#store.forgetPlaces();
+        this.#requests.forgetKept();
+        this.#acks.clear();
+        this.#gone.clear();
+        for (const subscription of this.#subscriptions.values()) subscription.forgetPlace();
     }
 
     #onLive() {
@@ -723,7 +740,8 @@ export class Client extends Emitter {
         if (error.where) { this.#servers.sendTo(error.where); this.#isAllocated = true; }
         this.#onLinkLost();
         if (error.isOurs) { this.#connect(); return; }
-        if (error.code === 401 && (this.#dropTicket() || this.#canAskAgain())) { this.#connect(); return; }
+        if ((error.code === 401 || error.code === 400) && this.#dropTicket(error.code)) { this.#connect(); return; }
+        if (error.code === 401 && this.#canAskAgain()) { this.#connect(); return; }
         if (error.isFinal) { this.#onRefused(error); return; }
         if (!wasLive && error.code === 0 && !error.isTold) this.#tryOther(error);
         else this.#tryLater(error);
@@ -789,10 +807,12 @@ export class Client extends Emitter {
         this.#handledId = null;   // another link's cursor is stale by then
     }
 
-    /* A ticket that is too old, or was revoked: the token says whether this client may come. */
-    #dropTicket() {
+    /* A ticket that is too old, or was revoked: the token says whether this client may come. 400: the token names another device than the
+     * one that was kept with the ticket. */
+    #dropTicket(code) {
         const had = this.#ticket !== null;
         this.#ticket = null;
+        if (had && code === 400) this.device = this.#options.device ?? null;
         return had;
     }
 

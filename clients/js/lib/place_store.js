@@ -64,6 +64,12 @@ export class PlaceStore {
         this.#touch();
     }
 
+    forgetPlaces() {
+        this.#kept.places = {};
+        for (const member of ['cursor', 'covered']) delete this.#kept[member];
+        this.#touch();
+    }
+
     /* Writes of one turn go together, so that a burst of messages is one write. */
     #touch() {
         if (!this.#store || this.#isDirty) return;

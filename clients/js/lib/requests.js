@@ -85,6 +85,12 @@ export class Requests {
         for (const frame of kept) if (!this.#items.has(frame.id)) this.#items.set(frame.id, { frame: asFrame(frame), isOrphan: true, tries: 0 });
     }
 
+    /* They are of another user. */
+    forgetKept() {
+        for (const [id, { isOrphan }] of this.#items) if (isOrphan) this.#items.delete(id);
+        this.#keep();
+    }
+
     get unanswered() {
         return [...this.#items.values()].map(({ frame: { id, method, path } }) => ({ id, method, path }));
     }

@@ -54,6 +54,11 @@ export class Subscription {
         this.isPrepared = true;
     }
 
+    /* The place was another user's. One of the application's own snapshot stays. */
+    forgetPlace() {
+        this.place = this.received = this.#snapshot;
+    }
+
     /* What the server is asked for: behind a place, or by the options. */
     start() {
         const { after, epoch, last } = this.options;

@@ -161,6 +161,56 @@ test('a ticket spares the token, and the token helps where the ticket is refused
     await context.client.close();
 });
 
+/* A store in which an earlier page has left what it knew. */
+function storeWith(kept) {
+    const store = { text: JSON.stringify(kept), get: () => store.text, set: (name, text) => { store.text = text; }, kept: () => JSON.parse(store.text) };
+    return store;
+}
+
+test('a ticket that was kept is shown beside the token, which says whose session is meant', async () => {
+    const why = [];
+    const keep = storeWith({ user: 'ann', ticket: 'T0', device: 'made-up', places: {} });
+    const context = open({ session: true, keep, token: question => { why.push(question.why); return `token ${why.length}`; } });
+    const first = await live(context);
+    assert.deepEqual(first.of('connect')[0], { type: 'connect', token: 'token 1', ticket: 'T0', device: 'made-up', session: true, ref: 1 });
+    first.say({ ...CONNECTED, ref: 1, user: 'ann', device: 'made-up', ticket: 'T1', resumed: true });
+    await until(() => context.client.state.name === 'live');
+    first.say({ type: 'expiring', in: 0.05 });
+    await until(() => first.of('connect').length === 2);
+    assert.equal(first.of('connect')[1].ticket, undefined, 'the link has its session');
+    first.end(1006);
+    await until(() => context.sockets.length === 2);
+    const second = await live(context);
+    assert.deepEqual(second.of('connect')[0], { type: 'connect', ticket: 'T1', device: 'made-up', session: true, ref: 1 });
+    assert.deepEqual(why, ['start', 'expiring']);
+    await context.client.close();
+});
+
+test('what was kept of another user is not used: places, requests, the name of the device', async () => {
+    const places = { 'user:ann': { epoch: 'e', seq: 5 }, 'group:g': { epoch: 'e', seq: 20 } };
+    const keep = storeWith({ user: 'ann', ticket: 'T0', device: 'phone', places, requests: [{ id: 'r1', method: 'POST', path: '/orders' }] });
+    const seen = [];
+    const context = open({ session: true, keep, token: 'of bob', onMessage: ({ channel, seq }) => { seen.push(`${channel} ${seq}`); } });
+    context.client.subscribe('group:g', ({ seq }) => { seen.push(`own ${seq}`); });
+    const first = await live(context);
+    first.say({ type: 'error', code: 400, reason: 'the token names another device', ref: 1 });
+    await until(() => context.sockets.length === 2);
+    const second = await live(context);
+    assert.deepEqual(second.of('connect')[0], { type: 'connect', token: 'of bob', session: true, ref: 1 });
+    second.say({ ...CONNECTED, ref: 1, user: 'bob', device: 'pad', ticket: 'T1', resumed: true },
+        { type: 'subscribed', channel: 'group:g', epoch: 'e', head: 12, after: 10 }, message('group:g', 11), message('group:g', 12));
+    await until(() => seen.length === 2);
+    assert.deepEqual(seen, ['own 11', 'own 12']);
+    await until(() => second.of('subscribe').length === 1);
+    assert.equal(second.of('subscribe')[0].after, undefined);
+    second.say({ type: 'subscribed', channel: 'group:g', epoch: 'e', head: 12, ref: second.ref('subscribe') });
+    await until(() => context.client.state.name === 'live');
+    await until(() => keep.kept().places['group:g']?.seq === 12);
+    assert.deepEqual([second.of('request'), keep.kept().requests, keep.kept().user, keep.kept().device], [[], [], 'bob', 'pad']);
+    assert.deepEqual(Object.keys(keep.kept().places), ['group:g']);
+    await context.client.close();
+});
+
 test('the last messages of a group that was left are acknowledged behind it, and not handed over twice', async () => {
     const seen = [];
     const context = open({ session: true, device: 'phone', token: 't', onMessage: ({ channel, seq }) => { seen.push(`${channel} ${seq}`); },

@@ -1,12 +1,14 @@
 #include "codec/ticket/ticket.h"
 
+#include <string.h>
+
 #include <openssl/crypto.h>
 
 #include "base/base64.h"
 #include "base/must.h"
 #include "codec/hmac/hmac.h"
 
-enum { TICKET_VERSION = 1, HMAC_BYTES = 32, CONNECTION_BYTES = 8, VARINT_BITS_LAST = 63 };
+enum { TICKET_UNMARKED = 1, TICKET_VERSION = 2, HMAC_BYTES = 32, FIXED_BYTES = 8, VARINT_BITS_LAST = 63 };
 
 /* --- the signature ---------------------------------------------------------------------------------------------- */
 
@@ -22,6 +24,24 @@ void ticket_key_fini(struct ticket_key *key)
     key->hmac = NULL;
 }
 
+/* A zero stands before the token, and never before a ticket: so no mark is a part of a ticket's signature. */
+uint64_t ticket_mark(const struct ticket_key *key, struct span token)
+{
+    unsigned char hmac[HMAC_BYTES_LONGEST];
+    struct buf    text;
+    uint64_t      mark = 0;
+
+    buf_init(&text, token.len + 1);
+    buf_putc(&text, '\0');
+    buf_put(&text, token);
+    must(hmac_make(key->hmac, buf_span(&text), hmac) == HMAC_BYTES);
+    explicit_bzero(text.at, text.len);
+    buf_fini(&text);
+    for (int i = 0; i < FIXED_BYTES; i++)
+        mark = mark << 8 | hmac[i];
+    return mark == 0 ? 1 : mark;
+}
+
 /* --- writing ---------------------------------------------------------------------------------------------------- */
 
 static void ticket_put_number(struct buf *buf, uint64_t value)
@@ -29,6 +49,12 @@ static void ticket_put_number(struct buf *buf, uint64_t value)
     for (; value >= 0x80; value >>= 7)
         buf_putc(buf, (char)(value | 0x80));
     buf_putc(buf, (char)value);
+}
+
+static void ticket_put_fixed(struct buf *buf, uint64_t value)
+{
+    for (int shift = 8 * FIXED_BYTES - 8; shift >= 0; shift -= 8)
+        buf_putc(buf, (char)(value >> shift));
 }
 
 static void ticket_put_text(struct buf *buf, struct span text)
@@ -45,8 +71,8 @@ static void ticket_put_bytes(struct buf *bytes, const struct ticket *ticket)
     ticket_put_number(bytes, ticket->issued_s);
     ticket_put_number(bytes, ticket->ends_s);
     ticket_put_number(bytes, ticket->token_issued_s);
-    for (int shift = 8 * CONNECTION_BYTES - 8; shift >= 0; shift -= 8)
-        buf_putc(bytes, (char)(ticket->connection >> shift));
+    ticket_put_fixed(bytes, ticket->connection);
+    ticket_put_fixed(bytes, ticket->token_mark);
     ticket_put_text(bytes, ticket->user);
     ticket_put_text(bytes, ticket->device);
     ticket_put_text(bytes, ticket->jti);
@@ -124,7 +150,7 @@ static uint64_t ticket_take_fixed(struct ticket_reader *reader)
 {
     uint64_t value = 0;
 
-    for (int i = 0; i < CONNECTION_BYTES; i++)
+    for (int i = 0; i < FIXED_BYTES; i++)
         value = value << 8 | ticket_take_byte(reader);
     return value;
 }
@@ -144,9 +170,10 @@ static void ticket_take_grants(struct ticket_reader *reader, struct ticket *ret)
 
 static bool ticket_read(struct span bytes, struct ticket *ret)
 {
-    struct ticket_reader reader = { .rest = bytes };
+    struct ticket_reader reader  = { .rest = bytes };
+    uint8_t              version = ticket_take_byte(&reader);
 
-    if (ticket_take_byte(&reader) != TICKET_VERSION)
+    if (version != TICKET_VERSION && version != TICKET_UNMARKED)
         return false;
     ret->generation     = ticket_take_number(&reader);
     ret->since          = (msec)ticket_take_number(&reader);
@@ -154,6 +181,7 @@ static bool ticket_read(struct span bytes, struct ticket *ret)
     ret->ends_s         = ticket_take_number(&reader);
     ret->token_issued_s = ticket_take_number(&reader);
     ret->connection     = ticket_take_fixed(&reader);
+    ret->token_mark     = version == TICKET_UNMARKED ? 0 : ticket_take_fixed(&reader);
     ret->user           = ticket_take_text(&reader);
     ret->device         = ticket_take_text(&reader);
     ret->jti            = ticket_take_text(&reader);

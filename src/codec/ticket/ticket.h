@@ -3,8 +3,10 @@
  *
  * base64url (no padding) of
  *
- *   1 · generation · since · issued · ends · token_issued · connection 8 · user · device · jti
+ *   2 · generation · since · issued · ends · token_issued · connection 8 · token_mark 8 · user · device · jti
  *     · count · count × { can 1, pattern }                                                             · HMAC 32
+ *
+ * Form 1 has no token_mark. It is read, and no longer written: a node of the release before gives it out.
  *
  * Numbers are varints (seven bits a byte, lowest first, the shortest form only); texts have their length before them, as a
  * varint. The HMAC is HMAC-SHA-256 of all that stands before it, with a key that the nodes share. Whoever holds a ticket
@@ -32,6 +34,7 @@ struct ticket {
     uint64_t    issued_s, ends_s;
     uint64_t    token_issued_s;  /* `iat` of the token that the user came with; 0: it said none */
     uint64_t    connection;    /* the key of the connection that the ticket was given to */
+    uint64_t    token_mark;    /* ticket_mark() of the token that the user came with; 0: it came without one */
     struct span user, device;
     struct span jti;           /* of that token; empty: none */
     size_t      grant_count;
@@ -48,6 +51,10 @@ struct ticket_key {
 /* At least TICKET_SECRET_BYTES_LEAST bytes of it should be random; the bytes are copied. */
 void ticket_key_init(struct ticket_key *key, struct span secret);
 void ticket_key_fini(struct ticket_key *key);  /* a zeroed key is fine */
+
+/* What a ticket remembers of a token: the ticket does not tell the token, and another token has the same mark in one of 2^64 cases.
+ * Never 0. */
+uint64_t ticket_mark(const struct ticket_key *key, struct span token);
 
 /* Appends. */
 void ticket_put(struct buf *buf, const struct ticket *ticket, const struct ticket_key *key);

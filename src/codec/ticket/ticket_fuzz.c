@@ -21,7 +21,8 @@ static void check(const struct ticket_key *key, struct span text)
     if (ticket_get(text, key, &scratch, &ticket)) {
         must(ticket.user.len > 0 && ticket.device.len > 0 && ticket.grant_count <= TICKET_GRANTS_MAX);
         ticket_put(&again, &ticket, key);
-        must(span_eq(buf_span(&again), text));
+        /* One without a mark is read, and written with the room of one. */
+        must(ticket.token_mark == 0 ? again.len >= text.len : span_eq(buf_span(&again), text));
     }
     buf_fini(&scratch);
     buf_fini(&again);

@@ -394,9 +394,10 @@ def test_a_subscriber_and_a_slow_answer_are_not_hurried(hasty):
 
 
 def test_many_slow_links_hurt_nobody(hasty):
-    links = [Wire(hasty) for _ in range(300)]
-    for i, link in enumerate(links):
-        link.send((GET, POST + b"Content-Length: 100\r\n\r\nx", b"GET ")[i % 3])
+    links = []
+    for i in range(300):
+        links.append(Wire(hasty))
+        links[-1].send((GET, POST + b"Content-Length: 100\r\n\r\nx", b"GET ")[i % 3])
     for _ in range(20):
         request(hasty, "GET", "/healthz").want(200)
     for link in links:

@@ -72,8 +72,9 @@ struct writer_part {
     uint32_t     lane_count;
 };
 
-/* Channels by their hash: those of a bucket go into one batch at a time. */
-enum { WRITER_BUCKETS = 4096 };
+/* Channels by their hash: those of a bucket go into one batch at a time. So many that hardly a message waits for a batch of other channels:
+ * answers leave a connection in order, so that all behind its own wait with it. */
+enum { WRITER_BUCKETS = 65536 };
 
 /* One store, and the question after heads that gathers for it in this turn. */
 struct writer_store {

@@ -1853,6 +1853,33 @@ static void a_lane_leaves_something_for_the_others(void **state)
     stage_free(stage);
 }
 
+/* Of as many messages for other channels hardly one has its bucket among theirs. */
+static void hardly_a_message_waits_for_a_batch_of_other_channels(void **state)
+{
+    (void)state;
+    enum { MANY = 200, WAITING_MAX = 3 };
+    struct stage *stage = stage_over(&plenty, true, 2);
+
+    for (int i = 0; i < 2 * MANY; i++) {
+        struct channel_name *name = NULL;
+        char                 text[32];
+        snprintf(text, sizeof text, "topic:x%d", i);
+        assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(text), &name), CHANNEL_NAME_OK);
+        publishes(stage, 0, name);
+        channel_name_unref(name);
+        if (i == MANY - 1 || i == 2 * MANY - 1)
+            turn(stage);
+    }
+    assert_int_equal(stage->hand.batch_count, 2);
+    assert_int_equal(stage->hand.batches[0]->count, MANY);
+    assert_in_range(stage->hand.batches[1]->count, MANY - WAITING_MAX, MANY);
+    while (stage->hand.batch_count > 0) {
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+    }
+    stage_free(stage);
+}
+
 /* Whether it waits for any lane, or behind a batch that does not end. */
 static void what_was_never_given_to_the_store_is_answered_so(void **state)
 {
@@ -3272,6 +3299,7 @@ int main(void)
         cmocka_unit_test(publishes_that_only_wait_may_be_left),
         cmocka_unit_test(lanes_share_what_waits),
         cmocka_unit_test(a_lane_leaves_something_for_the_others),
+        cmocka_unit_test(hardly_a_message_waits_for_a_batch_of_other_channels),
         cmocka_unit_test(what_was_never_given_to_the_store_is_answered_so),
         cmocka_unit_test(a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends),
         cmocka_unit_test(who_lets_go_last_frees_a_late_publish),

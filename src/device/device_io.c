@@ -203,10 +203,11 @@ void device_io_submit(struct devices *devices)
     struct device_batch *batch = calloc(1, sizeof *batch);
     must(batch != NULL);
     list_init(&batch->batch.writes);
-    batch->devices      = devices;
-    batch->command.kind = &device_batch_kind;
-    batch->batch.done   = device_batch_done;
-    batch->batch.wall   = devices->writer->wall;
+    batch->devices       = devices;
+    batch->command.kind  = &device_batch_kind;
+    batch->batch.done    = device_batch_done;
+    batch->batch.wall    = devices->writer->wall;
+    batch->batch.is_lazy = list_is_empty(&devices->urgent);
     batch_fill(batch, &devices->urgent);
     batch_fill(batch, &devices->lazy);
     devices->batch = batch;

@@ -28,7 +28,7 @@ struct odd_ledger {
     enum rc              read_rc;
     bool                 is_slow;        /* holds batches until the test lets them go */
     struct ledger_batch *held;
-    unsigned             batch_count, read_count, sure_count;
+    unsigned             batch_count, lazy_count, read_count, sure_count;
 };
 
 struct stage {
@@ -80,6 +80,7 @@ static void odd_write(struct ledger *ledger, struct ledger_batch *batch)
     struct odd_ledger *odd = container_of(ledger, struct odd_ledger, ledger);
 
     odd->batch_count++;
+    odd->lazy_count += batch->is_lazy;
     odd_count_sure(odd, batch);
     if (odd->is_slow) {
         assert_null(odd->held);
@@ -724,6 +725,24 @@ static void places_never_go_back(void **state)
     open = opens(stage, "phone", 12);
     assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@2");
     assert_int_equal(open->places[1].epoch, 8);
+    stage_free(stage);
+}
+
+/* A link waits for the write of its opening, nobody for places. */
+static void only_places_are_lazy(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    assert_int_equal(stage->odd.lazy_count, 0);
+    unsigned batches = stage->odd.batch_count;
+    acks(stage, open, "user:alice", 9);
+    assert_int_equal(stage->odd.batch_count, batches + 1);
+    assert_int_equal(stage->odd.lazy_count, 1);
+    opens(stage, "tablet", 11);
+    assert_true(stage->odd.batch_count > batches + 1);
+    assert_int_equal(stage->odd.lazy_count, 1);
     stage_free(stage);
 }
 
@@ -1589,6 +1608,7 @@ int main(void)
         cmocka_unit_test(a_poll_goes_on_in_its_generation),
         cmocka_unit_test(a_stream_may_come_again_with_its_old_place),
         cmocka_unit_test(places_never_go_back),
+        cmocka_unit_test(only_places_are_lazy),
         cmocka_unit_test(kept_channels_are_followed_again),
         cmocka_unit_test(groups_are_followed_from_the_joining),
         cmocka_unit_test(members_share_the_name_of_their_group),

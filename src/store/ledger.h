@@ -116,11 +116,13 @@ struct ledger_write {
 };
 
 /* Writes that are submitted together; each has its own outcome. The owner keeps the batch, and all it points at, until
- * done(). */
+ * done(). Nobody waits for one that is lazy: it may be held for some milliseconds until something else is to be written, so that
+ * both share a sync. */
 struct ledger_batch {
     struct list writes;
     size_t      change_count;  /* of all writes */
     msec        wall;          /* now, for expiry */
+    bool        is_lazy;
     void      (*done)(struct ledger_batch *batch);
     struct list link;          /* the ledger's, until it is done */
 };

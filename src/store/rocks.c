@@ -26,6 +26,7 @@ enum {
     DEAD_DISK_SHARE        = 8,   /* … and for what retention may leave dead */
     WRITE_BUFFERS          = 6,  /* at most so many buffers of messages and ledger rows are in memory */
     CHANGE_COUNT_MAX       = 65536,
+    COMPANY_MS             = 2,
     LOCK_TRIES             = 2000,  /* 5 ms each */
 };
 
@@ -72,6 +73,7 @@ static void rocks_options_fill(struct rocks_store_options *options, int director
     options->reader_count       = value_or(options->reader_count, READER_COUNT);
     options->read_count_max     = value_or(options->read_count_max, READ_COUNT_MAX);
     options->change_count_max   = value_or(options->change_count_max, CHANGE_COUNT_MAX);
+    options->company_ms         = options->company_ms != 0 ? options->company_ms : COMPANY_MS;
     sizes_fill(options, disk_size(directory));
     if (options->channel_count_max < CHANNEL_COUNT_MIN)
         options->channel_count_max = CHANNEL_COUNT_MIN;
@@ -249,6 +251,30 @@ enum rc rocks_load_read_only(struct rocks *rocks)
 
 /* --- threads ---------------------------------------------------------------------------------------------------- */
 
+void cond_init_monotonic(pthread_cond_t *cond)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+struct timespec monotonic_after_ms(uint32_t ms)
+{
+    struct timespec at;
+
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_nsec -= 1000000000;
+        at.tv_sec++;
+    }
+    return at;
+}
+
 static void queues_init(struct rocks *rocks)
 {
     pthread_rwlockattr_t attributes;
@@ -259,7 +285,7 @@ static void queues_init(struct rocks *rocks)
     pthread_rwlockattr_destroy(&attributes);
     pthread_mutex_init(&rocks->floor_lock, NULL);
     pthread_mutex_init(&rocks->commits.lock, NULL);
-    pthread_cond_init(&rocks->commits.more, NULL);
+    cond_init_monotonic(&rocks->commits.more);
     list_init(&rocks->commits.batches);
     list_init(&rocks->commits.ledger_batches);
     pthread_mutex_init(&rocks->reads.lock, NULL);

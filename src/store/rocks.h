@@ -43,6 +43,7 @@ struct rocks_store_options {
     size_t             reader_count;        /* threads, 1 … 16; 0: 2 */
     size_t             read_count_max;      /* reads that may wait; RC_FULL beyond; 0: 65,536 */
     size_t             change_count_max;    /* changes of the ledger that may wait; LEDGER_BUSY beyond; 0: 65,536 */
+    uint32_t           company_ms;          /* how long a lazy batch of the ledger waits at most for appends to share their sync; 0: 2 */
     bool               may_repair;          /* what nobody would be told by a gap may be given up too: for `longwired
                                              * --repair`, whose operator has read what it costs */
 };

@@ -113,8 +113,33 @@ static void collect_ledger_batches(struct commit_queue *queue, struct commit *co
     }
     must(queue->change_count >= count);
     queue->change_count -= count;
+    queue->is_urgent = !list_is_empty(&queue->ledger_batches);
     commit->change_count += count;
     commit->bytes += bytes;
+}
+
+static bool queue_is_empty(const struct commit_queue *queue)
+{
+    return list_is_empty(&queue->batches) && list_is_empty(&queue->ledger_batches);
+}
+
+/* Nothing waits but lazy batches of the ledger, and appends are likely to come. Alone these would have a sync of their own, and the
+ * appends would wait for it. */
+static bool queue_waits_for_company(const struct commit_queue *queue)
+{
+    return list_is_empty(&queue->batches) && !queue->is_urgent && queue->had_appends && !queue->is_closing;
+}
+
+static void commit_wait(struct commit_queue *queue, uint32_t company_ms)
+{
+    while (queue_is_empty(queue) && !queue->is_closing)
+        pthread_cond_wait(&queue->more, &queue->lock);
+    if (!queue_waits_for_company(queue))
+        return;
+    const struct timespec until = monotonic_after_ms(company_ms);
+    int                   ended = 0;
+    while (ended != ETIMEDOUT && queue_waits_for_company(queue))
+        ended = pthread_cond_timedwait(&queue->more, &queue->lock, &until);
 }
 
 /* Waits for batches and moves them into the commit: at least one, and as many as fit. False: the store closes. */
@@ -124,10 +149,10 @@ static bool commit_collect(struct rocks *rocks, struct commit *commit, enum rock
 
     commit->count = commit->bytes = commit->change_count = commit->purge_count = 0;
     pthread_mutex_lock(&queue->lock);
-    while (list_is_empty(&queue->batches) && list_is_empty(&queue->ledger_batches) && !queue->is_closing)
-        pthread_cond_wait(&queue->more, &queue->lock);
+    commit_wait(queue, rocks->options.company_ms);
     collect_batches(queue, commit);
     collect_ledger_batches(queue, commit);
+    queue->had_appends = commit->count > 0;
     *ret_health = queue->health;
     pthread_mutex_unlock(&queue->lock);
     return !list_is_empty(&commit->batches) || !list_is_empty(&commit->ledger_batches);

@@ -30,8 +30,9 @@ void rocks_ledger_write(struct ledger *ledger, struct ledger_batch *batch)
     if (has_room) {
         list_push(&queue->ledger_batches, &batch->link);
         queue->change_count += batch->change_count;
+        queue->is_urgent |= !batch->is_lazy;
     }
-    if (was_empty)
+    if (was_empty || !batch->is_lazy)
         pthread_cond_signal(&queue->more);
     pthread_mutex_unlock(&queue->lock);
     if (has_room)

@@ -26,14 +26,9 @@ enum {
 
 void maintenance_init(struct maintenance *maintenance)
 {
-    pthread_condattr_t attributes;
-
     *maintenance = (struct maintenance){ .is_first_scan = true };
     pthread_mutex_init(&maintenance->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&maintenance->more, &attributes);
-    pthread_condattr_destroy(&attributes);
+    cond_init_monotonic(&maintenance->more);
     buf_init(&maintenance->scan_from, 1024);
 }
 
@@ -82,20 +77,6 @@ static void purged_rows_count(struct maintenance *maintenance)
     pthread_mutex_unlock(&maintenance->lock);
 }
 
-static struct timespec after_ms(uint32_t ms)
-{
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_nsec -= 1000000000;
-        at.tv_sec++;
-    }
-    return at;
-}
-
 static uint32_t retry_ms(uint32_t tries)
 {
     return tries == 0 ? 0 : (uint32_t)RETRY_MS_FIRST << (tries < RETRY_DOUBLINGS ? tries : RETRY_DOUBLINGS);
@@ -105,7 +86,7 @@ static uint32_t retry_ms(uint32_t tries)
  * longer. */
 static bool maintenance_wait(struct maintenance *maintenance, msec *ret_wall, bool *ret_needs_repair)
 {
-    struct timespec retry_at = after_ms(retry_ms(maintenance->tries));
+    struct timespec retry_at = monotonic_after_ms(retry_ms(maintenance->tries));
     int             failed   = 0;
 
     pthread_mutex_lock(&maintenance->lock);

@@ -174,12 +174,18 @@ struct commit_queue {
     struct list       batches;
     struct list       ledger_batches;
     size_t            change_count;              /* in ledger_batches */
+    bool              is_urgent;                 /* not all of ledger_batches are lazy */
+    bool              had_appends;               /* the last commit: others of the same publishers are likely to come at once */
     bool              is_closing;
     enum rocks_health health;
     bool              is_full;                   /* the last commit found no room */
     uint64_t          failure_count;
     char              failure[ROCKS_WHY_BYTES];  /* what RocksDB said of the last one */
 };
+
+/* For pthread_cond_timedwait() with a time of monotonic_after_ms(). */
+void            cond_init_monotonic(pthread_cond_t *cond);
+struct timespec monotonic_after_ms(uint32_t ms);
 
 void rocks_append(struct store *store, struct append_batch *batch);
 void *rocks_committer(void *rocks);

@@ -1277,11 +1277,11 @@ static void on_pending_done(struct ledger_batch *batch)
     bench_say_done(pending->bench, &pending->is_done);
 }
 
-static void pending_submit(struct pending *pending, struct bench *bench, const char *key, size_t count)
+static void pending_submit_as(struct pending *pending, struct bench *bench, const char *key, size_t count, bool is_lazy)
 {
     static const char *const values[] = { "x", "y", "z", "last" };
 
-    *pending = (struct pending){ .bench = bench, .batch = { .wall = bench->wall, .done = on_pending_done } };
+    *pending = (struct pending){ .bench = bench, .batch = { .wall = bench->wall, .is_lazy = is_lazy, .done = on_pending_done } };
     for (size_t i = 0; i < count; i++)
         pending->changes[i] = bench_put((uint8_t)(i + 1), key, 1, values[i]);
     pending->write = (struct ledger_write){ .changes = pending->changes, .count = count };
@@ -1289,6 +1289,16 @@ static void pending_submit(struct pending *pending, struct bench *bench, const c
     list_push(&pending->batch.writes, &pending->write.link);
     pending->batch.change_count = count;
     bench->store->ledger->ops->write(bench->store->ledger, &pending->batch);
+}
+
+static void pending_submit(struct pending *pending, struct bench *bench, const char *key, size_t count)
+{
+    pending_submit_as(pending, bench, key, count, false);
+}
+
+static void pending_submit_lazy(struct pending *pending, struct bench *bench, const char *key, size_t count)
+{
+    pending_submit_as(pending, bench, key, count, true);
 }
 
 static void pending_expect(struct pending *pending, enum ledger_outcome outcome)
@@ -1364,6 +1374,76 @@ static void appends_and_rows_of_a_moment_share_a_sync(void **state)
     pending_expect(&second, LEDGER_DONE);
     pending_expect(&third, LEDGER_DONE);
     assert_int_equal(sync_count_of(bench), before + 2);
+}
+
+static void reopen_with_company_ms(struct bench *bench, uint32_t company_ms)
+{
+    struct rocks_store_options options = options_at(bench, bench->context);
+    char                       why[WHY_BYTES];
+
+    options.company_ms = company_ms;
+    bench_shut(bench);
+    assert_int_equal(rocks_store_open(&options, &bench->store, why, sizeof why), RC_OK);
+}
+
+enum { COMPANY_MS_LONG = 1000 * 1000 };  /* longer than a test may take: what waits so long waits for company alone */
+
+static void lazy_rows_share_the_sync_of_what_comes_next(void **state)
+{
+    struct bench  *bench = *state;
+    struct pending lazy, urgent;
+
+    reopen_with_company_ms(bench, COMPANY_MS_LONG);
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x" }).outcome, APPEND_DONE);
+    uint64_t before = sync_count_of(bench);
+    pending_submit_lazy(&lazy, bench, "a", 1);
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "y" }).outcome, APPEND_DONE);
+    pending_expect(&lazy, LEDGER_DONE);
+    assert_int_equal(sync_count_of(bench), before + 1);
+
+    pending_submit_lazy(&lazy, bench, "b", 1);
+    pending_submit(&urgent, bench, "c", 1);
+    pending_expect(&urgent, LEDGER_DONE);
+    pending_expect(&lazy, LEDGER_DONE);
+    assert_int_equal(sync_count_of(bench), before + 2);
+    expect_row(bench, 1, "a", "1 x");
+    expect_row(bench, 1, "b", "1 x");
+    expect_row(bench, 1, "c", "1 x");
+}
+
+/* Without appends in the commit before, none are expected. */
+static void lazy_rows_do_not_wait_where_nobody_publishes(void **state)
+{
+    struct bench  *bench = *state;
+    struct pending lazy;
+
+    reopen_with_company_ms(bench, COMPANY_MS_LONG);
+    pending_submit_lazy(&lazy, bench, "a", 1);
+    pending_expect(&lazy, LEDGER_DONE);
+}
+
+static void lazy_rows_wait_for_a_moment_only(void **state)
+{
+    struct bench  *bench = *state;
+    struct pending lazy;
+
+    reopen_with_company_ms(bench, 1);
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x" }).outcome, APPEND_DONE);
+    pending_submit_lazy(&lazy, bench, "a", 1);
+    pending_expect(&lazy, LEDGER_DONE);
+}
+
+static void lazy_rows_that_wait_are_written_when_the_store_closes(void **state)
+{
+    struct bench  *bench = *state;
+    struct pending lazy;
+
+    reopen_with_company_ms(bench, COMPANY_MS_LONG);
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x" }).outcome, APPEND_DONE);
+    pending_submit_lazy(&lazy, bench, "a", 1);
+    reopen_with_company_ms(bench, COMPANY_MS_LONG);
+    pending_expect(&lazy, LEDGER_DONE);
+    expect_row(bench, 1, "a", "1 x");
 }
 
 /* --- rows that can't be read --- */
@@ -1767,6 +1847,10 @@ int main(int argc, char **argv)
         DISK_TEST(a_failed_sync_leaves_rows_settled_once_it_is_over),
         DISK_TEST(too_many_changes_that_wait_are_refused),
         DISK_TEST(appends_and_rows_of_a_moment_share_a_sync),
+        DISK_TEST(lazy_rows_share_the_sync_of_what_comes_next),
+        DISK_TEST(lazy_rows_do_not_wait_where_nobody_publishes),
+        DISK_TEST(lazy_rows_wait_for_a_moment_only),
+        DISK_TEST(lazy_rows_that_wait_are_written_when_the_store_closes),
         DISK_TEST(a_row_that_can_not_be_read_just_now_is_not_taken_for_absent),
         DISK_TEST(a_damaged_row_is_told_and_hides_no_other),
         DISK_TEST(the_space_of_expired_rows_comes_back),

@@ -72,7 +72,7 @@ static void write_split_fill(struct shards *shards, struct write_split *split)
     split->writes = calloc(whole->change_count, sizeof *split->writes);
     must(split->writes != NULL);
     for (size_t i = 0; i < shards->count; i++) {
-        split->of[i] = (struct write_part){ .split = split, .batch = { .wall = whole->wall, .done = write_on_part } };
+        split->of[i] = (struct write_part){ .split = split, .batch = { .wall = whole->wall, .is_lazy = whole->is_lazy, .done = write_on_part } };
         list_init(&split->of[i].batch.writes);
     }
     while ((link = list_pop(&whole->writes)) != NULL) {

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -872,33 +873,68 @@ static void lost_connections_are_made_anew(void **state)
     proxied_end(bench);
 }
 
+struct lonely_publish {
+    struct bench       *bench;
+    pthread_t           thread;
+    enum append_outcome outcome;
+    atomic_bool         is_done;
+};
+
 static void *hello_run(void *context)
 {
-    assert_int_equal(bench_publish(context, HELLO).outcome, APPEND_AWAY);
+    struct lonely_publish *hello = context;
+
+    hello->outcome = bench_publish(hello->bench, HELLO).outcome;
+    atomic_store(&hello->is_done, true);
     return NULL;
 }
 
-/* Somebody else holds the lock of a channel's row: the wait is bounded, and what comes meanwhile goes on. */
-static void a_lock_that_is_held_is_not_waited_for_without_end_threat_41(void **state)
+/* Publishes to other channels while that one waits. True: all of it was stored meanwhile. */
+static bool flow_passes(struct bench *bench, struct lonely_publish *hello)
 {
-    struct bench *bench = *state;
-    pthread_t     thread;
+    struct flow *flow   = flow_submit(bench, "x", NULL);
+    bool         passed = true;
 
-    bench_shut(bench);
-    bench->store = engine_impatient_store(bench, engine_url(),
-                                          (struct engine_patience){ .answer_ms = 10000, .connect_ms = 30000, .doubt_ms = 30000 });
-    publish_until_done(bench, "first");
-    engine_hold("select 1 from longwire.channel where name = 'topic:a' for update");
-    must(pthread_create(&thread, NULL, hello_run, bench) == 0);
-    for (size_t i = 0; i < TRIES && engine_sql("select count(*) from pg_locks where not granted") == 0; i++)
-        sched_yield();
-    struct flow *flow = flow_submit(bench, "x", NULL);
     bench_wait(bench, &flow->is_done);
     for (size_t i = 0; i < FLOW_COUNT; i++)
-        assert_int_equal(flow->batches[i].append.outcome, APPEND_DONE);
+        passed = passed && flow->batches[i].append.outcome == APPEND_DONE;
     flow_free(flow);
-    pthread_join(thread, NULL);
+    return passed && !atomic_load(&hello->is_done);
+}
+
+/* True: others went on while a publish waited for a lock that somebody holds. */
+static bool others_pass_who_waits(struct bench *bench)
+{
+    struct lonely_publish hello     = { .bench = bench };
+    bool                  is_passed = false;
+
+    must(pthread_create(&hello.thread, NULL, hello_run, &hello) == 0);
+    while (engine_sql("select count(*) from pg_locks where not granted") == 0 && !atomic_load(&hello.is_done))
+        sched_yield();
+    while (!is_passed && !atomic_load(&hello.is_done))
+        is_passed = flow_passes(bench, &hello);
+    pthread_join(hello.thread, NULL);
+    assert_true(hello.outcome == APPEND_AWAY || hello.outcome == APPEND_BROKEN);
+    return is_passed && hello.outcome == APPEND_AWAY;
+}
+
+/* Somebody else holds the lock of a channel's row: the wait is bounded, and what comes meanwhile goes on. On a busy machine all of it may
+ * be given up for other reasons: then it is seen once more. */
+static void a_lock_that_is_held_is_not_waited_for_without_end_threat_41(void **state)
+{
+    enum { TRIES_MAX = 10 };
+    struct bench *bench = *state;
+    int           tries = 1;
+
+    bench_shut(bench);
+    bench->store = engine_impatient_store(bench, engine_url(), IMPATIENT);
+    publish_until_done(bench, "first");
+    engine_hold("select 1 from longwire.channel where name = 'topic:a' for update");
+    while (!others_pass_who_waits(bench))
+        assert_true(++tries <= TRIES_MAX);
     engine_let_go();
+    bench_shut(bench);
+    bench->store = engine_store(bench, engine_url());
     assert_int_equal(publish_until_done(bench, "after").answer.seq, 2);
 }
 

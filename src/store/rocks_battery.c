@@ -2,15 +2,18 @@
 
 #include <dirent.h>
 #include <ftw.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/must.h"
+#include "store/rocks_priv.h"
 
 #include <cmocka.h>
 
@@ -124,6 +127,35 @@ void copy_tree(const char *from, const char *to)
     must(asprintf(&command, "rm -rf '%s' && cp -a '%s' '%s'", to, from, to) >= 0);
     assert_int_equal(system(command), 0);
     free(command);
+}
+
+static bool is_busy(struct rocks_db *db)
+{
+    static const char *const works[] = { "rocksdb.num-running-flushes", "rocksdb.num-running-compactions",
+                                         "rocksdb.mem-table-flush-pending", "rocksdb.compaction-pending" };
+    uint64_t count = 0;
+
+    for (enum family family = 0; family < FAMILY_COUNT; family++)
+        for (size_t i = 0; i < sizeof works / sizeof works[0]; i++)
+            count += rocks_db_number(db, family, works[i]);
+    return count > 0;
+}
+
+void copy_running(struct bench *bench, const char *to)
+{
+    struct rocks_db *db     = &rocks_of(bench->store)->db;
+    const time_t     until  = time(NULL) + DEADLINE_S;
+    char            *status = NULL;
+
+    while (is_busy(db)) {
+        assert_true(time(NULL) < until);
+        sched_yield();
+    }
+    rocksdb_disable_file_deletions(db->db, &status);
+    assert_null(status);
+    copy_tree(bench->context, to);
+    rocksdb_enable_file_deletions(db->db, 0, &status);
+    assert_null(status);
 }
 
 static int name_order(const void *a, const void *b)

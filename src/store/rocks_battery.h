@@ -27,6 +27,9 @@ char      *copy_path(const struct bench *bench);  /* beside the directory, and a
 struct buf file_read(const char *path);
 void       file_write(const char *path, struct span bytes);
 void       copy_tree(const char *from, const char *to);
+/* What a kill would leave now, while the store of the bench runs: it copies when RocksDB has nothing under way, so that no file comes
+ * or goes meanwhile. Nobody publishes or ticks. */
+void       copy_running(struct bench *bench, const char *to);
 
 /* Writes the file anew, with one bit flipped. */
 void flip(const char *path, const struct buf *whole, size_t at);

@@ -339,7 +339,7 @@ static void a_damaged_log_is_read_past_the_damage_threats_4_and_6(void **state)
 
     publish_all_into_log(bench);
     char *killed = killed_path(bench);
-    copy_tree(bench->context, killed);
+    copy_running(bench, killed);
     bench_shut(bench);
     char *lived    = bench->context;
     bench->context = killed;
@@ -384,7 +384,7 @@ static void a_manifest_that_was_cut_loses_nothing_in_silence(void **state)
 
     publish_all_into_log(bench);
     char *killed = killed_path(bench), *copy = copy_path(bench), *lived = bench->context;
-    copy_tree(lived, killed);
+    copy_running(bench, killed);
     bench_shut(bench);
     bench->context   = killed;
     char *manifest   = manifest_path(bench);

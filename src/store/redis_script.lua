@@ -254,12 +254,18 @@ local function first_not_before(c, low, time)
   return low
 end
 
+-- So many messages of this log may be wanted, by their usual length. Whatever is taken from the list is copied, and nobody is served meanwhile.
+local function step_of(c, bytes_left)
+  return math.max(1, math.min(STEP, math.ceil(bytes_left / (PAYLOAD_AT + c.b / (c.h - c.f + 1)))))
+end
+
 -- All that a page may need: it has enough messages that live, or bytes, or the log is at its end.
 local function items_of(c, is_after, low, high, limit, bytes_max)
   local items, live, bytes = {}, 0, 0
   while low <= high and live < limit and bytes < bytes_max do
-    local from = is_after and low or math.max(low, high - STEP + 1)
-    local to = is_after and math.min(high, low + STEP - 1) or high
+    local step = step_of(c, bytes_max - bytes)
+    local from = is_after and low or math.max(low, high - step + 1)
+    local to = is_after and math.min(high, low + step - 1) or high
     local part = call('LRANGE', c.list, from - c.f, to - c.f)
     for i = 1, #part do
       local item = part[is_after and i or #part + 1 - i]

@@ -1,10 +1,12 @@
 /* The maker on Redis, against a redis-server of the test's own: the battery, several nodes, several instances, and what
  * happens when Redis dies, is emptied, is full, is paused or loses what it held. */
+#include <hiredis/hiredis.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/must.h"
 #include "lib/redis_server.h"
@@ -302,6 +304,75 @@ static void redis_is_asked_for_a_step_once_a_second(void **state)
     assert_in_range(asked, 1, 1 + (redis_now() - began) / 1000);
 }
 
+/* --- what a read costs --- */
+
+static redisReply *monitor_answer(redisContext *monitor)
+{
+    void *reply = NULL;
+
+    must(redisGetReply(monitor, &reply) == REDIS_OK);
+    return reply;
+}
+
+static redisContext *monitor_open(const struct redis_server *server)
+{
+    redisContext *monitor = redisConnectUnix(server->socket);
+
+    must(monitor != NULL && monitor->err == 0);
+    if (server->password != NULL)
+        freeReplyObject(redisCommand(monitor, "AUTH %s", server->password));
+    freeReplyObject(redisCommand(monitor, "MONITOR"));
+    return monitor;
+}
+
+/* How many items scripts have taken from lists, up to now. */
+static long monitor_items(redisContext *monitor, const struct redis_server *server)
+{
+    long items = 0, from, to;
+    bool is_over = false;
+
+    redis_server_say(server, "EXISTS that-is-all");
+    while (!is_over) {
+        redisReply *line = monitor_answer(monitor);
+        const char *what = strstr(line->str, "\"LRANGE\"");
+        if (what != NULL && sscanf(what, "\"LRANGE\" \"%*[^\"]\" \"%ld\" \"%ld\"", &from, &to) == 2)
+            items += to - from + 1;
+        is_over = strstr(line->str, "that-is-all") != NULL;
+        freeReplyObject(line);
+    }
+    return items;
+}
+
+/* docs/decisions/0172: what a page does not give is not taken from Redis, which serves nobody while it copies a hundred long messages. */
+static void a_page_of_long_messages_takes_few(void **state)
+{
+    enum { COUNT = 120, LONG = 32 << 10, GIVEN = 3 };
+    struct bench *bench   = *state;
+    char         *payload = calloc(1, LONG + 1);
+
+    must(payload != NULL);
+    memset(payload, 'x', LONG);
+    for (int i = 0; i < COUNT; i++)
+        bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = payload });
+    for (int i = 0; i < COUNT; i++)
+        bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "short" });
+
+    redisContext *monitor = monitor_open(&servers[0]);
+    for (int is_before = 0; is_before < 2; is_before++) {
+        const enum read_way way  = is_before ? READ_BEFORE : READ_AFTER;
+        struct store_read   read = bench_read(bench, "topic:a", way, is_before ? COUNT + 1 : 0, 100, (size_t)GIVEN * LONG);
+        assert_int_equal(read.entry_count, GIVEN);
+        store_read_fini(&read);
+        assert_in_range(monitor_items(monitor, &servers[0]), GIVEN, GIVEN + 1);
+        read = bench_read(bench, "topic:b", way, is_before ? COUNT + 1 : 0, 100, (size_t)GIVEN * LONG);
+        assert_int_equal(read.entry_count, 100);
+        store_read_fini(&read);
+        assert_int_equal(monitor_items(monitor, &servers[0]), 100);
+    }
+    redisFree(monitor);
+    free(payload);
+}
+
 /* --- Redis fails ---------------------------------------------------------------------------------------------------------- */
 
 static void a_redis_that_is_away_is_told_at_once_threat_39(void **state)
@@ -438,6 +509,7 @@ int main(void)
         REDIS_TEST(what_was_not_used_for_a_day_is_forgotten, redis_maker),
         REDIS_TEST(what_lies_in_redis_stays_as_it_was, redis_maker),
         REDIS_TEST(redis_is_asked_for_a_step_once_a_second, redis_maker),
+        REDIS_TEST(a_page_of_long_messages_takes_few, redis_maker),
         REDIS_TEST(a_redis_that_is_away_is_told_at_once_threat_39, redis_maker),
         REDIS_TEST(a_paused_redis_leaves_a_doubt_threat_39, impatient_maker),
         REDIS_TEST(a_full_redis_refuses_and_recovers, redis_maker),

@@ -263,10 +263,16 @@ enum h1_response_event h1_response_close(struct h1_response *response)
     return H1_RESPONSE_END;
 }
 
+/* RFC 9110 8.6: a 204 announces none. One that does may send it all the same, and that would be read as the next response. */
+static bool announces_absent_body(const struct h1_response *response)
+{
+    return response->status == 204 && (response->has_coding || response->content_length > 0);
+}
+
 bool h1_response_may_follow(const struct h1_response *response)
 {
     must(response->state == H1_RESPONSE_OVER && response->fault_reason == NULL);
-    return !response->wants_close && (response->minor > 0 || response->wants_keep_alive);
+    return !response->wants_close && !announces_absent_body(response) && (response->minor > 0 || response->wants_keep_alive);
 }
 
 uint64_t h1_response_announced(const struct h1_response *response)

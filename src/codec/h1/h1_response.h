@@ -68,7 +68,8 @@ enum h1_response_event h1_response_feed(struct h1_response *response, struct spa
 /* After MORE: the server has closed, in order. END if that ends the body, else FAULT. */
 enum h1_response_event h1_response_close(struct h1_response *response);
 
-/* After END: may another request follow on this connection? (RFC 9112 9.3; if nothing was sent behind the response.) */
+/* After END: may another request follow on this connection? (RFC 9112 9.3; if nothing was sent behind the response.) Not behind a 204 that
+ * announces a body: some servers send it. */
 bool h1_response_may_follow(const struct h1_response *response);
 
 /* After HEAD: the length of the body, if it is known before it comes; else 0. */

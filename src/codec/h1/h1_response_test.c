@@ -107,7 +107,10 @@ static void lengths(void **state)
         { "a sign", OK("Content-Length: +2\r\n\r\nok"), "fault: Content-Length is not a number" },
         { "empty", OK("Content-Length:\r\n\r\nok"), "fault: Content-Length is not a number" },
         { "beyond 64 bits", OK("Content-Length: 18446744073709551616\r\n\r\nok"), "fault: Content-Length is not a number" },
-        { "204", SPAN("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"), "| head 0 | body  | end follow" },
+        { "204", SPAN("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"), "| head 0 | body  | end follow" },
+        { "204 that announces a body", SPAN("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"), "| head 0 | body  | end close" },
+        { "204 that announces chunks", SPAN("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+          "| head 0 | body  | end close" },
         { "304", SPAN("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"), "| head 0 | body  | end follow" },
         { "304 with chunks", SPAN("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"), "| head 0 | body  | end follow" },
     };

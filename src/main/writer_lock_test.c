@@ -1,6 +1,8 @@
 /* Whose turn it is at the writer: what a loop may do in it, and when. Two loops; the test is all the threads. */
 #include "main/writer_lock.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { LOOPS = 2, WALL = 1000, NOW = 77 };
+enum { LOOPS = 2, WALL = 1000, NOW = 77, BUSY_FOR_GOOD = 1000000 };
 
 static const struct hash_key key = { 1, 2 };
 
@@ -163,6 +165,42 @@ static void test_whole(void *ctx, struct mail *commands, msec now, msec wall)
 
 static const struct writer_turn test_turn = { .publish = test_publish, .whole = test_whole };
 
+/* --- another visitor, who has the lock for so many looks ---------------------------------------------------------------- */
+
+static struct {
+    unsigned busy;   /* looks that find the lock taken … */
+    unsigned looks;  /* … of so many so far */
+    unsigned mail_at;  /* at this look somebody speaks to the writer; 0: nobody does */
+    struct stage *stage;
+} visitor;
+
+static void loop_1_follows(struct stage *stage);
+
+/* In the place of the C library's. */
+int pthread_mutex_trylock(pthread_mutex_t *mutex)
+{
+    static int (*real)(pthread_mutex_t *mutex);
+
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "pthread_mutex_trylock");
+    if (++visitor.looks == visitor.mail_at)
+        loop_1_follows(visitor.stage);
+    return visitor.looks <= visitor.busy ? EBUSY : real(mutex);
+}
+
+static void visitor_comes(struct stage *stage, unsigned busy, unsigned mail_at)
+{
+    visitor.busy    = busy;
+    visitor.looks   = 0;
+    visitor.mail_at = mail_at;
+    visitor.stage   = stage;
+}
+
+static void visitor_leaves(void)
+{
+    visitor_comes(NULL, 0, 0);
+}
+
 static bool loop_publishes(struct stage *stage)
 {
     return writer_lock_visit(&stage->lock, &stage->bundle, &test_turn, stage, NOW, WALL);
@@ -275,6 +313,62 @@ static void a_loop_does_not_wait_for_the_writer(void **state)
     stage_free(stage);
 }
 
+/* docs/decisions/0160: another visitor's turn is shorter than a wake of the writer's thread. */
+static void a_loop_looks_again_while_another_has_its_turn(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    says_publish(stage, stage->live);
+    visitor_comes(stage, 20, 0);
+    assert_true(loop_publishes(stage));
+    assert_int_equal(visitor.looks, 21);
+
+    visitor_comes(stage, 20, 0);
+    assert_true(writer_lock_try(&stage->lock));
+    assert_int_equal(visitor.looks, 21);
+    visitor_leaves();
+    writer_lock_give(&stage->lock);
+    stage_free(stage);
+}
+
+static void a_loop_looks_no_more_once_mail_lies_there(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    says_publish(stage, stage->live);
+    visitor_comes(stage, BUSY_FOR_GOOD, 5);
+    assert_false(loop_publishes(stage));
+    assert_int_equal(visitor.looks, 5);
+
+    visitor_comes(stage, BUSY_FOR_GOOD, 0);
+    assert_false(loop_publishes(stage));
+    assert_int_equal(visitor.looks, 1);
+    assert_false(writer_lock_try(&stage->lock));
+    assert_int_equal(visitor.looks, 2);
+    visitor_leaves();
+
+    writer_turns(stage);
+    assert_true(loop_publishes(stage));  /* its bundle is as it was */
+    stage_free(stage);
+}
+
+/* Whoever has the lock may not be running at all. */
+static void a_loop_looks_for_a_moment_only(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    says_publish(stage, stage->live);
+    visitor_comes(stage, BUSY_FOR_GOOD, 0);
+    assert_false(loop_publishes(stage));
+    assert_in_range(visitor.looks, 100, 1000);
+    visitor_leaves();
+    assert_true(loop_publishes(stage));
+    stage_free(stage);
+}
+
 /* A thread of the store: what was said before it goes first, and it does not wait. */
 static void the_store_has_a_turn_while_the_writer_rests(void **state)
 {
@@ -355,6 +449,9 @@ int main(void)
         cmocka_unit_test(nothing_overtakes_what_was_said_before),
         cmocka_unit_test(a_loop_makes_a_turn_for_what_is_brief),
         cmocka_unit_test(a_loop_does_not_wait_for_the_writer),
+        cmocka_unit_test(a_loop_looks_again_while_another_has_its_turn),
+        cmocka_unit_test(a_loop_looks_no_more_once_mail_lies_there),
+        cmocka_unit_test(a_loop_looks_for_a_moment_only),
         cmocka_unit_test(the_store_has_a_turn_while_the_writer_rests),
         cmocka_unit_test(publishes_that_only_wait_wake_nobody),
     };

@@ -34,7 +34,7 @@ def an_application():
 
 @pytest.fixture(name="server")
 def a_server(application):
-    with Server(config=config(application, timeout_s=1)) as server:
+    with Server(config=config(application, timeout_s=30)) as server:
         yield server
 
 

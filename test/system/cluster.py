@@ -26,6 +26,8 @@ from waiting import SECONDS, stop_processes, wait_until
 
 TRY_AGAIN_SECONDS = 0.05
 TRY_AGAIN_SECONDS_MAX = 0.5     # a test is impatient, whatever Retry-After says; what it says is recorded
+# Followers leave a node that is silent. A node keeps a link that nobody reads for as long as a test takes.
+BEATS = "heartbeat_s = 1\npong_timeout_s = 300\n"
 ANSWER_SECONDS = 4              # then the publisher asks another node, with the same key
 SILENCE_SECONDS = 4             # then a follower goes to another node; nodes send a heartbeat each second
 
@@ -137,7 +139,7 @@ class Cluster:
         return {"LONGWIRE_STORE": self.postgres.url, "LONGWIRE_CLUSTER": self.redis.url if self.redis else "postgres"}
 
     def make_node(self, name):
-        return Node(name, self.engines(), f"heartbeat_s = 1\n{self.config}", program=self.program)
+        return Node(name, self.engines(), f"{BEATS}{self.config}", program=self.program)
 
     def add_node(self):
         node = self.make_node(f"node{len(self.nodes) + 1}")

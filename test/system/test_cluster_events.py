@@ -14,7 +14,8 @@ from wire import fresh, request
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
 
-CONFIG = """presence_return_s = 1
+CONFIG = """heartbeat_s = 3600
+presence_return_s = 1
 [namespace room]
 presence = true
 [events]

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import postgres_server
-from cluster import Cluster, Node
+from cluster import BEATS, Cluster, Node
 from longwire_server import is_built
 from namespaces import Bridge, may_make
 from postgres_server import Postgres
@@ -50,7 +50,7 @@ class BridgedCluster(Cluster):
 
     def make_node(self, name):
         self.places[name] = place = self.bridge.place(name)
-        return Node(name, self.engines(), f"heartbeat_s = 1\n{self.config}", place.address, place.inside, token=TOKEN)
+        return Node(name, self.engines(), f"{BEATS}{self.config}", place.address, place.inside, token=TOKEN)
 
     def engine_ports(self, names):
         return [{"redis": self.redis.port, "postgres": self.postgres.port}[name] for name in names]

@@ -244,7 +244,8 @@ def test_deliveries_do_not_wait_for_back_ends():
 def test_requests_that_come_while_all_stands_still_are_answered():
     """The new process reads them before the channels of their links have answered it."""
     count = 40
-    with contextlib.closing(BackEnd()) as back_end, Server(config=uplink_config(back_end)) as server, contextlib.ExitStack() as stack:
+    with contextlib.closing(BackEnd()) as back_end, Server(config="heartbeat_s = 3600\n" + uplink_config(back_end)) as server, \
+            contextlib.ExitStack() as stack:    # the last of the links are read when all others have been
         phones = [stack.enter_context(Ws(server)) for _ in range(count)]
         for number, phone in enumerate(phones):
             connect(phone, f"u{number}")

@@ -118,14 +118,14 @@ static void client_asking_send(struct client_asking *asking)
     shard_request(asking->client->link.worker->shard, command);
 }
 
-/* A client that unsubscribes from the channel meanwhile has its request sent all the same. A link that another process had
- * begins behind a place that was told there, and is not told again when the channel has answered here. */
+/* Once `subscribed` is said: where the channel is known here already that is when the link draws next, and the answer of an uplink on another
+ * core may be there before. A client that unsubscribes from the channel meanwhile has its request sent all the same. */
 static bool client_asking_may_go(const struct client_asking *asking)
 {
     const struct reader_sub *sub =
         reader_find(link_reader(&asking->client->link), channel_name_span(asking->command->channel));
 
-    return sub == NULL || client_knows_place(sub);
+    return sub == NULL || sub->sub.is_told;
 }
 
 void client_send_requests(struct client *client)

@@ -214,6 +214,32 @@ static void a_request_goes_once_its_link_follows(void **state)
     asker_free(all);
 }
 
+static void accept_at_once(struct stage *stage, struct command *command)
+{
+    container_of(command, struct request_command, command)->outcome = REQUEST_ACCEPTED;
+    shard_take(&stage->shard, command);
+}
+
+static void the_place_is_told_before_the_answer(void **state)
+{
+    (void)state;
+    struct asker_stage *all = asker_new(SPAN("ann"), SPAN("phone"));
+
+    say(all, ASK("r1"));
+    play(all, 4);
+    settle(all, REQUEST_ACCEPTED, NULL);
+    hang_up(all);
+    asker_connect(all);  /* the channel is known here still: its place is, at once */
+    all->stage.other           = accept_at_once;
+    all->stage.is_writer_quick = true;
+    say(all, ASK("r2"));
+    play(all, 4);
+    stage_pass(&all->stage, ACCEPTED_DEFERRED_MS);
+    play(all, 1);
+    assert_string_equal(told(all), SUBSCRIBED "{\"type\":\"accepted\",\"id\":\"r2\",\"ref\":1} ");
+    asker_free(all);
+}
+
 /* Threat 36: a refusal names the id, and the link stays. */
 static void each_refusal_names_its_request(void **state)
 {
@@ -510,6 +536,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_goes_once_its_link_follows),
+        cmocka_unit_test(the_place_is_told_before_the_answer),
         cmocka_unit_test(each_refusal_names_its_request),
         cmocka_unit_test(what_can_not_be_sent_is_refused_at_once),
         cmocka_unit_test(a_replay_is_told_as_one),

@@ -186,6 +186,8 @@ static void on_turn_end(void *ctx)
 {
     struct stage *stage = ctx;
 
+    if (stage->is_writer_quick)
+        stage_answer_all(stage);
     shard_tell(&stage->shard);
     do {
         session_worker_turn_end(&stage->worker);

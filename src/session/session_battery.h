@@ -30,6 +30,7 @@ struct stage {
     size_t             read_count;        /* READ commands among them */
     unsigned           patience;          /* one command in so many is answered in a turn; 1: all */
     bool               is_writer_stuck;   /* no command at all is answered */
+    bool               is_writer_quick;   /* what a turn asks is answered before the turn draws, as by another core */
     bool               is_unreadable;     /* READ is answered, but the log can't be read */
     void              (*other)(struct stage *stage, struct command *command);  /* takes commands of kinds above node; NULL:
                                             * there are none */

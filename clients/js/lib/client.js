@@ -6,7 +6,7 @@
 import { backOffMs, DEFAULT_POLICY, policyOf } from './back_off.js';
 import { Emitter } from './emitter.js';
 import { LongwireError, reasonOf } from './errors.js';
-import { authorization, failureOf, fetchWithin, messagesUrl, withBytes } from './http.js';
+import { authorization, failureOf, fetchWithin, messagesUrl, subjectOf, withBytes } from './http.js';
 import { Outbox } from './outbox.js';
 import { Comparing } from './link_places.js';
 import { Pace } from './pace.js';
@@ -467,7 +467,9 @@ export class Client extends Emitter {
         if (this.#options.allocate && !this.#isAllocated && await this.#allocate(attempt)) return;
         try {
             const [token, WebSocket] = await Promise.all([this.#tokenOfLink(), this.transport === 'websocket' ? this.#webSocket() : null]);
-            if (attempt === this.#attempt) this.#link = new LINKS[this.transport](this.#hostOf(attempt), token, WebSocket);
+            if (attempt !== this.#attempt) return;
+            this.#noteSubject(token);
+            this.#link = new LINKS[this.transport](this.#hostOf(attempt), token, WebSocket);
         } catch (error) {
             if (attempt === this.#attempt) this.#onFailed(error);
         }
@@ -704,12 +706,30 @@ export class Client extends Emitter {
         this.#sendAcks();
     }
 
-    /* What was kept is of one user. Places of another would pass over messages of this one, and requests would be sent in the wrong name. */
+    /* The user as a JWT names it, before anything is asked with it: transports over HTTP are not told who this is. */
+    #noteSubject(token) {
+        if (!this.#isSomebodyElse('subject', subjectOf(token))) return;
+        this.#ticket = null;
+        this.device = this.#options.device ?? null;
+        this.#cursor = this.#lastId = this.#handledId = null;
+        this.#covered.clear();
+        this.#forgetKept();
+    }
+
+    /* And as the server says it. */
     #noteUser(user) {
-        const before = this.#store.get('user');
-        if (user === undefined || user === before) return;
-        this.#store.set('user', user);
-        if (before === undefined) return;
+        if (this.#isSomebodyElse('user', user)) this.#forgetKept();
+    }
+
+    #isSomebodyElse(member, name) {
+        const before = this.#store.get(member);
+        if (name === undefined || name === before) return false;
+        this.#store.set(member, name);
+        return before !== undefined;
+    }
+
+    /* What was kept is of one user. Places of another would pass over messages of this one, and requests would be sent in the wrong name. */
+    #forgetKept() {
         this.#store.forgetPlaces();
         this.#requests.forgetKept();
         this.#acks.clear();

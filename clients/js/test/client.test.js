@@ -211,6 +211,27 @@ test('what was kept of another user is not used: places, requests, the name of t
     await context.client.close();
 });
 
+/* Transports over HTTP are not told who the user is. */
+test('what another user left is known by the token where nobody says who this is', async () => {
+    const jwt = sub => ['{"alg":"HS256"}', JSON.stringify({ sub, note: '\u00ff\u00fe?>' }), 'sign'].map(part => Buffer.from(part).toString('base64url')).join('.');
+    const places = { 'topic:a': { epoch: 'e', seq: 20 } };
+    const left = { subject: 'ann', user: 'ann', device: 'phone', ticket: 'T0', cursor: 'C0', covered: ['topic:b'], places, requests: [{ id: 'r1', method: 'POST', path: '/orders' }] };
+    for (const [sub, asked, kept] of [['ann', { after: 20, device: 'phone' }, 1], ['bob', { after: undefined, device: null }, 0]]) {
+        const keep = storeWith(left), bodies = [];
+        const poll = (url, { body, signal }) => new Promise((resolve, reject) => {
+            bodies.push({ url, ...JSON.parse(body) });
+            signal.addEventListener('abort', () => reject(signal.reason));
+        });
+        const context = open({ keep, token: () => jwt(sub), transports: ['poll'] }, { '/v1/subscribe': poll });
+        context.client.subscribe('topic:a', () => {});
+        await until(() => bodies.length === 1);
+        assert.equal(bodies[0].channels[0].after, asked.after, `as ${sub}`);
+        await until(() => keep.kept().subject === sub);
+        assert.deepEqual([context.client.device, keep.kept().requests.length], [asked.device, kept], `as ${sub}`);
+        await context.client.close();
+    }
+});
+
 test('the last messages of a group that was left are acknowledged behind it, and not handed over twice', async () => {
     const seen = [];
     const context = open({ session: true, device: 'phone', token: 't', onMessage: ({ channel, seq }) => { seen.push(`${channel} ${seq}`); },

@@ -389,7 +389,8 @@ static void with_the_first_key_everybody_is_revoked(void **state)
 
 /* --- threat 103 ------------------------------------------------------------------------------------------------ */
 
-enum { TIMED_KINDS = 3, TIMED_ROUNDS = 34000, TIMED_SECRET_BYTES = 120 };  /* 102,000 samples */
+enum { TIMED_KINDS = 3, TIMED_ROUNDS = 34000, TIMED_SECRET_BYTES = 120,  /* 102,000 samples */
+       TIMED_TRIES = 5 };
 
 static int compare_u64(const void *one, const void *other)
 {
@@ -405,24 +406,11 @@ static uint64_t clock_ns(void)
     return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-/* How long a wrong secret takes says nothing of where it differs: at its first byte, in the middle, or at the last. Medians of
- * samples that take turns, so that whatever else the machine does meets all of them. */
-static void a_wrong_secret_takes_as_long_wherever_it_differs(void **state)
+/* Medians of samples that take turns, so that whatever else the machine does meets all of them. */
+static bool all_take_as_long(struct key_identifier *keys, char wrong[TIMED_KINDS][TIMED_SECRET_BYTES + 1], uint64_t *took)
 {
-    static const size_t    differs_at[TIMED_KINDS] = { 0, TIMED_SECRET_BYTES / 2, TIMED_SECRET_BYTES - 1 };
-    struct settings       *settings = settings_new(true);
-    char                   wrong[TIMED_KINDS][TIMED_SECRET_BYTES + 1] = { 0 };
-    uint64_t              *took = calloc(TIMED_KINDS * TIMED_ROUNDS, sizeof *took), median[TIMED_KINDS];
+    uint64_t median[TIMED_KINDS];
 
-    (void)state;
-    must(took != NULL && sizeof settings->keys[0].secret > TIMED_SECRET_BYTES);
-    memset(settings->keys[0].secret, 's', TIMED_SECRET_BYTES);
-    settings->keys[0].secret[TIMED_SECRET_BYTES] = '\0';
-    for (size_t kind = 0; kind < TIMED_KINDS; kind++) {
-        memset(wrong[kind], 's', TIMED_SECRET_BYTES);
-        wrong[kind][differs_at[kind]] = 'x';
-    }
-    struct key_identifier *keys = keys_new(settings);
     for (size_t round = 0; round < TIMED_ROUNDS; round++)
         for (size_t kind = 0; kind < TIMED_KINDS; kind++) {
             struct credential credential = credential_of_token(span_str(wrong[kind]));
@@ -435,10 +423,34 @@ static void a_wrong_secret_takes_as_long_wherever_it_differs(void **state)
     for (size_t kind = 0; kind < TIMED_KINDS; kind++) {
         qsort(&took[kind * TIMED_ROUNDS], TIMED_ROUNDS, sizeof *took, compare_u64);
         median[kind] = took[kind * TIMED_ROUNDS + TIMED_ROUNDS / 2];
-        print_message("differs at %zu: %llu ns\n", differs_at[kind], (unsigned long long)median[kind]);
+        print_message("kind %zu: %llu ns\n", kind, (unsigned long long)median[kind]);
     }
     qsort(median, TIMED_KINDS, sizeof median[0], compare_u64);
-    assert_true(median[TIMED_KINDS - 1] * 4 <= median[0] * 5);
+    return median[TIMED_KINDS - 1] * 4 <= median[0] * 5;
+}
+
+/* How long a wrong secret takes says nothing of where it differs: at its first byte, in the middle, or at the last. A comparison that
+ * tells is slower each time; what else may be slower is not. */
+static void a_wrong_secret_takes_as_long_wherever_it_differs(void **state)
+{
+    static const size_t    differs_at[TIMED_KINDS] = { 0, TIMED_SECRET_BYTES / 2, TIMED_SECRET_BYTES - 1 };
+    struct settings       *settings = settings_new(true);
+    char                   wrong[TIMED_KINDS][TIMED_SECRET_BYTES + 1] = { 0 };
+    uint64_t              *took = calloc(TIMED_KINDS * TIMED_ROUNDS, sizeof *took);
+    bool                   is_as_long = false;
+
+    (void)state;
+    must(took != NULL && sizeof settings->keys[0].secret > TIMED_SECRET_BYTES);
+    memset(settings->keys[0].secret, 's', TIMED_SECRET_BYTES);
+    settings->keys[0].secret[TIMED_SECRET_BYTES] = '\0';
+    for (size_t kind = 0; kind < TIMED_KINDS; kind++) {
+        memset(wrong[kind], 's', TIMED_SECRET_BYTES);
+        wrong[kind][differs_at[kind]] = 'x';
+    }
+    struct key_identifier *keys = keys_new(settings);
+    for (int tries = 0; tries < TIMED_TRIES && !is_as_long; tries++)
+        is_as_long = all_take_as_long(keys, wrong, took);
+    assert_true(is_as_long);
     free(took);
     keys_free(keys);
     settings_drop(settings);

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { WHY_BYTES = 200, ANSWER_MS = 20000, SHORT_MS = 1500, PIDS_MAX = 32, FRAME_BYTES = 100000, FRAMES = 40, DEADLINE_S = 290 };
+enum { WHY_BYTES = 200, ANSWER_MS = 20000, SHORT_MS = 1500, PIDS_MAX = 32, FRAME_BYTES = 100000, FRAMES = 40, DEADLINE_S = 880 };
 
 static struct engine *open_at(const char *url, msec answer_ms, const struct node_id *self, const struct engine_events *events,
                               void *ctx)

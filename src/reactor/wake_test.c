@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { SENDERS = 4, NOTES_EACH = 20000, CALLS_EACH = 5000, DEADLINE_S = 120 };
+enum { SENDERS = 4, NOTES_EACH = 20000, CALLS_EACH = 5000, DEADLINE_S = 280 };
 
 struct note {
     struct mail    mail;

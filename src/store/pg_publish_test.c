@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { WHY_BYTES = 600, PAGE_BYTES = 1 << 22, TEXT_BYTES = 512, DAY_MS = 24 * 3600 * 1000, HEADS_MAX = 16, DEADLINE_S = 290,
+enum { WHY_BYTES = 600, PAGE_BYTES = 1 << 22, TEXT_BYTES = 512, DAY_MS = 24 * 3600 * 1000, HEADS_MAX = 16, DEADLINE_S = 880,
        SQL_BYTES = 100, VOLATILE_SINCE = 4 };
 
 /* --- a caller ----------------------------------------------------------------------------------------------------- */

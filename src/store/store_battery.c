@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 enum {
-    DEADLINE_S    = 60,
+    DEADLINE_S    = 120,
     TRANSCRIPT_MAX     = 64 * 1024,
     BYTES_MAX     = 1 << 20,
     WALL_START    = 1700000000,

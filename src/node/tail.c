@@ -4,6 +4,8 @@
 
 #include "base/must.h"
 
+enum { TAIL_ORDER_PARTS = 8 };
+
 void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
 {
     *tails = (struct tails){ .bytes_max = bytes_max, .messages_max = messages_max };
@@ -282,6 +284,16 @@ static void tail_recall(struct tails *tails, struct tail *tail, const struct mes
     message_unref(old);
 }
 
+/* Each move touches two other rings, which are in no cache, or in that of another processor. So who moved lately stays. */
+static void tail_ring_move(struct tails *tails, struct tail_ring *ring)
+{
+    if (list_is_linked(&ring->recent) && tails->written - ring->moved_at < tails->bytes_max / TAIL_ORDER_PARTS)
+        return;
+    ring->moved_at = tails->written;
+    list_take(&ring->recent);
+    list_push(&tails->recent, &ring->recent);
+}
+
 static void tail_keep(struct tails *tails, struct tail *tail, struct message *message)
 {
     struct message *kept = message_ref(message);
@@ -292,8 +304,8 @@ static void tail_keep(struct tails *tails, struct tail *tail, struct message *me
         tail->ring = tail_ring_new(tail);
     message_ring_push(&tail->ring->messages, &kept);
     tails->bytes += message_size(message);
-    list_take(&tail->ring->recent);
-    list_push(&tails->recent, &tail->ring->recent);
+    tails->written += message_size(message);
+    tail_ring_move(tails, tail->ring);
     if (tails->bytes > tails->bytes_max)
         tails_make_room(tails, tail);
 }

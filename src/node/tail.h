@@ -17,7 +17,8 @@ enum { LOOPS_MAX = 64 };
 
 /* What only a tail that holds messages needs. */
 struct tail_ring {
-    struct list          recent;    /* in tails.recent: least lately written first */
+    struct list          recent;    /* in tails.recent */
+    uint64_t             moved_at;  /* tails.written when it was put at the end there */
     struct tail         *tail;
     struct message_ring *messages;  /* the contiguous end of the log up to head; never empty between two calls */
 };
@@ -68,10 +69,11 @@ struct tails {
     struct pool folded;         /* … and those that are folded; by durability: */
     size_t      folded_counts[2];
     uint64_t    folded_epochs[2];
-    struct list recent;
+    struct list recent;         /* least lately written first, but for an eighth of bytes_max that was written between */
     struct list owed;
     size_t      bytes;
     size_t      bytes_max;
+    uint64_t    written;        /* bytes, ever */
     uint32_t    messages_max;   /* a channel */
 };
 

@@ -166,6 +166,22 @@ static void the_channel_written_least_lately_makes_room(void **state)
     stage_free(stage);
 }
 
+static void a_channel_that_is_written_all_the_time_keeps_its_place(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(80 * one_size(), 1000);
+
+    takes(stage, 0, 1, 1);
+    takes(stage, 1, 1, 1);
+    takes(stage, 2, 1, 70);
+    takes(stage, 0, 2, 2);  /* more than an eighth later: from now on b is the oldest */
+    takes(stage, 2, 71, 78);
+    assert_int_equal(kept(stage, 0), 2);
+    assert_null(tails_find(&stage->tails, stage->names[1]));
+    assert_int_equal(kept(stage, 2), 78);
+    stage_free(stage);
+}
+
 /* Threat 21. */
 static void a_lower_limit_holds_at_once(void **state)
 {
@@ -326,6 +342,7 @@ int main(void)
         cmocka_unit_test(memory_answers_as_far_back_as_it_reaches),
         cmocka_unit_test(the_ring_grows_to_its_maximum_and_wraps),
         cmocka_unit_test(the_channel_written_least_lately_makes_room),
+        cmocka_unit_test(a_channel_that_is_written_all_the_time_keeps_its_place),
         cmocka_unit_test(a_lower_limit_holds_at_once),
         cmocka_unit_test(a_followed_tail_is_emptied_but_not_forgotten),
         cmocka_unit_test(a_lone_channel_drops_its_oldest),

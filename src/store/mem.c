@@ -21,6 +21,7 @@ enum {
     MEM_ROW_BYTES_MAX = 256 * 1024 * 1024,
     RING_BYTES_MAX    = 256 * 1024 * 1024,
     TICK_COUNT        = 10000,  /* channels, keys and rows that one tick checks */
+    ORDER_PARTS       = 8,      /* a part is so much of ring_bytes_max */
 };
 
 struct mem_channel {
@@ -30,8 +31,9 @@ struct mem_channel {
     struct name_node     by_name;
     uint64_t             epoch;
     uint64_t             head;
-    uint64_t             bytes;  /* payload bytes in the ring */
-    msec                 oldest; /* time of the first message in the ring, which is long out of the processor's caches; else nothing */
+    uint32_t             bytes;  /* payload bytes in the ring */
+    uint32_t             part;   /* mem.part when it was put at the end of mem.non_empty */
+    msec                 oldest; /* no message in the ring is older. The first one, which knows, is long out of the processor's caches */
     struct message_ring *ring;   /* seqs head - count + 1 … head */
 };
 
@@ -40,7 +42,7 @@ struct mem {
     struct mem_store_options options;
     struct map               channels;
     struct name_tree         names;      /* of all channels */
-    struct list              non_empty;  /* the channel that was published to longest ago comes first */
+    struct list              non_empty;  /* the channel that was published to longest ago comes first, but for mem.part */
     struct list              idle;       /* the channel that has kept nothing for longest comes first */
     struct list             *tick_from;  /* where the next tick begins in `non_empty`; NULL: at its start */
     struct key_window        keys;
@@ -48,6 +50,8 @@ struct mem {
     uint64_t                 epoch;  /* the epoch of a channel that is created now */
     uint64_t                 id_next[ID_KIND_COUNT];
     size_t                   ring_bytes;
+    size_t                   part_bytes;  /* kept in this part: see channel_move() */
+    uint32_t                 part;        /* its number */
     struct counter           channel_count, memory_bytes, append_count, batch_count;
 };
 
@@ -97,6 +101,16 @@ static void channel_relink(struct mem *mem, struct mem_channel *channel)
     list_push(channel->ring != NULL ? &mem->non_empty : &mem->idle, &channel->link);
 }
 
+/* It was published to. In `non_empty` it moves once in each part: each move touches two other channels, which are in no cache, or in that of
+ * another processor. */
+static void channel_move(struct mem *mem, struct mem_channel *channel, bool was_empty)
+{
+    if (!was_empty && channel->ring != NULL && channel->part == mem->part)
+        return;
+    channel->part = mem->part;
+    channel_relink(mem, channel);
+}
+
 static void channel_drop_oldest(struct mem *mem, struct mem_channel *channel)
 {
     struct message *message = message_ring_pop(&channel->ring);
@@ -106,13 +120,20 @@ static void channel_drop_oldest(struct mem *mem, struct mem_channel *channel)
     channel->bytes -= message->payload_len;
     mem->ring_bytes -= message_size(message) + sizeof(struct message *);
     message_unref(message);
-    if (channel->ring != NULL)
-        channel->oldest = message_ring_at(channel->ring, 0)->time;
-    else
+    if (channel->ring == NULL)
         channel_relink(mem, channel);
 }
 
-static bool channel_keeps_too_much(const struct mem_channel *channel, msec wall)
+/* The first message is looked at once no other way is left. */
+static bool channel_is_past(struct mem_channel *channel, msec wall)
+{
+    if (!retention_is_over(channel->name->space, channel->oldest, wall))
+        return false;
+    channel->oldest = message_ring_at(channel->ring, 0)->time;
+    return retention_is_over(channel->name->space, channel->oldest, wall);
+}
+
+static bool channel_keeps_too_much(struct mem_channel *channel, msec wall)
 {
     const struct namespace *space = channel->name->space;
 
@@ -120,7 +141,7 @@ static bool channel_keeps_too_much(const struct mem_channel *channel, msec wall)
         return false;
     return (space->keep_count != 0 && message_ring_count(channel->ring) > space->keep_count) ||
            (space->keep_bytes != 0 && channel->bytes > space->keep_bytes) ||
-           retention_is_over(space, channel->oldest, wall);
+           channel_is_past(channel, wall);
 }
 
 static void channel_trim(struct mem *mem, struct mem_channel *channel, msec wall)
@@ -210,11 +231,16 @@ static void mem_channel_keep(struct mem *mem, struct mem_channel *channel, struc
 {
     struct message *kept = message_ref(message);
 
-    if (channel->ring == NULL)
+    if (channel->ring == NULL || message->time < channel->oldest)
         channel->oldest = message->time;
     channel->bytes += message->payload_len;
     mem->ring_bytes += message_size(message) + sizeof(struct message *);
     message_ring_push(&channel->ring, &kept);
+    mem->part_bytes += message_size(message);
+    if (mem->part_bytes >= mem->options.ring_bytes_max / ORDER_PARTS) {
+        mem->part_bytes = 0;
+        mem->part++;
+    }
 }
 
 /* False, with the outcome set, if the ledger write that the append carries is not possible. */
@@ -266,12 +292,13 @@ static void append_one(struct mem *mem, struct append *append, msec wall)
     if (channel == NULL)
         channel = mem_channel_new(mem, message->channel);
 
+    const bool was_empty = channel->ring == NULL;
     message_assign_numbers(mem, channel, message);
     if (message->channel->space->durability != NONE)
         mem_channel_keep(mem, channel, message);
     if (message->kind == MESSAGE_RECALL)
         channel_recall(mem, channel, message);
-    channel_relink(mem, channel);
+    channel_move(mem, channel, was_empty);
     channel_trim(mem, channel, wall);
     if (append->key.len > 0)
         key_window_add(&mem->keys, append, wall);
@@ -528,6 +555,7 @@ struct store *mem_store_new(const struct mem_store_options *options)
     mem->store   = (struct store){ .ops = &mem_ops, .batches_max = 1, .is_inline = true, .has_one_writer = true };
     mem->options = *options;
     mem_options_fill(&mem->options);
+    must(mem->options.ring_bytes_max <= INT32_MAX);  /* what a ring keeps is counted in 32 bits */
     mem->epoch = options->epoch_first;
     for (size_t i = 0; i < ID_KIND_COUNT; i++)
         mem->id_next[i] = options->id_first;

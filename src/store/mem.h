@@ -5,7 +5,8 @@
  * keeps nothing, but its messages are numbered all the same. An idle channel costs about 100 bytes and its name.
  *
  * The bounds, and what happens when one is reached:
- * - ring_bytes_max, over all channels: the channel that was published to longest ago drops its oldest messages.
+ * - ring_bytes_max, over all channels: the channel that was published to longest ago drops its oldest messages. Which of two was
+ *   published to later is known as long as an eighth of ring_bytes_max was kept between.
  * - channel_count_max: the channel that has kept nothing for the longest time is forgotten (or, if all keep something,
  *   the one that was published to longest ago). If it is used again it has a new epoch. While channels are being
  *   forgotten, a channel that was never used may be given another epoch at the next read; its readers then see a gap

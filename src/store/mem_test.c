@@ -92,6 +92,41 @@ static void full_rings_let_go_the_oldest_of_the_quietest(void **state)
     bench_close(&bench);
 }
 
+static void a_channel_that_is_published_to_again_is_not_the_quietest(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    bench_open(&bench, &tight);
+    bench_publish(&bench, (struct publish){ .channel = "live:again", .payload = "x" });
+    bench_publish(&bench, (struct publish){ .channel = "live:quiet", .payload = "x" });
+    for (int i = 0; i < 10; i++)
+        bench_publish(&bench, (struct publish){ .channel = "live:loud", .payload = "x" });
+    bench_publish(&bench, (struct publish){ .channel = "live:again", .payload = "x" });
+    while (bench_read(&bench, "live:quiet", READ_AFTER, 0, 0, 1).first == 1)
+        bench_publish(&bench, (struct publish){ .channel = "live:loud", .payload = "x" });
+    expect_page(&bench, "live:again", READ_AFTER, 0, 10, "1 2");
+    bench_close(&bench);
+}
+
+static void each_message_is_past_at_its_own_time(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    bench_open(&bench, &plain);
+    bench_publish(&bench, (struct publish){ .channel = "live:a", .payload = "x" });
+    bench.wall += 60 * 1000;
+    bench_publish(&bench, (struct publish){ .channel = "live:a", .payload = "y" });
+    bench.wall += 4 * 60 * 1000;
+    expect_page(&bench, "live:a", READ_AFTER, 0, 10, "[1-1 trimmed] 2");
+    bench.wall += 60 * 1000 - 1;
+    expect_page(&bench, "live:a", READ_AFTER, 0, 10, "[1-1 trimmed] 2");
+    bench.wall += 1;
+    expect_page(&bench, "live:a", READ_AFTER, 0, 10, "[1-2 trimmed]");
+    bench_close(&bench);
+}
+
 static void the_oldest_key_is_forgotten_when_there_are_too_many(void **state)
 {
     struct bench bench;
@@ -202,6 +237,8 @@ int main(void)
         cmocka_unit_test(a_channel_that_was_let_go_comes_back_with_a_new_epoch),
         cmocka_unit_test(an_empty_channel_is_let_go_before_a_full_one),
         cmocka_unit_test(full_rings_let_go_the_oldest_of_the_quietest),
+        cmocka_unit_test(a_channel_that_is_published_to_again_is_not_the_quietest),
+        cmocka_unit_test(each_message_is_past_at_its_own_time),
         cmocka_unit_test(the_oldest_key_is_forgotten_when_there_are_too_many),
         cmocka_unit_test(tend_empties_rings_by_age),
         cmocka_unit_test(what_is_never_kept_is_numbered),

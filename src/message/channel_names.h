@@ -10,7 +10,7 @@
 enum { CHANNEL_NAMES_MAX = 4096 };
 
 struct channel_names {
-    struct channel_name **at;  /* by a hash of their text; NULL: nobody has asked yet */
+    struct channel_name **at;  /* two by two, by a hash of their text; NULL: nobody has asked yet */
 };
 
 /* A zeroed struct is empty, and fine. */

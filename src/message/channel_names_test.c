@@ -49,6 +49,33 @@ static void names_give_way_to_others(void **state)
     channel_names_fini(&names);
 }
 
+/* A quarter of as many as there are places, however long they are and wherever in the text they differ: most are found again. */
+static void few_names_do_not_drive_each_other_out(void **state)
+{
+    enum { COUNT = CHANNEL_NAMES_MAX / 4, LENGTHS = 16 };
+    static struct channel_name *seen[COUNT];
+    char                        text[64];
+
+    (void)state;
+    for (int more = 0; more < LENGTHS; more++) {
+        struct channel_names names = { 0 };
+        unsigned             found = 0;
+        for (unsigned i = 0; i < 2 * COUNT; i++) {
+            snprintf(text, sizeof text, "topic:%.*s-%u", more, "a channel's name", i % COUNT);
+            struct channel_name *name = get(&names, text);
+            found += i >= COUNT && name == seen[i % COUNT];
+            if (i < COUNT)
+                seen[i] = name;
+            else
+                channel_name_unref(name);
+        }
+        for (unsigned i = 0; i < COUNT; i++)
+            channel_name_unref(seen[i]);
+        channel_names_fini(&names);
+        assert_in_range(found, COUNT * 85 / 100, COUNT);
+    }
+}
+
 static void what_is_no_name_is_refused_each_time(void **state)
 {
     static const struct {
@@ -76,6 +103,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_is_made_once),
         cmocka_unit_test(names_give_way_to_others),
+        cmocka_unit_test(few_names_do_not_drive_each_other_out),
         cmocka_unit_test(what_is_no_name_is_refused_each_time),
     };
     namespaces_init(&spaces);

@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "store/ledger_rule.h"
 #include "store/rocks_commit.h"
+#include "store/wake_soon.h"
 
 enum {
     COMMIT_COUNT_MAX     = 4096,             /* appends in one commit; a larger batch still commits as one */
@@ -467,6 +468,7 @@ void *rocks_committer(void *context)
     enum rocks_health health = ROCKS_HEALTHY;
 
     rocks_thread = ROCKS_COMMITTER;
+    thread_wake_soon();
     rocks_db_count_nothing();
     list_init(&commit.batches);
     list_init(&commit.ledger_batches);

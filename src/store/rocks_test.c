@@ -1,4 +1,5 @@
 /* The RocksDB maker: runs the battery, and tests what only a disk can do to it. */
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <sched.h>
@@ -20,9 +21,11 @@
 
 #include "base/must.h"
 #include "base/rng.h"
+#include "lib/slice.h"
 #include "store/ledger_battery.h"
 #include "store/rocks_battery.h"
 #include "store/rocks_priv.h"
+#include "store/wake_soon.h"
 
 #include <cmocka.h>
 
@@ -1446,6 +1449,56 @@ static void lazy_rows_that_wait_are_written_when_the_store_closes(void **state)
     expect_row(bench, 1, "a", "1 x");
 }
 
+/* --- who runs at once --- */
+
+static uint64_t slice_of(pid_t thread)
+{
+    struct slice_attr attr;
+
+    return slice_attr_get(thread, &attr) ? attr.slice_ns : 0;
+}
+
+static size_t threads_that_wake_soon(void)
+{
+    DIR   *threads = opendir("/proc/self/task");
+    size_t count   = 0;
+
+    assert_non_null(threads);
+    for (struct dirent *entry; (entry = readdir(threads)) != NULL;)
+        count += entry->d_name[0] != '.' && slice_of(atoi(entry->d_name)) == WAKE_SOON_US * UINT64_C(1000);
+    closedir(threads);
+    return count;
+}
+
+static void *slice_run(void *slice)
+{
+    thread_wake_soon();
+    *(uint64_t *)slice = slice_of(0);
+    return NULL;
+}
+
+/* … and lets a thread change its own, which not every sandbox does. */
+static bool system_knows_slices(void)
+{
+    uint64_t  slice = 0;
+    pthread_t thread;
+
+    must(pthread_create(&thread, NULL, slice_run, &slice) == 0 && pthread_join(thread, NULL) == 0);
+    return slice == WAKE_SOON_US * UINT64_C(1000);
+}
+
+/* The committer, and none of those that merge tables. */
+static void the_committer_alone_wakes_soon(void **state)
+{
+    struct bench *bench = *state;
+
+    if (slice_of(0) == WAKE_SOON_US * UINT64_C(1000) || !system_knows_slices())
+        skip();
+    publish_kibs(bench, "topic:a", 8);
+    rocks_db_flush(&rocks_of(bench->store)->db);
+    assert_int_equal(threads_that_wake_soon(), 1);
+}
+
 /* --- rows that can't be read --- */
 
 static void a_row_that_can_not_be_read_just_now_is_not_taken_for_absent(void **state)
@@ -1851,6 +1904,7 @@ int main(int argc, char **argv)
         DISK_TEST(lazy_rows_do_not_wait_where_nobody_publishes),
         DISK_TEST(lazy_rows_wait_for_a_moment_only),
         DISK_TEST(lazy_rows_that_wait_are_written_when_the_store_closes),
+        DISK_TEST(the_committer_alone_wakes_soon),
         DISK_TEST(a_row_that_can_not_be_read_just_now_is_not_taken_for_absent),
         DISK_TEST(a_damaged_row_is_told_and_hides_no_other),
         DISK_TEST(the_space_of_expired_rows_comes_back),

@@ -5,7 +5,7 @@
  * APPENDS_A_CALL appends, each of which is carried out as a whole.
  *
  * What lies where, on the instance of the channel's slot. Each key begins with `lw:m:`.
- *     lw:m:h:CHANNEL   head, first kept seq, bytes, the namespace's bounds; and the life that it was written in
+ *     lw:m:h:CHANNEL   head, first kept seq, bytes, when its oldest message was written, the namespace's bounds; and the life that it was written in
  *     lw:m:l:CHANNEL   the list of what is kept: first … head
  *     lw:m:k:…         an idempotency key with its answer, for its window
  *     lw:m:names       all channels; lw:m:id:KIND the last ids; lw:m:life, lw:m:run, lw:m:forgot, lw:m:walk, lw:m:tick

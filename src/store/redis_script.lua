@@ -46,12 +46,13 @@ end
 
 local function load(name)
   local key = 'lw:m:h:' .. name
-  local v = call('HMGET', key, 'w', 'n', 'h', 'f', 'b', 't', 'p')
-  local c = { name = name, key = key, list = 'lw:m:l:' .. name, n = 0, h = 0, f = 1, b = 0, f_saved = 1, used = 0, kind = 0, shelf = 0,
+  local v = call('HMGET', key, 'w', 'n', 'h', 'f', 'b', 't', 'p', 'o')
+  local c = { name = name, key = key, list = 'lw:m:l:' .. name, n = 0, h = 0, f = 1, b = 0, f_saved = 1, used = 0, kind = 0, shelf = 0, since = 0, since_saved = 0,
               rules = false, rules_saved = false, is_there = false, is_old = false, is_dirty = false }
   if v[1] == word then
     c.is_there, c.n, c.h, c.f, c.b, c.used = true, v[2] + 0, v[3] + 0, v[4] + 0, v[5] + 0, v[6] + 0  -- tonumber() takes twice as long
-    c.f_saved, c.rules_saved = c.f, v[7]
+    c.since = v[8] and v[8] + 0 or 0  -- a node of an earlier release does not write it
+    c.f_saved, c.rules_saved, c.since_saved = c.f, v[7], c.since
     c.rules = rules_of(v[7])
   else
     c.is_old = v[1]
@@ -80,10 +81,12 @@ end
 
 -- What has changed. A number as text is cheaper made here than by redis.call(), which makes 17 digits.
 local function save(c)
+  local is_whole = c.is_dirty and c.rules_saved ~= c.rules.text
+  if c.since ~= c.since_saved and not is_whole then call('HSET', c.key, 'o', format('%d', c.since)) end
   if not c.is_dirty then return end
   local used = c.used == wall and ARGV[4] or c.used
-  if c.rules_saved ~= c.rules.text then
-    call('HSET', c.key, 'w', word, 'n', c.n, 'h', c.h, 'f', c.f, 'b', c.b, 's', c.shelf, 't', used, 'p', c.rules.text)
+  if is_whole then
+    call('HSET', c.key, 'w', word, 'n', c.n, 'h', c.h, 'f', c.f, 'b', c.b, 's', c.shelf, 't', used, 'p', c.rules.text, 'o', c.since)
   elseif c.f ~= c.f_saved then
     call('HSET', c.key, 'h', format('%d', c.h), 'f', format('%d', c.f), 'b', format('%d', c.b), 't', used)
   else
@@ -114,15 +117,22 @@ local function trim_to_bounds(c)
   end
 end
 
--- … and what is older.
+-- … and what is older. The oldest message is looked at once it may be too old: it is copied for that, and may be long. `since` is its time, or
+-- that of one before it.
 local function trim(c)
   if not c.is_there then return end
   trim_to_bounds(c)
+  local oldest_kept = wall - c.rules.age
   while c.rules.age > 0 and c.f <= c.h do
-    local item = call('LINDEX', c.list, 0)
-    if item then
-      local _, _, _, time = unpack(HEAD, item)
-      if time > wall - c.rules.age then return end
+    if c.since > oldest_kept then
+      if call('LLEN', c.list) > 0 then return end  -- else it was evicted
+    else
+      local item = call('LINDEX', c.list, 0)
+      if item then
+        local _, _, _, time = unpack(HEAD, item)
+        c.since = time
+        if time > oldest_kept then return end
+      end
     end
     drop_oldest(c)
   end
@@ -199,6 +209,10 @@ local function append(c, kind, bytes, key, rest)
     if not where then return old end
   end
   if not c.is_there then create(c) end
+  if c.f > c.h then
+    local _, time = unpack('<dd', rest)
+    c.since = time
+  end
   c.h, c.used, c.is_dirty = c.h + 1, wall, true
   local id = next_id(c.kind)
   if c.rules.keeps then

@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 enum { SERVERS = 3, URL_BYTES = 512, WHY_BYTES = 200, ANSWER_MS = 20000, SHORT_MS = 300, BYTES_MOST = 1 << 20, DAY_MS = 24 * 3600 * 1000,
-       TEXT_BYTES = 64 };
+       TEXT_BYTES = 64, BRIEF_MS = 1000 /* the battery's `brief:` keeps messages so long */ };
 
 static struct redis_server servers[SERVERS];
 static char                all_urls[URL_BYTES];
@@ -343,6 +343,52 @@ static long monitor_items(redisContext *monitor, const struct redis_server *serv
     return items;
 }
 
+/* How often scripts have looked at a message. */
+static long monitor_looks(redisContext *monitor, const struct redis_server *server)
+{
+    long looks   = 0;
+    bool is_over = false;
+
+    redis_server_say(server, "EXISTS that-is-all");
+    while (!is_over) {
+        redisReply *line = monitor_answer(monitor);
+        looks           += strstr(line->str, "\"LINDEX\"") != NULL;
+        is_over          = strstr(line->str, "that-is-all") != NULL;
+        freeReplyObject(line);
+    }
+    return looks;
+}
+
+static void read_brief(struct bench *bench, size_t entries)
+{
+    struct store_read read = bench_read(bench, "brief:a", READ_AFTER, 0, 10, BYTES_MOST);
+
+    assert_int_equal(read.entry_count, entries);
+    store_read_fini(&read);
+}
+
+/* docs/decisions/0172: whether a message is too old is asked with each head. */
+static void no_message_is_looked_at_before_it_may_be_too_old(void **state)
+{
+    struct bench *bench = *state;
+
+    bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "1" });
+    bench->wall += BRIEF_MS / 2;
+    bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "2" });
+    redisContext *monitor = monitor_open(&servers[0]);
+    read_brief(bench, 2);
+    assert_int_equal(monitor_looks(monitor, &servers[0]), 0);
+    bench->wall += BRIEF_MS / 2;
+    read_brief(bench, 2);  /* a gap, and what is left */
+    assert_int_equal(monitor_looks(monitor, &servers[0]), 2);
+    read_brief(bench, 2);
+    assert_int_equal(monitor_looks(monitor, &servers[0]), 0);
+    bench->wall += BRIEF_MS / 2;
+    read_brief(bench, 1);
+    assert_int_equal(monitor_looks(monitor, &servers[0]), 1);
+    redisFree(monitor);
+}
+
 /* docs/decisions/0172: what a page does not give is not taken from Redis, which serves nobody while it copies a hundred long messages. */
 static void a_page_of_long_messages_takes_few(void **state)
 {
@@ -510,6 +556,7 @@ int main(void)
         REDIS_TEST(what_lies_in_redis_stays_as_it_was, redis_maker),
         REDIS_TEST(redis_is_asked_for_a_step_once_a_second, redis_maker),
         REDIS_TEST(a_page_of_long_messages_takes_few, redis_maker),
+        REDIS_TEST(no_message_is_looked_at_before_it_may_be_too_old, redis_maker),
         REDIS_TEST(a_redis_that_is_away_is_told_at_once_threat_39, redis_maker),
         REDIS_TEST(a_paused_redis_leaves_a_doubt_threat_39, impatient_maker),
         REDIS_TEST(a_full_redis_refuses_and_recovers, redis_maker),

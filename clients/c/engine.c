@@ -11,7 +11,7 @@
 
 enum {
     PUBLISH_COUNT = 1000, PUBLISH_BYTES = 16 << 20, CHANNEL_COUNT = 1000, MESSAGE_BYTES = 16 << 20,
-    TOKEN_BYTES_MAX = 16384, NAME_BYTES_MAX = 128, CLASS_BYTES_MAX = 32,
+    TOKEN_BYTES_MAX = 16384, TICKET_BYTES_MAX = 64 * 1024, NAME_BYTES_MAX = 128, CLASS_BYTES_MAX = 32,
 };
 
 uint64_t engine_ref(struct engine *engine, enum ref_kind kind)
@@ -50,7 +50,7 @@ static const char *check(const struct lw_options *options)
 {
     if (!text_is_word(options->token, TOKEN_BYTES_MAX))
         return "token: 1 to 16,384 bytes of text are taken";
-    if (!text_is_word(options->ticket, TOKEN_BYTES_MAX))
+    if (!text_is_word(options->ticket, TICKET_BYTES_MAX))
         return "ticket: give back what the callback `ticket` was given";
     if (!text_is_word(options->user, NAME_BYTES_MAX) || !text_is_word(options->device, NAME_BYTES_MAX))
         return "user, device: 1 to 128 bytes of text are taken (a device: 64)";

@@ -130,7 +130,7 @@ static bool token_names(struct session_worker *worker, struct span token, const 
 bool device_ticket_is_of_comer(struct session_worker *worker, const struct ticket_holder *holder, const struct client_connect *connect,
                                uint64_t *ret_mark)
 {
-    bool is_shown = connect->token.len > 0, is_believed = !is_shown && holder->identity->is_open;
+    bool is_shown = connect->token.len > 0, is_believed = !is_shown && connect->user.len > 0 && holder->identity->is_open;
 
     if (!is_shown && !is_believed) {
         *ret_mark = holder->token_mark;

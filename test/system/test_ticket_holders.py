@@ -154,7 +154,9 @@ def test_who_is_believed_is_whom_the_names_say(wire):
         ticket = opened(wire, server, user="ann", device="phone")["ticket"]
         assert who(opened(wire, server, user="bob", device="phone", ticket=ticket)) == ("bob", "phone", False)
         assert who(opened(wire, server, user="ann", device="pad", ticket=ticket)) == ("ann", "pad", False)
-        assert who(opened(wire, server, user="ann", ticket=ticket)) == ("ann", "phone", True)
+        said = opened(wire, server, user="ann", ticket=ticket)
+        assert who(said) == ("ann", "phone", True)
+        assert who(opened(wire, server, device="pad", ticket=said["ticket"])) == ("ann", "phone", True)     # nobody is named
 
 
 # --- client libraries: ann logs out, bob logs in, with what was kept --------------------------------------------------------
@@ -173,6 +175,21 @@ def test_the_command_line_tool_goes_on_as_the_user_of_its_token(issued, tmp_path
         assert bob.end() == ["user:bob-cli his"]
     with Running(Address(issued), *sub, "--token", token("ann-cli"), "--device", "phone") as ann:
         assert ann.end() == ["user:ann-cli not his"]
+
+
+def test_a_ticket_is_kept_however_many_grants_it_holds(asked, application, tmp_path):
+    """A hundred grants of the connect hook make a ticket of 30 KB."""
+    grants = [{"match": f"topic:{number}-{'x' * 220}", "can": ["subscribe"]} for number in range(100)]
+    application.answer = lambda question: (200, {"user": "ann", "channels": grants})
+    ticket = tmp_path / "ticket"
+    sub = ["sub", "--session", "--ticket-file", str(ticket), "-v", "-n", "1"]
+    for token_of_it in (["--token", "ann-1"], []):
+        with Running(Address(asked), *sub, *token_of_it) as ann:
+            ann.wait_err("as ann/")
+            assert ticket.stat().st_size > 30000
+            run(asked, "pub", "user:ann", "hers", "--key", KEY)
+            assert ann.end() == ["hers"]
+    assert len(application.questions) == 1
 
 
 class Address:

@@ -16,7 +16,7 @@
 #include "longwire/sub.h"
 #include "message/epoch.h"
 
-enum { LEAVE_MS = 5000, TICKET_BYTES_MAX = 16384, PATH_LENGTH_MAX = 4096, MARKS_MAX = 4096 };
+enum { LEAVE_MS = 5000, TICKET_FILE_BYTES_MAX = 64 * 1024, PATH_LENGTH_MAX = 4096, MARKS_MAX = 4096 };
 
 /* Up to where a channel was printed since the last flush. */
 struct sub_mark {
@@ -85,12 +85,12 @@ bool sub_native_is_sound(const struct sub *sub)
 /* NULL: there is none. The caller frees it. */
 static char *ticket_read(const char *path)
 {
-    char   *text = path == NULL ? NULL : calloc(1, TICKET_BYTES_MAX + 1);
+    char   *text = path == NULL ? NULL : calloc(1, TICKET_FILE_BYTES_MAX + 1);
     FILE   *file = path == NULL ? NULL : fopen(path, "re");
     size_t  len  = 0;
 
     if (file != NULL && text != NULL) {
-        len = fread(text, 1, TICKET_BYTES_MAX, file);
+        len = fread(text, 1, TICKET_FILE_BYTES_MAX, file);
         while (len > 0 && text[len - 1] == '\n')
             text[--len] = '\0';
     }

@@ -220,19 +220,31 @@ static void lane_add(struct lane *lane, struct publish_command *publish)
     writer_batch_add(lane->batch, publish);
 }
 
-/* How many appends a batch may take. Batches overlap: one computes while another one waits for the disk. So each lane gets an even share
- * of all that waits and is under way; else what came back together would leave together, in one batch, and nothing would overlap. */
+static size_t larger(size_t one, size_t other)
+{
+    return one > other ? one : other;
+}
+
+static size_t smaller(size_t one, size_t other)
+{
+    return one < other ? one : other;
+}
+
+/* How many appends a batch may take. Batches overlap: one computes while another one waits for the disk. So each takes half of all that
+ * waits and is under way; else what came back together would leave together, in one batch, and nothing would overlap. But each has its
+ * price, so that it takes the store's least number at least; and twice that is enough, unless the lanes have more to share. */
 static size_t part_share(const struct writer *writer, const struct writer_part *part)
 {
-    size_t appends = part->waiting_count;
+    const size_t least   = part->lanes[0].from->store->batch_least;
+    size_t       appends = part->waiting_count;
 
+    if (least == 0)
+        return writer->limits.batch_count_max;
     for (uint32_t i = 0; i < part->lane_count; i++)
         appends += part->lanes[i].batch->count;
-    size_t share = (appends + part->lane_count - 1) / part->lane_count;
-    size_t least = part->lanes[0].from->store->batch_least;
-    if (least == 0 || share > writer->limits.batch_count_max)
-        return writer->limits.batch_count_max;
-    return share > least ? share : least;
+    size_t share = smaller(appends / 2, 2 * least);
+    share        = larger(share, (appends + part->lane_count - 1) / part->lane_count);
+    return smaller(larger(share, least), writer->limits.batch_count_max);
 }
 
 /* Takes what has waited longest. What may be of a channel of a batch under way waits behind that batch. */

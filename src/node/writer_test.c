@@ -1792,15 +1792,19 @@ static void publishes_that_only_wait_may_be_left(void **state)
     stage_free(stage);
 }
 
-/* Each lane has its share of all appends that wait or are under way, the last one what is left; few of them go together. */
+/* Each batch takes half of all appends that wait or are under way: no fewer than the store's least number, no more than twice that,
+ * unless the lanes have more to share. Few appends go together. */
 static void lanes_share_what_waits(void **state)
 {
     (void)state;
-    enum { LANES = 4, LEAST = 48, MANY = 4 * LEAST + 4 };
+    enum { LANES = 4, LEAST = 48, SOME = 3 * LEAST, MANY = 8 * LEAST + 4 };
     static const struct { size_t count, batches, sizes[LANES]; } rows[] = {
         { LEAST, 1, { LEAST } },
         { LEAST + 1, 1, { LEAST } },  /* the other one would be too small */
         { 2 * LEAST, 2, { LEAST, LEAST } },
+        { SOME, 2, { SOME / 2, SOME / 2 } },
+        { 4 * LEAST, 2, { 2 * LEAST, 2 * LEAST } },
+        { 6 * LEAST, 3, { 2 * LEAST, 2 * LEAST, 2 * LEAST } },
         { MANY, LANES, { MANY / LANES, MANY / LANES, MANY / LANES, MANY / LANES } },
     };
     struct channel_name *names[MANY];

@@ -291,20 +291,12 @@ struct frame *client_encode(struct link *link, struct reader_sub *sub, const str
     return frame;
 }
 
-/* `subscribed` is sent once the channel's head is known. */
-void client_placed(struct link *link, struct reader_sub *sub)
+/* Takes the ref. */
+static void client_say_placed(struct client *client, const struct reader_sub *sub, bool has_named, struct subscribe_ref *ref)
 {
-    struct client        *client = container_of(link, struct client, link);
-    struct subscribe_ref *ref    = client_take_ref(client, sub);
-    bool                  has_named = !sub->sub.is_own || sub->sub.is_named;
-    uint64_t              after = 0;
+    uint64_t after     = 0;
+    bool     has_after = subscription_begins_elsewhere(&sub->sub, has_named, &after);
 
-    device_link_placed(link, sub);
-    if (sub->sub.is_unasked) {
-        client_send_requests(client);
-        return;
-    }
-    bool has_after = subscription_begins_elsewhere(&sub->sub, has_named, &after);
     client_say(client, &(struct client_event){
         .kind       = EVENT_SUBSCRIBED,
         .ref        = ref == NULL ? SPAN("") : span_str(ref->text),
@@ -312,6 +304,20 @@ void client_placed(struct link *link, struct reader_sub *sub)
                         subscription_first_head(&sub->sub), has_after, after },
     });
     free(ref);
+}
+
+/* `subscribed` is sent once the channel's head is known; once more for each who asked to be told of its presence, too, meanwhile. */
+void client_placed(struct link *link, struct reader_sub *sub)
+{
+    struct client        *client    = container_of(link, struct client, link);
+    struct subscribe_ref *ref       = client_take_ref(client, sub);
+    const bool            has_named = !sub->sub.is_own || sub->sub.is_named;
+
+    device_link_placed(link, sub);
+    if (ref != NULL || !sub->sub.is_unasked)
+        client_say_placed(client, sub, has_named, ref);
+    while ((ref = client_take_ref(client, sub)) != NULL)
+        client_say_placed(client, sub, has_named, ref);
     client_send_requests(client);
     client_drop_work_if_done(client);
 }

@@ -247,8 +247,9 @@ struct subscribe_ref *client_take_ref(struct client *client, const struct reader
 
 /* client_mode.c: the mode that a `connect` names holds for what the link follows from then on. */
 void client_take_mode(struct client *client, const struct client_connect *connect);
-/* Has the client been told where it begins in this channel? That of a link that another process had was told there, and no callback
- * says when the channel has answered here. Until then its head is not known: the place is the least that it may be. */
+/* Has the client been told where it begins in this channel? Of one that is known here already it is told when the link draws next, and nothing that
+ * was asked behind may be answered before. That of a link that another process had was told there, and no callback says when the
+ * channel has answered here. Until then its head is not known: the place is the least that it may be. */
 bool     client_knows_place(const struct reader_sub *sub);
 uint64_t client_known_head(const struct reader_sub *sub);
 /* A `subscribe` of a channel that is followed. False: it does not name another mode, so that it is none. */

@@ -14,7 +14,7 @@ void client_take_mode(struct client *client, const struct client_connect *connec
 
 bool client_knows_place(const struct reader_sub *sub)
 {
-    return sub->sub.is_told || subscription_is_placed(&sub->sub);
+    return sub->sub.is_told;
 }
 
 uint64_t client_known_head(const struct reader_sub *sub)

@@ -125,7 +125,7 @@ static bool client_asking_may_go(const struct client_asking *asking)
     const struct reader_sub *sub =
         reader_find(link_reader(&asking->client->link), channel_name_span(asking->command->channel));
 
-    return sub == NULL || sub->sub.is_told;
+    return sub == NULL || client_knows_place(sub);
 }
 
 void client_send_requests(struct client *client)

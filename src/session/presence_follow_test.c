@@ -94,7 +94,7 @@ static const char follows[] = "GET /v1/ws?channel=topic:a " UPGRADE;
 static const char watches[] = "GET /v1/ws?channel=topic:a&presence=1 " UPGRADE;
 
 /* One text frame of a client, masked with zeros. */
-static void bench_say(struct presence_bench *bench, const char *text)
+static void bench_send_text(struct presence_bench *bench, const char *text)
 {
     char   head[8] = { (char)0x81, 0 };
     size_t len     = strlen(text);
@@ -103,6 +103,11 @@ static void bench_say(struct presence_bench *bench, const char *text)
     head[1] = (char)(0x80 | len);
     sim_send(bench->far, span_of(head, 6));
     sim_send(bench->far, span_of(text, len));
+}
+
+static void bench_say(struct presence_bench *bench, const char *text)
+{
+    bench_send_text(bench, text);
     bench_turns(bench);
 }
 
@@ -201,6 +206,27 @@ static void a_link_asks_for_a_channel_that_it_follows(void **state)
     bench_close(&bench);
 }
 
+/* Before `subscribed` is said, of a channel that has yet to answer and of one that is known here: both are answered. */
+static void a_link_asks_for_a_channel_that_it_has_just_begun_to_follow(void **state)
+{
+    struct presence_bench bench;
+
+    (void)state;
+    bench_open(&bench, "GET /v1/ws " UPGRADE);
+    for (int i = 0; i < 2; i++) {
+        bench_send_text(&bench, "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":4}");
+        bench_say(&bench, "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"presence\":true,\"ref\":5}");
+        const char *first = memmem(bench.heard.at, bench.heard.len, "\"head\":0,\"ref\":4}", 17);
+        const char *again = memmem(bench.heard.at, bench.heard.len, "\"head\":0,\"ref\":5}", 17);
+        assert_non_null(first);
+        assert_true(again > first);
+        assert_true(has_heard(&bench, "{\"type\":\"presence\",\"channel\":\"topic:a\",\"count\":1}"));
+        bench_say(&bench, "{\"type\":\"unsubscribe\",\"channel\":\"topic:a\"}");
+        buf_clear(&bench.heard);
+    }
+    bench_close(&bench);
+}
+
 /* The client reads nothing while thousands come and go: what waits for it has a bound, and then it is told the number. */
 static void a_slow_client_is_told_the_number(void **state)
 {
@@ -258,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_link_that_is_cut_is_there_a_little_longer),
         cmocka_unit_test(a_link_that_asks_is_told),
         cmocka_unit_test(a_link_asks_for_a_channel_that_it_follows),
+        cmocka_unit_test(a_link_asks_for_a_channel_that_it_has_just_begun_to_follow),
         cmocka_unit_test(a_slow_client_is_told_the_number),
         cmocka_unit_test(a_silent_link_is_absent_until_it_is_heard),
     };

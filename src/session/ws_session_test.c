@@ -234,6 +234,33 @@ static void a_channel_can_be_left_before_it_answers(void **state)
     stage_fini(&stage);
 }
 
+/* The second round's channel is known here already, and has its place at once. */
+static void a_mode_is_changed_once_subscribed_is_said(void **state)
+{
+    (void)state;
+    struct stage  stage;
+    struct ws_client client;
+
+    stage_init(&stage, 1);
+    ws_client_open(&client, &stage, "");
+    for (int i = 0; i < 2; i++) {
+        ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":1}"));
+        ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"mode\":\"push\",\"after\":0,\"ref\":2}"));
+        turns(&stage, &client, 4);
+        ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"mode\":\"push\",\"after\":0,\"ref\":3}"));
+        turns(&stage, &client, 4);
+        ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"unsubscribe\",\"channel\":\"topic:a\"}"));
+        turns(&stage, &client, 2);
+        assert_string_equal(ws_client_transcript(&client), ERROR(409, "this connection follows that channel already", ",\"ref\":2")
+                                                           "{\"type\":\"subscribed\"," TOPIC_A ",\"head\":0,\"ref\":1} "
+                                                           "{\"type\":\"subscribed\"," TOPIC_A ",\"head\":0,\"ref\":3} "
+                                                           "{\"type\":\"unsubscribed\",\"channel\":\"topic:a\"} ");
+        buf_clear(&client.told);
+    }
+    ws_client_close(&client);
+    stage_fini(&stage);
+}
+
 /* What is published in the very turn in which a channel answers is news to its reader: the head that it's told is the
  * one that it begins behind, since that is where it will want to go on. */
 static void the_head_told_is_where_the_reader_begins(void **state)
@@ -986,6 +1013,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_frame_has_its_answer),
         cmocka_unit_test(a_channel_can_be_left_before_it_answers),
+        cmocka_unit_test(a_mode_is_changed_once_subscribed_is_said),
         cmocka_unit_test(the_head_told_is_where_the_reader_begins),
         cmocka_unit_test(nothing_follows_a_close),
         cmocka_unit_test(a_close_is_answered_and_the_link_ended),

@@ -263,6 +263,15 @@ static void client_put_notify(struct client *client, struct buf *text, struct re
                                              subscription_epoch(&sub->sub), head);
 }
 
+bool client_put(struct link *link, struct reader_sub *sub, const struct entry *entry, struct buf *buf)
+{
+    if (entry->message == NULL || !subscription_is_alone(&sub->sub) ||
+        !frames_put_alone(&link->worker->frames, entry->message, (enum encoding)link->encoding, &sub->sub.told_alias, buf))
+        return false;
+    device_link_note_moved(sub);
+    return true;
+}
+
 struct frame *client_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)
 {
     struct client *client = container_of(link, struct client, link);

@@ -92,6 +92,7 @@ static inline const struct client_kind *client_kind(const struct client *client)
 
 /* link_kind's. */
 struct frame *client_encode(struct link *link, struct reader_sub *sub, const struct entry *entry);
+bool          client_put(struct link *link, struct reader_sub *sub, const struct entry *entry, struct buf *buf);
 void          client_placed(struct link *link, struct reader_sub *sub);
 void          client_left(struct link *link, struct reader_sub *sub);  /* member_subscribe.c */
 

@@ -39,9 +39,14 @@ void frame_batch_put_words(struct frame_batch *batch, struct span words)
 void frame_batch_add(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,
                      const struct entry *entry, struct frame *frame, bool is_chunked)
 {
-    must(batch->count < FRAME_BATCH_MARKS_MAX);
     buf_put(&batch->bytes, frame_span(frame, is_chunked));
-    must(!buf_is_over(&batch->bytes));
+    frame_batch_note(batch, sub, before, entry, frame);
+}
+
+void frame_batch_note(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,
+                      const struct entry *entry, struct frame *frame)
+{
+    must(batch->count < FRAME_BATCH_MARKS_MAX && !buf_is_over(&batch->bytes));
     batch->marks[batch->count++] = (struct frame_mark){
         .sub        = sub,
         .frame      = frame,

@@ -11,7 +11,7 @@
 
 struct frame_mark {
     struct reader_sub       *sub;
-    struct frame            *frame;   /* owns a reference */
+    struct frame            *frame;   /* owns a reference; NULL: its bytes stand in the batch alone */
     struct subscription_mark before;  /* where the subscription stood */
     size_t                   end;     /* of the frame, in bytes of the batch */
     bool                     is_message;  /* else a gap */
@@ -52,12 +52,23 @@ void frame_batch_put_words(struct frame_batch *batch, struct span words);
 void frame_batch_add(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,
                      const struct entry *entry, struct frame *frame, bool is_chunked);
 
+/* The same of a frame whose bytes were put behind batch->bytes; NULL: it has no object. */
+void frame_batch_note(struct frame_batch *batch, struct reader_sub *sub, const struct subscription_mark *before,
+                      const struct entry *entry, struct frame *frame);
+
 /* The frame that the byte at `at` belongs to, or the one that begins there; batch->count: it is behind the last. */
 size_t frame_batch_at(const struct frame_batch *batch, size_t at);
 /* Where frame `index` begins. */
 static inline size_t frame_batch_begin(const struct frame_batch *batch, size_t index)
 {
     return index == 0 ? batch->word_bytes : batch->marks[index - 1].end;
+}
+
+static inline struct span frame_batch_span(const struct frame_batch *batch, size_t index)
+{
+    const size_t begin = frame_batch_begin(batch, index);
+
+    return span_of(batch->bytes.at + begin, batch->marks[index].end - begin);
 }
 
 #endif

@@ -180,15 +180,20 @@ static struct frame *frames_wrap_binary(struct frames *frames, const struct mess
     return frame;
 }
 
+static void put_bin(struct buf *buf, const struct alias *alias, const struct message *message, bool is_told)
+{
+    if (is_told && alias != NULL)
+        alias_put_announcement(buf, alias);
+    alias_put_message(buf, alias, message);
+}
+
 static struct frame *frames_make_bin(struct frames *frames, const struct alias *alias, const struct message *message,
                                      bool is_told, bool is_ws, enum ws_window window)
 {
     struct buf *scratch = &frames->scratch;
 
     buf_clear(scratch);
-    if (is_told && alias != NULL)
-        alias_put_announcement(scratch, alias);
-    alias_put_message(scratch, alias, message);
+    put_bin(scratch, alias, message, is_told);
     struct frame *frame = is_ws ? frames_wrap_binary(frames, message, buf_span(scratch), window) : frame_new(buf_span(scratch));
     if (alias != NULL) {
         frame->alias        = alias->number;
@@ -295,15 +300,32 @@ struct frame *frames_get_told(struct frames *frames, struct message *message, en
     return frame;
 }
 
+/* Has the alias to be announced? Then the link knows it from now on. */
+static bool alias_is_news(const struct alias *alias, uint32_t *told_alias)
+{
+    if (alias == NULL || alias->announcement == *told_alias)
+        return false;
+    *told_alias = alias->announcement;
+    return true;
+}
+
 struct frame *frames_make_alone(struct frames *frames, const struct message *message, enum encoding encoding,
                                 uint32_t *told_alias)
 {
     if (!encoding_is_binary(encoding))
         return frames_make(frames, message, encoding);
 
-    const struct alias *alias = alias_table_get(&frames->aliases, message);
-    bool is_news = alias != NULL && alias->announcement != *told_alias;
-    if (is_news)
-        *told_alias = alias->announcement;
+    const struct alias *alias   = alias_table_get(&frames->aliases, message);
+    const bool          is_news = alias_is_news(alias, told_alias);
     return frames_make_bin(frames, alias, message, is_news, encoding_is_ws_bin(encoding), encoding_window(encoding));
+}
+
+bool frames_put_alone(struct frames *frames, const struct message *message, enum encoding encoding, uint32_t *told_alias,
+                      struct buf *buf)
+{
+    if (encoding != ENCODING_BIN)
+        return false;
+    const struct alias *alias = alias_table_get(&frames->aliases, message);
+    put_bin(buf, alias, message, alias_is_news(alias, told_alias));
+    return true;
 }

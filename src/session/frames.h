@@ -109,6 +109,10 @@ struct frame *frames_get_told(struct frames *frames, struct message *message, en
 struct frame *frames_make_alone(struct frames *frames, const struct message *message, enum encoding encoding,
                                 uint32_t *told_alias);
 
+/* The same behind what stands in the buffer, without an object. False: it needs one, because of its encoding; nothing has happened. */
+bool frames_put_alone(struct frames *frames, const struct message *message, enum encoding encoding, uint32_t *told_alias,
+                      struct buf *buf);
+
 /* Lets go of all frames if the cache holds too much; at the end of a turn. */
 void frames_trim(struct frames *frames);
 void frames_empty(struct frames *frames);

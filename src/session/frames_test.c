@@ -131,7 +131,7 @@ static void a_frame_for_one_link_stays_out_of_the_cache(void **state)
     struct message *one = message_of(setting, 1, 5), *two = message_of(setting, 2, 5);
 
     for (int encoding = 0; encoding < ENCODING_PRIVATE; encoding++) {
-        uint32_t told_alone = 0, told_shared = 0;
+        uint32_t told_alone = 0, told_shared = 0, told_put = 0;
         if (encoding == ENCODING_BIN_TOLD || encoding == ENCODING_WS_BIN_TOLD)
             continue;
         for (struct message *message = one; message != NULL; message = message == one ? two : NULL) {
@@ -143,6 +143,13 @@ static void a_frame_for_one_link_stays_out_of_the_cache(void **state)
             assert_true(span_eq(frame_span(alone, true), frame_span(shared, true)));
             assert_int_equal(alone->announcement, shared->announcement);
             assert_int_equal(told_alone, told_shared);
+            struct buf put;
+            buf_init(&put, 4096);
+            if (frames_put_alone(&setting->frames, message, (enum encoding)encoding, &told_put, &put))
+                assert_true(span_eq(buf_span(&put), frame_span(shared, true)) && told_put == told_shared);
+            else
+                assert_true(encoding != ENCODING_BIN && put.len == 0);
+            buf_fini(&put);
             frame_unref(alone);
             frame_unref(shared);
             frames_empty(&setting->frames);

@@ -409,7 +409,10 @@ static void link_gather(struct link *link)
         subscription_step(&sub->sub, &entry);
         if (sub->sub.is_heard && entry.message != NULL)
             instruction_note(link, entry.message);
-        frame_batch_add(batch, sub, &before, &entry, link->kind->encode(link, sub, &entry), link->is_chunked);
+        if (link->kind->put != NULL && link->kind->put(link, sub, &entry, &batch->bytes))
+            frame_batch_note(batch, sub, &before, &entry, NULL);
+        else
+            frame_batch_add(batch, sub, &before, &entry, link->kind->encode(link, sub, &entry), link->is_chunked);
         message_unref(entry.message);
     }
 }
@@ -480,9 +483,13 @@ static void link_count_sent(struct link *link, size_t frame_count)
         latency_add(&worker->latency, worker->loop->wall - batch->oldest, message_count);
 }
 
-static void link_hold_cut(struct link *link, const struct frame_mark *mark, size_t at)
+static void link_hold_cut(struct link *link, size_t index, size_t at)
 {
-    struct cut_frame *cut = &link_get_waiting(link)->cut;
+    struct frame_mark *mark = &link->worker->batch.marks[index];
+    struct cut_frame  *cut  = &link_get_waiting(link)->cut;
+
+    if (mark->frame == NULL)
+        mark->frame = frame_new(frame_batch_span(&link->worker->batch, index));
 
     cut->sub    = mark->sub;
     cut->before = mark->before;
@@ -503,7 +510,7 @@ static size_t link_take_back(struct link *link, size_t put)
     for (size_t i = batch->count; i-- > first;)
         reader_rewind(link_reader(link), &link->worker->readers, batch->marks[i].sub, &batch->marks[i].before);
     if (put > begin)
-        link_hold_cut(link, &batch->marks[first - 1], put - begin);
+        link_hold_cut(link, first - 1, put - begin);
     return first;
 }
 

@@ -36,6 +36,8 @@ struct link_waiting {
 struct link_kind {
     /* One entry as a frame; a reference for the caller. The subscription has stepped over the entry. */
     struct frame *(*encode)(struct link *link, struct reader_sub *sub, const struct entry *entry);
+    /* The same, put behind what stands in the buffer. False: it is a case for encode(), and nothing has happened. May be NULL. */
+    bool (*put)(struct link *link, struct reader_sub *sub, const struct entry *entry, struct buf *buf);
     /* The subscription's channel has answered. May be NULL. */
     void (*placed)(struct link *link, struct reader_sub *sub);
     /* Something to draw. NULL: link_draw(). */

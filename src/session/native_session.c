@@ -186,6 +186,7 @@ static bool native_session_hand_over(const struct link *link, struct link_parcel
 static const struct client_kind native_kind = {
     .link = {
         .encode = client_encode,
+        .put    = client_put,
         .placed = client_placed,
         .left   = client_left,
         .draw   = native_session_draw,

@@ -185,6 +185,26 @@ static struct alias *alias_table_find(const struct alias_table *table, const str
     return node == NULL ? NULL : container_of(node, struct alias, node);
 }
 
+static void alias_count_odd(struct alias *alias, bool is_odd)
+{
+    if (!is_odd)
+        alias->odd_count = 0;
+    else if (alias->odd_count < ALIAS_ODD_MOST)
+        alias->odd_count++;
+}
+
+/* A move touches two other aliases, which are in no cache. As long as there are numbers for more it is enough that seconds are in order. */
+static void alias_table_use(struct alias_table *table, struct alias *alias)
+{
+    const bool has_room = table->free_count > 0 || table->count < table->count_max;
+
+    if (has_room && alias->used_s == table->now_s)
+        return;
+    alias->used_s = table->now_s;
+    list_take(&alias->in_used);
+    list_push(&table->used, &alias->in_used);
+}
+
 const struct alias *alias_table_get(struct alias_table *table, const struct message *message)
 {
     if (message->kind != MESSAGE_PLAIN || message->payload_len > ALIAS_PAYLOAD_BYTES_MOST)
@@ -192,18 +212,14 @@ const struct alias *alias_table_get(struct alias_table *table, const struct mess
     struct alias *alias = alias_table_find(table, message->channel);
     if (alias == NULL)
         alias = alias_table_announce(table, message, alias_table_number(table));
-    else if (alias_is_odd(alias, message) && alias->odd_count < ALIAS_ODD_MOST)
-        alias->odd_count++;
-    else if (!alias_is_odd(alias, message))
-        alias->odd_count = 0;
+    else
+        alias_count_odd(alias, alias_is_odd(alias, message));
     switch (alias_judge(alias, message)) {
     case ALIAS_FITS: break;
     case ALIAS_MOVES: alias = alias_table_move(table, alias, message); break;
     case ALIAS_DOES_NOT_FIT: return NULL;
     }
-    alias->used_s = table->now_s;
-    list_take(&alias->in_used);
-    list_push(&table->used, &alias->in_used);
+    alias_table_use(table, alias);
     return alias;
 }
 

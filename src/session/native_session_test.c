@@ -756,7 +756,7 @@ static void see_every_message_once(uint64_t seed, size_t count)
     stage_init(&stage, seed);
     struct stage_log *log = stage_log(&stage, "topic:a", 1, 0);
     for (size_t i = 0; i < count; i++) {
-        struct sim_wire wire = { .room_bytes = i % 2 == 0 ? 30 + 40 * i : 4096, .rng = i % 3 == 0 ? &stage.rng : NULL };
+        struct sim_wire wire = { .room_bytes = i % 2 == 0 ? 30 + 40 * i + 10 * seed : 4096, .rng = i % 3 == 0 ? &stage.rng : NULL };
         connect(&stage, &clients[i], &wire, "topic:a");
     }
     for (uint64_t round = 0; round < MESSAGES; round++) {

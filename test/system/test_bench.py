@@ -33,11 +33,11 @@ class Baseline:
         self.process.kill()
         self.process.wait()
 
-    def bench(self, *words):
+    def bench(self, *words, ms=300):
         """Gives the exit code and the line of figures; tries again while the baseline doesn't listen yet."""
         def measure():
             done = subprocess.run([BENCH, *words, "--peer", "baseline", "--server", self.address,
-                                   "--pid", str(self.process.pid), "--seconds-ms", "300", "--settle-ms", "0"],
+                                   "--pid", str(self.process.pid), "--seconds-ms", str(ms), "--settle-ms", "0"],
                                   capture_output=True, text=True, timeout=SECONDS, check=False)
             assert self.process.poll() is None, done.stderr
             return None if "Connection refused" in done.stderr else done
@@ -45,9 +45,11 @@ class Baseline:
         return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
     def bench_many(self, *words):
-        """The same, of a run in which so many were published that several are one in a hundred: a busy machine may need more than one."""
+        """The same, of a run in which so many were published that several are one in a hundred: a busy machine may need a longer one."""
+        lengths = (300 << turn for turn in range(8))
+
         def measure():
-            code, figures = self.bench(*words)
+            code, figures = self.bench(*words, ms=next(lengths))
             assert code in (EXACT, INEXACT), figures
             return figures["published"] >= 500 and (code, figures)
         return wait_until(measure)

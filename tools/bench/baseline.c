@@ -16,7 +16,7 @@
 enum { FD_MAX = 65536, CHANNEL_MAX = 65536, READ_BYTES = 64 * 1024, EVENTS_MAX = 512, FRAME_BYTES = 4 + PAYLOAD_BYTES };
 enum { FAULT_EVERY = 100 };
 
-enum baseline_role { BASELINE_STRANGER, BASELINE_READER, BASELINE_PUBLISHER };
+enum baseline_role { BASELINE_STRANGER, BASELINE_READER, BASELINE_PUBLISHER, BASELINE_BEATER };
 enum baseline_fault { FAULT_NOTHING, FAULT_LOSE, FAULT_DOUBLE, FAULT_SWAP };
 
 struct baseline_channel {
@@ -161,16 +161,32 @@ static size_t baseline_publish(struct baseline *baseline, struct span bytes)
     return used;
 }
 
+/* A pong for each ping, as long as those of the native protocol. */
+static size_t baseline_beat(int fd, struct span bytes)
+{
+    static const char pongs[] = "\x01\x09\x01\x09\x01\x09\x01\x09";
+    size_t            used    = bytes.len / 2 * 2;
+
+    if (used > sizeof pongs - 1)
+        die("baseline: a link has more than %zu pings on the way", (sizeof pongs - 1) / 2);
+    baseline_send(fd, span_of(pongs, used));
+    return used;
+}
+
 static size_t baseline_read(struct baseline *baseline, int fd, struct span bytes)
 {
     struct baseline_conn *conn = &baseline->conns[fd];
     if (conn->role == BASELINE_STRANGER && span_starts(bytes, SPAN("LW")))
         conn->role = BASELINE_PUBLISHER;
+    if (conn->role == BASELINE_STRANGER && span_starts(bytes, SPAN("\x01")))
+        conn->role = BASELINE_BEATER;
     switch (conn->role) {
     case BASELINE_STRANGER:
         return baseline_welcome(baseline, fd, bytes);
     case BASELINE_PUBLISHER:
         return baseline_publish(baseline, bytes);
+    case BASELINE_BEATER:
+        return baseline_beat(fd, bytes);
     case BASELINE_READER:
         break;
     }

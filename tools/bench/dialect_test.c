@@ -90,6 +90,8 @@ static const struct {
       SPAN(H2_SETTINGS "\0\0\0\4\1\0\0\0\0" "\0\0\1\1\4\0\0\0\1" "\x88" "\0\0\x09\0\1\0\0\0\1" "{\"seq\":7}"
            "\0\0\0\0\1\0\0\0\3"), "RA1", "" },
     { "post h2, a problem", "longwire", "h2", true, SPAN("\0\0\2\0\1\0\0\0\1" "{}"), "F" },
+    { "beats", "baseline", "beat", false, SPAN("\1\x09" "\1\x09"), "RA1" },
+    { "beats, no pong", "baseline", "beat", false, SPAN("\1\x08"), "F" },
     { "post h2, reset", "longwire", "h2", true, SPAN("\0\0\4\3\0\0\0\0\1" "\0\0\0\1"), "F" },
 };
 

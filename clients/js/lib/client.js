@@ -6,7 +6,7 @@
 import { backOffMs, DEFAULT_POLICY, policyOf } from './back_off.js';
 import { Emitter } from './emitter.js';
 import { LongwireError, reasonOf } from './errors.js';
-import { authorization, failureOf, fetchWithin, messagesUrl, subjectOf, withBytes } from './http.js';
+import { authorization, failureOf, fetchWithin, messagesUrl, soundFetch, subjectOf, withBytes } from './http.js';
 import { Outbox } from './outbox.js';
 import { Comparing } from './link_places.js';
 import { Pace } from './pace.js';
@@ -501,7 +501,7 @@ export class Client extends Emitter {
         return (await import('./node_websocket.js')).NodeWebSocket;
     }
 
-    #fetch = (...args) => (this.#options.fetch ?? globalThis.fetch)(...args);
+    #fetch = (...args) => (this.#options.fetch ?? soundFetch)(...args);
 
     #fetchWithin = (ms, url, init) => fetchWithin(this.#fetch, ms, url, init);
 

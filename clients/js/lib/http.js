@@ -1,6 +1,18 @@
 /* http.js - requests to the server, and what its answers say. */
 import { LongwireError } from './errors.js';
 
+/* The fetch of Node.js 18 forgets its AbortSignal when garbage is collected (node_fetch.js); that of undici 6 does not. Debian's Node.js
+ * does not say which undici it has. */
+const platformFetch = globalThis.fetch;
+const { undici, node } = globalThis.process?.versions ?? {};
+const forgetsSignals = undici ? Number.parseInt(undici, 10) < 6 : Number.parseInt(node, 10) < 20;
+
+/* fetch() of the platform, or whatever the application has put in its place. */
+export async function soundFetch(...args) {
+    if (forgetsSignals && globalThis.fetch === platformFetch) return (await import('./node_fetch.js')).nodeFetch(...args);
+    return globalThis.fetch(...args);
+}
+
 /* Aborted when one of them is. AbortSignal.any() is younger than the browsers of today. */
 function anyOf(...signals) {
     const ending = new AbortController();

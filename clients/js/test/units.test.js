@@ -2,13 +2,17 @@
 import assert from 'node:assert/strict';
 import { Pace } from '../lib/pace.js';
 import { readFileSync } from 'node:fs';
+import http from 'node:http';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { LongwireError, connect } from '../index.js';
 import { backOffMs, DEFAULT_POLICY, policyOf } from '../lib/back_off.js';
 import { BinCodec } from '../lib/bin.js';
 import { EventStreamReader } from '../lib/event_stream.js';
-import { fetchWithin, httpUrl } from '../lib/http.js';
+import { fetchWithin, httpUrl, soundFetch } from '../lib/http.js';
 import { Comparing, LinkPlaces } from '../lib/link_places.js';
+import { nodeFetch } from '../lib/node_fetch.js';
 import { PlaceStore } from '../lib/place_store.js';
 import { Requests } from '../lib/requests.js';
 import { Servers } from '../lib/servers.js';
@@ -17,6 +21,67 @@ import { CLIENT, SERVER, hex, isSaid } from './bin_names.js';
 
 const tick = () => new Promise(resolve => setImmediate(resolve));
 const bytes = text => new TextEncoder().encode(text);
+
+async function withServer(onRequest, work) {
+    const server = http.createServer(onRequest);
+    await new Promise(resolve => { server.listen(0, '127.0.0.1', resolve); });
+    try {
+        await work(`http://127.0.0.1:${server.address().port}`);
+    } finally {
+        server.closeAllConnections();
+        server.close();
+    }
+}
+
+async function collectGarbage() {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc');
+    for (let turn = 0; turn < 5; turn++) {
+        await tick();
+        collect();
+    }
+}
+
+for (const fetch of [soundFetch, nodeFetch]) {
+    test(`${fetch.name}: an abort ends what is held, also after garbage was collected`, { timeout: 120000 }, () => withServer((request, answer) => {
+        if (request.url === '/stream') answer.write('first');
+        else request.resume();
+    }, async url => {
+        const held = new AbortController(), streaming = new AbortController();
+        const waits = fetch(`${url}/held`, { method: 'POST', body: '{}', signal: held.signal });
+        const reader = (await fetch(`${url}/stream`, { signal: streaming.signal })).body.getReader();
+        assert.equal(new TextDecoder().decode((await reader.read()).value), 'first');
+        const reads = reader.read();
+        await collectGarbage();
+        held.abort();
+        streaming.abort();
+        await assert.rejects(waits, { name: 'AbortError' });
+        await assert.rejects(reads);
+    }));
+}
+
+test('nodeFetch: method, headers and body go, status, headers and body come', () => withServer(async (request, answer) => {
+    const body = [];
+    for await (const piece of request) body.push(piece);
+    answer.writeHead(request.url === '/empty' ? 204 : 422, { 'X-Method': request.method, 'X-Length': request.headers['content-length'] ?? 'none' });
+    answer.end(request.url === '/empty' ? undefined : JSON.stringify({ got: Buffer.concat(body).toString(), type: request.headers['content-type'] }));
+}, async url => {
+    const answer = await nodeFetch(`${url}/x`, { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: bytes('äh') });
+    assert.deepEqual([answer.status, answer.ok, answer.headers.get('X-Method'), answer.headers.get('x-length')], [422, false, 'POST', '3']);
+    assert.deepEqual(await answer.json(), { got: 'äh', type: 'text/plain' });
+    const empty = await nodeFetch(`${url}/empty`);
+    assert.deepEqual([empty.status, empty.body, empty.headers.get('x-length')], [204, null, 'none']);
+}));
+
+test('nodeFetch: a network that fails is a TypeError, an abort before is its reason, a cut body is told to whoever reads', () => withServer(
+    (request, answer) => {
+        if (request.url !== '/held') answer.writeHead(200, { 'Content-Length': 10 }).write('cut', () => answer.destroy());
+    }, async url => {
+        await assert.rejects(nodeFetch('http://127.0.0.1:1/'), TypeError);
+        await assert.rejects(nodeFetch(url, { signal: AbortSignal.abort() }), { name: 'AbortError' });
+        await assert.rejects(fetchWithin(nodeFetch, 1, `${url}/held`), LongwireError);
+        await assert.rejects((await nodeFetch(url)).text());
+    }));
 
 test('back-off: the ceiling doubles up to the cap, and chance is taken off it', () => {
     const steady = { ...DEFAULT_POLICY, jitter: 0 };

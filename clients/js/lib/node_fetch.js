@@ -32,7 +32,12 @@ export async function nodeFetch(input, { method = 'GET', headers, body = null, s
         request.on('error', error => reject(signal?.aborted ? signal.reason : new TypeError(error.message, { cause: error })));
         request.on('response', message => {
             message.on('error', () => {});     // whoever reads the body is told
-            resolve(answerOf(message));
+            try {
+                resolve(answerOf(message));
+            } catch (error) {                  // a status that no Response can have
+                request.destroy();
+                reject(new TypeError(error.message, { cause: error }));
+            }
         });
         request.end(bytes ?? undefined);
     });

@@ -75,9 +75,11 @@ test('nodeFetch: method, headers and body go, status, headers and body come', ()
 
 test('nodeFetch: a network that fails is a TypeError, an abort before is its reason, a cut body is told to whoever reads', () => withServer(
     (request, answer) => {
-        if (request.url !== '/held') answer.writeHead(200, { 'Content-Length': 10 }).write('cut', () => answer.destroy());
+        if (request.url === '/odd') answer.writeHead(777).end();
+        else if (request.url !== '/held') answer.writeHead(200, { 'Content-Length': 10 }).write('cut', () => answer.destroy());
     }, async url => {
         await assert.rejects(nodeFetch('http://127.0.0.1:1/'), TypeError);
+        await assert.rejects(nodeFetch(`${url}/odd`), TypeError);
         await assert.rejects(nodeFetch(url, { signal: AbortSignal.abort() }), { name: 'AbortError' });
         await assert.rejects(fetchWithin(nodeFetch, 1, `${url}/held`), LongwireError);
         await assert.rejects((await nodeFetch(url)).text());

@@ -26,10 +26,10 @@ void device_ticket_put(const struct link *link, uint64_t token_mark, struct buf 
 struct verdict device_ticket_read(struct session_worker *worker, const struct identity *shown, struct span text,
                                   struct buf *bytes, struct ticket_holder *ret);
 
-/* Does the `connect` come from the holder of the ticket beside its token? It does with the token that the holder came with, or, where no
- * connect hook reads tokens, with a JWT that names the same user, and the device if it names one. The JWT's signature and end are not looked at: if they are wrong, the ticket alone says
- * as much. Without a token a server that believes everybody goes by the names. True: *ret_mark is what the next ticket has to
- * remember of the token. */
+/* Does the `connect` come from the holder of the ticket beside its token? It does with the token that the holder came with, or, where
+ * no connect hook reads tokens, with a JWT that names the same user, and the device if it names one. The JWT's signature and end are not
+ * looked at: if they are wrong, the ticket alone says as much. Without a token a server that believes everybody goes by the names.
+ * True: *ret_mark is what the next ticket has to remember of the token. */
 bool device_ticket_is_of_comer(struct session_worker *worker, const struct ticket_holder *holder, const struct client_connect *connect,
                                uint64_t *ret_mark);
 

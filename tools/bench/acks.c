@@ -1,9 +1,9 @@
 /* What acknowledgements cost those who publish: durable publishes, without and with --connections sessions of which each
  * acknowledges a message of its user's channel every second.
  *
- * Rounds of short phases, and of each kind the median counts, because the store halts some phases, for one when it merges
- * tables (decision 170). A phase begins with a part that is not counted: what was acknowledged in
- * the phase before is stored up to a second later. And it lasts a whole number of seconds, because places are stored once a second.
+ * Rounds of short phases, and of each kind the median counts, because the store halts some phases, for one when it merges tables
+ * (decision 170). A phase begins with a part that is not counted: what was acknowledged in the phase before is stored up to a second
+ * later. And it lasts a whole number of seconds, because places are stored once a second.
  * In a third kind of phase the sessions acknowledge nothing new (seq 0): it shows what sending and receiving the frames costs on
  * this machine, whatever is done with them. */
 #include <stddef.h>

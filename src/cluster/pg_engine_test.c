@@ -1,7 +1,9 @@
 /* The engine on PostgreSQL: the battery over a crash and over a database that is stopped in its tracks, and what is its own. */
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,17 +47,35 @@ static void empty(void)
     engine_sql("truncate longwire.cluster_life, longwire.cluster_lease, longwire.cluster_route, longwire.cluster_mail");
 }
 
-/* The processes that serve engines, and the one that takes new connections. */
+/* The one that takes new connections, and the processes that serve engines. */
 static pid_t  paused_pids[PIDS_MAX];
 static size_t paused_count;
+
+/* True also if it has ended. It has one thread. */
+static bool is_stopped(pid_t pid)
+{
+    char  path[64], state = 'X';
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    file = fopen(path, "r");
+    if (file != NULL && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = 'X';
+    if (file != NULL)
+        fclose(file);
+    return strchr("TtZX", state) != NULL;
+}
 
 static void pause_one(pid_t pid)
 {
     must(paused_count < PIDS_MAX && kill(pid, SIGSTOP) == 0);
     paused_pids[paused_count++] = pid;
+    while (!is_stopped(pid))
+        sched_yield();
 }
 
-/* First the one that takes new connections: meanwhile none comes that is not seen. */
+/* First the one that takes new connections: meanwhile none comes that is not seen, and of one that ends the number is not given
+ * away, because nobody asks how it ended. */
 static void pause_all(void)
 {
     PGconn *conn = PQconnectdb(engine_url());
@@ -71,10 +91,11 @@ static void pause_all(void)
     PQfinish(conn);
 }
 
+/* Last the one that asks how the others ended: until then all of them are there. */
 static void wake_all(void)
 {
-    for (size_t i = 0; i < paused_count; i++)
-        must(kill(paused_pids[i], SIGCONT) == 0);
+    while (paused_count > 0)
+        must(kill(paused_pids[--paused_count], SIGCONT) == 0);
 }
 
 static const struct engine_maker crashed = { .name = "postgres, crashed", .open = open_direct, .empty = empty, .cut = engine_crash,

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { CONNECTIONS_MAX = 300, DEADLINE_S = 60 };
+enum { CONNECTIONS_MAX = 300, DEADLINE_S = 280 };
 
 struct rig {
     struct loop loop;

@@ -3,6 +3,7 @@
  * client for those that it takes: nobody can tell which has served a call. What does not end with the module's own thread runs once more by
  * parts of the module, on loops of this test. */
 #include <arpa/inet.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -191,13 +192,25 @@ static void far_server_open(struct far_server *server)
     struct sockaddr_in at  = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t          len = sizeof at;
     int                few = 8 * 1024;  /* bytes that its kernel takes, so that long requests go in parts */
+    int                yes = 1;
 
     *server = (struct far_server){ .listener = socket(AF_INET, SOCK_STREAM, 0) };
     must(setsockopt(server->listener, SOL_SOCKET, SO_RCVBUF, &few, sizeof few) == 0);
+    must(setsockopt(server->listener, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes) == 0);
     must(bind(server->listener, (struct sockaddr *)&at, sizeof at) == 0 && listen(server->listener, 64) == 0);
     must(getsockname(server->listener, (struct sockaddr *)&at, &len) == 0);
     server->port = ntohs(at.sin_port);
     must(pthread_create(&server->thread, NULL, accept_all, server) == 0);
+}
+
+/* Nobody else gets the port while this one is there, which never listens. */
+static int far_server_keep_port(const struct far_server *server)
+{
+    struct sockaddr_in at  = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)server->port) };
+    int                yes = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    must(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes) == 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0);
+    return fd;
 }
 
 static void wait_until_closed(struct far_server *server, unsigned count)
@@ -707,6 +720,7 @@ static void connecting_has_a_time_of_its_own(void **state)
         queued[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         (void)!connect(queued[i], (struct sockaddr *)&at, sizeof at);
     }
+    must(poll(&(struct pollfd){ .fd = deaf, .events = POLLIN }, 1, -1) == 1);  /* it is full */
     asker_open(&asker, usual);
     snprintf(url, sizeof url, "http://127.0.0.1:%u/", ntohs(at.sin_port));
     struct fetch_call *call  = call_new(&asker, "GET", url);
@@ -779,12 +793,14 @@ static void a_name_that_has_left_its_address_is_unreachable(void **state)
     snprintf(url, sizeof url, "http://localhost:%u/bye", gone.port);
     for (int i = 0; i < 2; i++)
         fetch_call_free(ask(&asker, call_new(&asker, "GET", url)));
+    int holder = far_server_keep_port(&gone);
     far_server_close(&gone);
     for (int i = 0; i < 2; i++) {  /* at the address that is remembered, then without one */
         struct fetch_call *call = ask(&asker, call_new(&asker, "GET", url));
         assert_true(call->outcome == FETCH_UNREACHABLE && !call->is_sent && call->why[0] != '\0');
         fetch_call_free(call);
     }
+    close(holder);
     asker_close(&asker);
 }
 

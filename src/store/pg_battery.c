@@ -23,7 +23,7 @@
 
 #include <cmocka.h>
 
-enum { PATH_BYTES = 256, COMMAND_BYTES = 1024, PAIRS = 32, CHUNK = 65536, WHY_BYTES = 600 };
+enum { PATH_BYTES = 256, COMMAND_BYTES = 1024, PAIRS = 32, CHUNK = 65536, WHY_BYTES = 600, UNUSED_TRIES = 24 };
 
 static char engine_dir[sizeof "/tmp/pg_test.XXXXXX"], engine_bin[PATH_BYTES], url_text[PATH_BYTES], proxy_text[PATH_BYTES];
 
@@ -148,19 +148,38 @@ const char *engine_url(void)
     return url_text;
 }
 
-long long engine_sql(const char *sql)
+/* False: a database is in use, which PostgreSQL waits a few seconds for and no longer. */
+static bool engine_try(const char *sql, long long *ret_number)
 {
-    PGconn   *conn   = PQconnectdb(url_text);
-    PGresult *result = PQexec(conn, sql);
-    long long number = 0;
+    PGconn     *conn   = PQconnectdb(url_text);
+    PGresult   *result = PQexec(conn, sql);
+    const char *state  = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const bool  is_used = state != NULL && strcmp(state, "55006") == 0;
 
-    if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
+    if (!is_used && PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
         fail_msg("%s: %s", sql, PQerrorMessage(conn));
-    if (PQntuples(result) > 0)
-        number = atoll(PQgetvalue(result, 0, 0));
+    *ret_number = PQntuples(result) > 0 ? atoll(PQgetvalue(result, 0, 0)) : 0;
     PQclear(result);
     PQfinish(conn);
+    return !is_used;
+}
+
+long long engine_sql(const char *sql)
+{
+    long long number = 0;
+
+    if (!engine_try(sql, &number))
+        fail_msg("%s: it is in use", sql);
     return number;
+}
+
+static void engine_sql_when_unused(const char *sql)
+{
+    long long number = 0;
+    int       tries  = 1;
+
+    while (!engine_try(sql, &number))
+        must(++tries <= UNUSED_TRIES);
 }
 
 void engine_hold(const char *sql)
@@ -221,7 +240,8 @@ void engine_small_disk_end(void)
     engine_sql("set client_min_messages = error; drop schema longwire cascade");
     engine_sql("checkpoint");
     engine_sql("drop tablespace small");
-    must(umount(path) == 0 && rmdir(path) == 0);
+    /* A process that is about to end, or the one that writes pages ahead, may still have a file open there. */
+    must(umount2(path, MNT_DETACH) == 0 && rmdir(path) == 0);
     free(path);
 }
 
@@ -302,10 +322,9 @@ static struct store *engine_open_spread(struct bench *bench)
 
     for (size_t i = 0; i < 2; i++) {
         snprintf(sql, sizeof sql, "drop database if exists half%zu with (force)", i);
-        engine_sql("set client_min_messages = error");
-        engine_sql(sql);
+        engine_sql_when_unused(sql);
         snprintf(sql, sizeof sql, "create database half%zu", i);
-        engine_sql(sql);
+        engine_sql_when_unused(sql);
         snprintf(url, sizeof url, "host=%s user=postgres dbname=half%zu", engine_dir, i);
         places[i] = shard_place_new(1, i, 2);
         if (pg_store_init(url, &places[i], i, 2, why, sizeof why) != RC_OK)

@@ -381,7 +381,7 @@ static void rows_lie_in_the_days_that_nodes_have_made(void **state)
     bench->wall = engine_sql("select extract(epoch from now()) * 1000");
     policies_are_told(bench);
     engine_sql("select longwire.publish('topic:a', 'x')");
-    assert_int_equal(engine_sql("select day from longwire.message"), (bench->wall + 7 * (msec)DAY_MS) / DAY_MS);
+    assert_int_equal(engine_sql("select day - (time + 7 * 86400000::bigint) / 86400000 from longwire.message"), 0);
     assert_true(engine_sql("select count(*) from longwire.day") >= 2);
     engine_sql("delete from longwire.day");
     engine_sql("select longwire.publish('topic:a', 'y')");

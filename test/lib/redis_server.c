@@ -14,7 +14,7 @@
 
 #include "base/must.h"
 
-enum { TRIES = 2000, TRY_US = 10000, COMMAND_BYTES = 256, FIELDS = 16 };
+enum { TRIES = 12000, TRY_US = 10000, COMMAND_BYTES = 256, FIELDS = 16 };
 
 static redisContext *server_connect(const struct redis_server *server)
 {

@@ -9,6 +9,7 @@ import tempfile
 
 import pytest
 
+from longwire_server import free_port
 from waiting import SECONDS
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
@@ -30,7 +31,7 @@ def open_chromium(*flags):
                  *flags):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(service=Service(CHROMEDRIVER), options=options)
+    browser = webdriver.Chrome(service=Service(CHROMEDRIVER, port=free_port()), options=options)
     browser.set_script_timeout(SECONDS)
     try:
         yield browser

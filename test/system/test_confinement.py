@@ -12,7 +12,7 @@ from longwire_client import Api
 from longwire_server import LONGWIRED, Server, is_built, is_sanitized
 from test_jwt import dumped_memory, token
 from test_tls import Certificates
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -23,8 +23,9 @@ def threads(pid):
     """{name of a thread: what the kernel says of it}"""
     told = {}
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
-        told.setdefault(status["Name"], []).append(status)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):   # it has ended meanwhile
+            status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+            told.setdefault(status["Name"], []).append(status)
     return told
 
 
@@ -36,6 +37,8 @@ def test_it_gives_up_what_it_does_not_need():
     """Threat 111: no capability is left in the threads that read what strangers send, none can be gained, and the calls of an
     intruder are refused in all of them."""
     with Server() as server:
+        # A thread gives itself its name when it begins to run, and any loop may have been the first to answer.
+        wait_until(lambda: {"lw-loop-0", "lw-writer"} <= set(threads(server.pid)))
         told = threads(server.pid)
         for name, statuses in told.items():
             for status in statuses:
@@ -163,11 +166,11 @@ def test_no_secret_is_told_to_anybody(tmp_path):
         held = list(dumped_memory(server.pid))
         said = answers_to_all_kinds_of_requests(server)
         said += subprocess.run([str(LONGWIRED), "--config", str(server.home / "longwired.conf"), "--check"], capture_output=True, text=True,
-                               timeout=60, check=True).stdout
+                               timeout=SECONDS, check=True).stdout
         (server.home / "longwired.conf").write_text(config + f"[key three]\nsecret = {SECRETS['key']} and more\n")
         reload(server)
         done = subprocess.run([str(LONGWIRED), "--config", str(server.home / "longwired.conf"), "--check"], capture_output=True, text=True,
-                              timeout=60, check=False)
+                              timeout=SECONDS, check=False)
         assert done.returncode == 2
         said += done.stdout + done.stderr + server.log()
         for name, secret in {**SECRETS, "wrong": WRONG, "token": token()}.items():

@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from front_end import LIBRARIES, FrontEnd
-from longwire_server import ROOT, Server, is_built
+from longwire_server import ROOT, Server, free_port, is_built
 from waiting import SECONDS, wait_until
 from wire import fresh, path_of, request
 
@@ -65,7 +65,7 @@ def fixture_browser():
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
                  "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={home}"):
         options.add_argument(flag)
-    browser = webdriver.Chrome(service=Service(CHROMEDRIVER), options=options)
+    browser = webdriver.Chrome(service=Service(CHROMEDRIVER, port=free_port()), options=options)
     browser.set_script_timeout(SECONDS)
     yield browser
     browser.quit()

@@ -1,6 +1,7 @@
 """Publishing over HTTP, as the design specifies it (4.1, 4.4): single, batch, idempotency, expiry, names, refusals,
 origins."""
 import base64
+import contextlib
 import gzip
 import json
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from longwire_server import Server
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 from wire import (READERS, Sse, Wire, event_of, fresh, handshake_bytes, history, items_of, members_of, path_of, publish,
                   query_of, request, request_bytes)
 
@@ -61,8 +62,9 @@ def test_receipt_names_place_and_time(server):
 def rests_of(server, thread):
     """How often this thread of the server has gone to sleep."""
     for task in Path(f"/proc/{server.pid}/task").iterdir():
-        if (task / "comm").read_text().strip() == thread:
-            return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M)[1])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):   # another one that has ended meanwhile
+            if (task / "comm").read_text().strip() == thread:
+                return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M)[1])
     raise AssertionError(f"no thread {thread}")
 
 
@@ -111,7 +113,7 @@ def test_media_and_bytes_are_kept(server, said, payload, kept):
 def test_curl_without_options(server):
     channel = fresh()
     done = subprocess.run(["curl", "-sS", "-d", "hello from curl", f"{server.url}{path_of(channel)}/messages"],
-                          stdout=subprocess.PIPE, timeout=60, check=True)
+                          stdout=subprocess.PIPE, timeout=SECONDS, check=True)
     assert json.loads(done.stdout)["seq"] == 1
     event = stored(server, channel)[0]
     assert (event["media"], event["payload"]) == ("text/plain", b"hello from curl")

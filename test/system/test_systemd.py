@@ -148,7 +148,9 @@ class Stranger:
         self.descriptor = os.pidfd_open(pid)
 
     def poll(self):
-        return None if os.path.exists(f"/proc/{self.pid}") and state_of(self.pid) != "Z" else 0
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):   # it has ended, perhaps just now
+            return None if state_of(self.pid) != "Z" else 0
+        return 0
 
     def send_signal(self, number):
         signal.pidfd_send_signal(self.descriptor, number)

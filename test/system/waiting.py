@@ -13,11 +13,11 @@ SECONDS = 120
 LOOK_SECONDS = 0.01
 
 
-def wait_until(what, say=lambda: "", seconds=SECONDS):
-    """Waits until `what` gives something true, and returns it. say() tells more if the wait fails."""
+def wait_until(what, say="", seconds=SECONDS):
+    """Waits until `what` gives something true, and returns it. `say`, words or a function that gives them, tells more if the wait fails."""
     deadline = time.monotonic() + seconds
     while not (value := what()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {say()}"
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {say() if callable(say) else say}"
         time.sleep(LOOK_SECONDS)
     return value
 

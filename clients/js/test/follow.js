@@ -6,7 +6,7 @@
  * handler takes for each message. storeFile: keeps places in that file. tokens: { secret, user, seconds }: makes a JWT whenever
  * the client asks for one. */
 import { createHmac } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../index.js';
@@ -16,7 +16,8 @@ const say = what => process.stdout.write(`${JSON.stringify(what)}\n`);
 
 const store = {
     get: () => { try { return readFileSync(storeFile, 'utf8'); } catch { return null; } },
-    set: (name, text) => writeFileSync(storeFile, text),
+    /* Into a new file, which then takes the old one's name: who reads meanwhile, or is killed, meets one of them whole. */
+    set: (name, text) => { writeFileSync(`${storeFile}.new`, text); renameSync(`${storeFile}.new`, storeFile); },
 };
 
 function makeToken({ why }) {

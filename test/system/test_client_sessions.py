@@ -104,7 +104,8 @@ def test_the_newer_link_of_a_device_counts(server, how):
             first.until(lambda: first.of("replaced"), "the older one is not told")
             publish(server, f"user:{user}", "for the newer one")
             second.until_count(f"user:{user}", 1)
-            assert first.messages(f"user:{user}") == [] and first.state()["name"] == "closed"
+            first.until(lambda: first.state()["name"] == "closed", "the older one goes on")
+            assert first.messages(f"user:{user}") == []
 
 
 @WEBSOCKETS

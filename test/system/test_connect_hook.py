@@ -168,22 +168,34 @@ def test_a_connection_that_breaks_is_502(server, application):
     assert get(server, "/v1/subscribe?channel=topic:a&wait=0").status == 502
 
 
-def test_silence_is_503_and_stalls_nobody(application):
+def test_an_application_that_thinks_stalls_nobody(application):
     """Fifty publishes are answered while both loops wait for the application."""
-    application.answer = lambda question: application.hang
-    answers = []
-    with Server(config=config(application, timeout_s=10)) as server, contextlib.closing(Api(server.url, KEY)) as backend:
-        threads = [threading.Thread(target=lambda: answers.append(get(server, "/v1/subscribe?channel=topic:a&wait=0")))
+    gate, statuses = threading.Event(), []
+
+    def think(handler):
+        gate.wait(SECONDS)
+        handler.reply(200, {"user": "ann"})
+    application.answer = lambda question: think
+    with Server(config=config(application, timeout_s=30)) as server, contextlib.closing(Api(server.url, KEY)) as backend:
+        threads = [threading.Thread(target=lambda: statuses.append(get(server, "/v1/subscribe?channel=topic:a&wait=0").status))
                    for _ in range(20)]
         for thread in threads:
             thread.start()
         wait_until(lambda: len(application.questions) >= 20)
         for _ in range(50):
             assert backend.publish("topic:b", b"x").status == 201
-        assert answers == []
+        assert statuses == []
+        gate.set()
         for thread in threads:
             thread.join()
-    assert {(answer.status, answer.headers["Retry-After"]) for answer in answers} == {(503, "1")}
+    assert statuses == [200] * 20
+
+
+def test_silence_is_503(application):
+    application.answer = lambda question: application.hang
+    with Server(config=config(application, timeout_s=1)) as server:
+        answer = get(server, "/v1/subscribe?channel=topic:a&wait=0")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
 
 
 def test_nobody_listens():

@@ -385,8 +385,8 @@ def test_a_subscriber_and_a_slow_answer_are_not_hurried(hasty):
     channel = fresh()
     publish(hasty, channel)
     with Sse(hasty, query_of((channel, "after=0"))) as sse, Ws(hasty, query_of((channel, "after=0"))) as ws:
+        assert sse.next()["seq"] == ws.next()["seq"] == 1
         with Wire(hasty) as poll:
-            assert sse.next()["seq"] == ws.next()["seq"] == 1
             poll.send(request_bytes("GET", f"/v1/subscribe?wait=3&{query_of((channel, 'after=1'))}"))
             assert poll.answer().want(200).json()["messages"] == []
         publish(hasty, channel)

@@ -716,7 +716,7 @@ def test_out_of_descriptors():
         crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(500)]
         wait_until(lambda: "accepting_rests" in server.log())
         # Ten tries a second and listener, and the clocks' ticks; who doesn't rest turns ten thousand times.
-        assert 0 < turns_a_second(server) < 1000
+        assert wait_until(lambda: turns_a_second(server)) < 1000   # on a busy machine it may have no turn in one second
         assert api.publish("topic:d", b"meanwhile").status == 201
         reader.wait_head("topic:d", 2)
         for sock in crowd:

@@ -16,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from waiting import SECONDS
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -120,7 +122,7 @@ class Application:
 
     def hang(self, _handler):
         """Says nothing until the test is over."""
-        self.is_over.wait(60)
+        self.is_over.wait(SECONDS)
 
     def __enter__(self):
         self.thread.start()

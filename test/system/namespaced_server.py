@@ -14,6 +14,7 @@ import json
 import subprocess
 
 from longwire_server import LONGWIRED, Server
+from waiting import SECONDS
 
 TOKEN = "a-key-of-a-server-in-a-namespace"
 KEYS = f"[key test]\nsecret = {TOKEN}\nrights = admin\n"
@@ -48,7 +49,7 @@ class NamespacedServer(Server):
     # --- from within, whatever is wrong with the cable -----------------------------------------------------------------
 
     def ask(self, path, *words):
-        return self.inside("curl", "-sf", "-m", "20", "-H", f"Authorization: Bearer {TOKEN}", *words, f"http://{HERE}:{self.port}{path}")
+        return self.inside("curl", "-sf", "-m", str(SECONDS), "-H", f"Authorization: Bearer {TOKEN}", *words, f"http://{HERE}:{self.port}{path}")
 
     def publish_inside(self, channel, payload):
         """(epoch, seq) of it."""

@@ -28,7 +28,7 @@ pong_timeout_s = 1
 poll_wait_s = 1
 """
 # A ping after 1 s of silence, 1 s for the answer; what was said must be acknowledged as quickly. The defaults come to more than this.
-NOTICED_SECONDS = 20
+NOTICED_SECONDS = 30
 SESSIONS = [f'longwire_sessions{{transport="{name}"}}' for name in ("websocket", "sse", "ndjson", "multipart", "poll", "native")]
 SILENCE_SECONDS = 5     # of a client that has heard nothing, not even a heartbeat
 

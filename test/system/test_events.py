@@ -33,7 +33,7 @@ secret = {ISSUER}
 
 
 def webhook(back_end, kinds):
-    return f"[webhook crm]\nurl = {back_end.url}/hook\nevents = {kinds}\nsecret = {HOOK}\ntimeout_s = 5\n"
+    return f"[webhook crm]\nurl = {back_end.url}/hook\nevents = {kinds}\nsecret = {HOOK}\ntimeout_s = 60\n"
 
 
 def token(user, device):

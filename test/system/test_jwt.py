@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from longwire_client import Api
 from longwire_server import LONGWIRE, LONGWIRED, Server, is_built
+from waiting import SECONDS
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -284,7 +285,7 @@ def test_a_section_that_does_not_fit_is_refused_at_the_start(tmp_path, name):
     config.write_text("[jwt app]\n" + lines.replace("DIR", str(tmp_path)) + "\n")
     for more in ([], ["--check"]):
         done = subprocess.run([str(LONGWIRED), "--config", str(config), "--store", "memory", "--http", "127.0.0.1:0", *more],
-                              capture_output=True, text=True, timeout=30, check=False)
+                              capture_output=True, text=True, timeout=SECONDS, check=False)
         assert done.returncode == 2 and wanted in done.stderr, (more, done)
         assert SECRET not in done.stderr + done.stdout
 
@@ -293,7 +294,7 @@ def test_the_tool_signs_tokens(tmp_path):
     (tmp_path / "secret").write_text(SECRET + "\n")
     words = ["token", "--user", "ann", "--device", "phone", "--expires", "10m", "--issuer", "me", "--audience", "push", "--jti", "j",
              "--grant", "topic:a=b*=publish,history", "--grant", "*=presence", "--secret-file", f"{tmp_path}/secret"]
-    made = subprocess.run([str(LONGWIRE), *words], capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    made = subprocess.run([str(LONGWIRE), *words], capture_output=True, text=True, timeout=SECONDS, check=True).stdout.strip()
     claims = jwt.decode(made, SECRET, ["HS256"], audience="push", issuer="me")
     assert claims["exp"] - claims["iat"] == 600 and (claims["sub"], claims["device"], claims["jti"]) == ("ann", "phone", "j")
     assert claims["channels"] == [{"match": "topic:a=b*", "can": ["publish", "history"]}, {"match": "*", "can": ["presence"]}]
@@ -310,7 +311,7 @@ def test_the_tool_signs_tokens(tmp_path):
     (["--user", "a", "--secret-file", "x", "--expires", "never"], "--expires takes"),
 ])
 def test_the_tool_says_what_is_wrong(words, why):
-    done = subprocess.run([str(LONGWIRE), "token", *words], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([str(LONGWIRE), "token", *words], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 64 and why in done.stderr, done
 
 
@@ -348,6 +349,6 @@ def test_secrets_are_nowhere(tmp_path):
             said = server.log() + api.get("/metrics").body.decode()
         config = tmp_path / "longwired.conf"
         config.write_text(f"[jwt app]\n{lines}")
-        said += subprocess.run([str(LONGWIRED), "--config", str(config), "--check"], capture_output=True, text=True, timeout=30, check=True).stdout
+        said += subprocess.run([str(LONGWIRED), "--config", str(config), "--check"], capture_output=True, text=True, timeout=SECONDS, check=True).stdout
         assert not any(each in said for each in [SECRET, *tokens])
         assert in_core == []

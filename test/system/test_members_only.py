@@ -9,10 +9,10 @@ import pytest
 
 from longwire_client import Api, RefusedError, WebSocket, channel_path
 from longwire_server import Server, is_built
+from waiting import SECONDS
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
-SECONDS = 30
 SECRET = "a-secret-of-the-issuer-0123456789-abcdef"
 KEY = "backend-secret-0123456789"
 CONFIG = f"""

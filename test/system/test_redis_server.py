@@ -5,11 +5,12 @@ import time
 import pytest
 
 from redis_server import RedisServer, is_installed
+from waiting import SECONDS
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="redis-server is not installed")
 
 
-def through_link(redis, words=b"PING\r\n", timeout=5):
+def through_link(redis, words=b"PING\r\n", timeout=SECONDS):
     with socket.create_connection((redis.address, redis.port), timeout=timeout) as link:
         link.sendall(words)
         return link.recv(100)

@@ -15,11 +15,10 @@ import jwt
 from longwire_client import Api, RefusedError, WebSocket, channel_path, host_and_port
 from longwire_server import Server, is_built
 from native_wire import NativeClient
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
-SECONDS = 30
 NAMESPACES = """
 [namespace free]
 subscribe = anyone

@@ -120,7 +120,7 @@ def test_keys_and_tokens_stay_valid_and_those_that_are_gone_end():
 
 
 def test_a_token_that_runs_out_ends_its_link_though_it_moved():
-    with Server(config=KEYS + ISSUER) as server, Ws(server, "channel=topic:a", authorization=f"Bearer {token(4)}") as ann:
+    with Server(config=KEYS + ISSUER) as server, Ws(server, "channel=topic:a", authorization=f"Bearer {token(10)}") as ann:
         ann.frame("subscribed")
         server.take_over()
         while True:

@@ -13,7 +13,7 @@ from longwire_client import Api
 from longwire_server import LONGWIRE, Server, is_built
 from native_wire import BinSocket, NativeClient
 from upload_back_end import BackEnd
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 from wire import Ws
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
 def config(back_end, **more):
     lines = "".join(f"{name} = {value}\n" for name, value in more.items())
-    return (f"loops = 1\n[backend app]\nurl = {back_end.url}\ntimeout_s = 5\nretries = 0\n"
+    return (f"loops = 1\n[backend app]\nurl = {back_end.url}\ntimeout_s = 60\nretries = 0\n"
             f"[namespace up]\npublish = anyone\nforward = app/in\n{lines}")
 
 
@@ -44,16 +44,16 @@ def publish(server, channel, *texts):
 def publish_many(server, channel, count, start=0):
     lines = "".join(json.dumps({"channel": channel, "data": f"text {start + i}"}) + "\n" for i in range(count))
     request = urllib.request.Request(server.url + "/v1/messages", lines.encode(), {"Content-Type": "application/x-ndjson"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
         assert all(json.loads(line)["status"] == 201 for line in answer.read().splitlines())
 
 
 def longwire(server, *words):
-    return subprocess.run([LONGWIRE, *words, "--server", server.url], check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run([LONGWIRE, *words, "--server", server.url], check=True, capture_output=True, text=True, timeout=SECONDS).stdout
 
 
 def forwarders(server):
-    with urllib.request.urlopen(server.url + "/v1/forwarders", timeout=60) as answer:
+    with urllib.request.urlopen(server.url + "/v1/forwarders", timeout=SECONDS) as answer:
         return [forwarder for node in json.loads(answer.read())["nodes"] for forwarder in node["forwarders"]]
 
 
@@ -99,7 +99,7 @@ def test_a_poison_message_goes_to_the_dead_and_comes_back(back_end):
         publish(server, "up:a", "one", "poison", "three")
         publish(server, "up:b", "fine")
         wait_until(lambda: set(back_end.seqs("up:a")) == {1, 3} and back_end.has_all("up:b", 1))
-        with urllib.request.urlopen(server.url + "/v1/channels/sys:dead/messages", timeout=60) as answer:
+        with urllib.request.urlopen(server.url + "/v1/channels/sys:dead/messages", timeout=SECONDS) as answer:
             [dead] = json.loads(answer.read())["messages"]
         assert {name: dead["data"][name] for name in ("channel", "seq", "status", "backend", "data")} == \
             {"channel": "up:a", "seq": 2, "status": 422, "backend": "app", "data": "poison"}
@@ -107,12 +107,12 @@ def test_a_poison_message_goes_to_the_dead_and_comes_back(back_end):
         assert longwire(server, "backlog", "-F", "{forwarder} {backlog} {dead}") == "forward:up 0 1\n"
         back_end.judge = lambda path, lines: 200
         request = urllib.request.Request(server.url + f"/v1/dead/{dead['seq']}", b"", method="POST")
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             said = json.loads(answer.read())
         assert answer.status == 201 and said["channel"] == "up:a" and said["seq"] == 4
         wait_until(lambda: 4 in back_end.seqs("up:a"))
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=60)
+            urllib.request.urlopen(request, timeout=SECONDS)
         assert refused.value.code == 404
         assert longwire(server, "dead", "list") == longwire(server, "dead", "retry", "--all") == ""
 

@@ -274,8 +274,8 @@ def test_a_back_end_that_misbehaves(back_end):
             "drip": (504, Rude(*[bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000], pause=0.1)),
             "down": (502, Rude())}
     rude["down"][1].close()
-    sections = "".join(f"[backend {name}]\nurl = {server.url}\ntimeout_s = 1\nconnect_timeout_s = 1\n"
-                       f"[uplink {name}]\npath = /{name}\nbackend = {name}\n" for name, (_, server) in rude.items())
+    sections = "".join(f"[backend {name}]\nurl = {server.url}\ntimeout_s = {1 if status == 504 else 60}\n"
+                       f"[uplink {name}]\npath = /{name}\nbackend = {name}\n" for name, (status, server) in rude.items())
     with Server(config=f"loops = 2\n{sections}" + config(back_end).replace("loops = 2\n", "")) as server:
         before = resident(server)
         for name in rude:

@@ -11,7 +11,7 @@ from native_wire import NativeClient
 from test_groups import join, leave
 from test_receipts import begin
 from test_sessions import Device, Stream
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 from wire import publish, query_of, request
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -248,7 +248,7 @@ def test_what_is_no_question(server, user):
 # --- the tool ---------------------------------------------------------------------------------------------------------
 
 def tool(server, *words, status=0):
-    done = subprocess.run([BUILD / "longwire", *words, "--server", server.url], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([BUILD / "longwire", *words, "--server", server.url], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == status, done
     return done.stdout
 

@@ -10,6 +10,7 @@ import threading
 
 from application import Listener
 from longwire_server import free_port
+from waiting import SECONDS
 
 
 class Batches(http.server.BaseHTTPRequestHandler):
@@ -49,7 +50,7 @@ class BackEnd:
 
     def take(self, path, headers, body):
         lines = [json.loads(line) for line in body.splitlines()] if body[:1] != b"[" else json.loads(body)
-        self.open.wait(60)
+        self.open.wait(SECONDS)
         with self.lock:
             if self.is_dead:
                 return None, {}

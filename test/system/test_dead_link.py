@@ -56,7 +56,7 @@ class FarServer(Server):
 
 
 def curl(namespace, *words):
-    done = within(namespace, "curl", "-sf", "-m", "10", *AUTH, *words, stdout=subprocess.PIPE, text=True)
+    done = within(namespace, "curl", "-sf", "-m", "60", *AUTH, *words, stdout=subprocess.PIPE, text=True)
     return done.communicate()[0]
 
 

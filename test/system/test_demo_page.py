@@ -117,6 +117,12 @@ class Page:
         self.until(lambda: self.at("wire").get_attribute("data-state") == state,
                    lambda: f"not {state}: {self.text('state')} {self.text('state-more')}")
 
+    def drop(self):
+        """Until it is told to come again: on a busy machine the seconds after which it does so by itself may be over too soon."""
+        self.browser.execute_script("const real = window.setTimeout; window.setTimeout = (what, ms) => real(what, 100 * ms);"
+                                    "arguments[0].click(); window.setTimeout = real", self.at("drop"))
+        self.until_state("away")
+
     def connect(self, channels, transport="websocket", start="now"):
         self.fill("channels", channels)
         Select(self.at("start")).select_by_value(start)
@@ -170,8 +176,7 @@ def test_resumes_after_a_dropped_link(server, page, transport):
     channel = f"topic:drop-{transport}"
     page.open(server).connect(channel, transport)
 
-    page.press("drop")
-    page.until_state("away")
+    page.drop()
     publish(server, channel, "while away, before anything came")
     page.press("retry")
     page.until_texts(["while away, before anything came"])
@@ -183,13 +188,11 @@ def test_resumes_after_a_dropped_link(server, page, transport):
                lambda: page.text("receipt"))
     page.until_texts(["while away, before anything came", "from the page"])
 
-    page.press("drop")
-    page.until_state("away")
+    page.drop()
     page.press("publish-five")   # publishing goes by HTTP: it works while the link is down
     page.until(lambda: "seq 3 to 7" in page.text("receipt"), lambda: page.text("receipt"))
     assert len(page.rows()) == 2, "the link was not cut"
-    if transport != "websocket":
-        page.press("retry")      # the WebSocket comes back by itself, when its time has come
+    page.press("retry")
     page.until_state("live")
     assert page.focus() == "connect", "the button that had the focus vanished with it"
     publish(server, channel, "live again")
@@ -200,6 +203,10 @@ def test_resumes_after_a_dropped_link(server, page, transport):
     page.until(lambda: ["caught-up" in row[4] for row in page.rows()] == [True, False] + [True] * 5 + [False],
                lambda: page.rows())
     assert page.counts() == {"received": 8, "caught-up": 6, "duplicates": 0, "disorder": 0, "gaps": 0}
+    if transport == "websocket":
+        page.press("drop")       # it comes back by itself, too, when its time has come
+        publish(server, channel, "the last one")
+        page.until(lambda: page.texts()[8:] == ["the last one"], page.texts)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -276,8 +283,7 @@ def test_owns_up_to_gaps(server, page, transport):
     publish(server, channel, "zero")
     page.open(server).connect(channel, transport, "first")
     page.until_texts(["zero"])
-    page.press("drop")
-    page.until_state("away")
+    page.drop()
     for i in range(6):
         publish(server, channel, str(i))
     page.press("retry")
@@ -530,8 +536,7 @@ def test_nothing_sticks_out(server, page, size):
     for _ in range(2):
         wide = page.browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= size[0], f"{wide} px wide on a screen of {size[0]}"
-        page.press("drop")
-        page.until_state("away")
+        page.drop()
 
 
 @pytest.mark.parametrize("name, size, scheme", [
@@ -548,8 +553,7 @@ def test_looks(server, page, name, size, scheme):
     publish(server, channel, '{"order":4711,"state":"on the way","eta":"14:20"}', "application/json")
     page.until(lambda: len(page.rows()) == 2, page.rows)
     page.shot(name + "-1-live")
-    page.press("drop")
-    page.until_state("away")
+    page.drop()
     for text in ["gone before you came back", "Driver is two stops away", "Driver is one stop away",
                  "Please leave it with a neighbour – I’m out until five, and the bell doesn’t work anyway."]:
         publish(server, channel, text)

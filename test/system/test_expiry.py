@@ -11,6 +11,7 @@ from longwire_client import Api, RefusedError, WebSocket, host_and_port
 from longwire_server import Server, is_built
 from native_wire import NativeClient
 from test_jwt import SECRET, token
+from wire import Closed
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -36,7 +37,7 @@ def in_one_life(check):
     for life in LIVES:
         try:
             return check(life)
-        except (AssertionError, RefusedError, StopIteration):
+        except (AssertionError, Closed, RefusedError, StopIteration):
             if life == LIVES[-1]:
                 raise
     return None

@@ -1,7 +1,6 @@
 """What only members may do: every call and every transport of a user asks who is a member, and leaving is felt at once (threat 104)."""
 import contextlib
 import http.client
-import json
 import time
 
 import jwt

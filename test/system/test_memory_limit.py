@@ -76,7 +76,7 @@ def is_let_in(server):
 
 def test_a_server_that_is_short_of_memory_takes_no_new_links():
     """Threat 21: short requests come through, old links live, and it opens again."""
-    with LimitedServer() as server, Reader(server.url, "ws", ["topic:t"]) as reader:
+    with LimitedServer() as server, server.ballast(), Reader(server.url, "ws", ["topic:t"]) as reader:
         with contextlib.closing(Api(server.url)) as api:
             assert api.publish("topic:t", b"before").status == 201
         reader.wait_head("topic:t", 1)
@@ -106,7 +106,7 @@ def test_a_server_that_is_short_of_memory_takes_no_new_links():
 
 def test_beyond_a_few_short_requests_connections_are_refused_at_once():
     """Threat 21: sixteen connections that send nothing fill the room; the next one gets its 503 unasked."""
-    with LimitedServer() as server, contextlib.ExitStack() as crowd:
+    with LimitedServer() as server, server.ballast(), contextlib.ExitStack() as crowd:
         server.fill(82)
         server.wait_for_step("closed", "short")
 

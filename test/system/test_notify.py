@@ -7,6 +7,7 @@ import pytest
 
 from longwire_server import Server, free_port, is_built
 from native_wire import NativeClient
+from waiting import wait_until
 from wire import READERS, Ndjson, Sse, Ws, fresh, history, metric, publish, publish_many, request
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -292,5 +293,5 @@ def test_metrics_count_notifies_and_no_gaps(server):
         sse.settle()
         publish(server, channel)
         sse.next()
-    assert metric(server, "longwire_notifies_total") > before
+    wait_until(lambda: metric(server, "longwire_notifies_total") > before)
     assert metric(server, "longwire_gaps_total") == gaps

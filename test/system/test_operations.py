@@ -443,7 +443,8 @@ def test_metrics_are_prometheus_text_and_count_right():
         answer = api.get("/metrics")
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         families_of(answer.body.decode())
-        now = api.metrics()
+        # A write is counted behind it.
+        now = wait_until(lambda: (now := api.metrics())["longwire_publish_to_socket_seconds_count"] == 21 * len(names) and now)
         for transport, name in names.items():
             label = f'{{transport="{name}"}}'
             assert now["longwire_deliveries_total" + label] == 21, transport

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from longwire_client import Api, WebSocket
-from longwire_server import ROOT, Server, is_built
+from longwire_server import ROOT, Server, free_port, is_built
 from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -21,11 +21,11 @@ ELSEWHERE = ["http://127.0.0.1:{port}/secret", "//127.0.0.1:{port}/secret", "htt
 
 
 class Forbidden:
-    """Nobody may connect to it."""
+    """Nobody may connect to it. Its port is not one that a back end of another test had before."""
 
     def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        self.port = free_port()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
 
     def is_untouched(self):
         self.listener.setblocking(False)

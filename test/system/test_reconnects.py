@@ -75,7 +75,8 @@ def test_nodes(server):
 
 # --- admission -----------------------------------------------------------------------------------------------------
 
-SLOW = "loops = 1\nadmissions_per_s = 10\nadmissions_burst = 10\n"    # fewer than come to a busy machine
+RATE = 4    # fewer than come to a busy machine one by one
+SLOW = f"loops = 1\nadmissions_per_s = {RATE}\nadmissions_burst = 10\n"
 
 
 def put_off(ws):
@@ -97,7 +98,7 @@ def come(server, query):
 
 
 def test_a_crowd_comes_back_spread_and_no_publish_fails():  # threat 35
-    crowd, channel = 40, fresh()
+    crowd, channel = 22, fresh()
     with Server(config=SLOW) as server:
         publish(server, channel)
         links, due, told = [], [(0, number) for number in range(crowd)], []
@@ -114,7 +115,7 @@ def test_a_crowd_comes_back_spread_and_no_publish_fails():  # threat 35
             due.append((time.monotonic() - began + after / 1000, number))
             assert publish(server, channel)["seq"]  # who publishes is not asked
         assert len(links) == crowd and told
-        assert time.monotonic() - began >= (crowd - 10) / 10 * 0.9
+        assert time.monotonic() - began >= (crowd - 10) / RATE * 0.9
         assert metric(server, "longwire_admissions_refused_total") == len(told)
         assert request(server, "GET", "/v1/allocate").want(200).json()["wait_ms"] >= 0
         for ws in links:

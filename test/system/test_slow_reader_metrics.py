@@ -30,5 +30,6 @@ def test_deliveries_of_a_slow_reader_are_counted():
             piece = link.recv(65536)
             assert piece, "the stream ended"
             lines, last = lines + (last + piece).count(b"\n{"), piece[-1:]
-        assert metric(server, 'longwire_deliveries_total{transport="ndjson"}') == COUNT
-        assert metric(server, "longwire_publish_to_socket_seconds_count") == COUNT
+        # A write is counted behind it.
+        wait_until(lambda: metric(server, 'longwire_deliveries_total{transport="ndjson"}') == COUNT)
+        wait_until(lambda: metric(server, "longwire_publish_to_socket_seconds_count") == COUNT)

@@ -258,6 +258,7 @@ def test_timeouts_of_a_database_cut_neither_init_nor_a_copy(postgres):
             api.publish("topic:a", b"x")
         server.stop()
         said = run_behind_lock(postgres, "lock table longwire.channel", command(server, store))
+    postgres.psql("alter database hurried reset all")
     assert postgres.psql("select count(*) from longwire.message", "hurried") == "1", said
 
 

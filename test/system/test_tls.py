@@ -91,7 +91,7 @@ class TlsServer(Server):
 
 
 def curl(certificates, *arguments, **more):
-    return subprocess.run(["curl", "-sS", "--max-time", "20", "--cacert", str(certificates.authority), *map(str, arguments)],
+    return subprocess.run(["curl", "-sS", "--max-time", str(SECONDS), "--cacert", str(certificates.authority), *map(str, arguments)],
                           capture_output=True, text=True, **more)
 
 

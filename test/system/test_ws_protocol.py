@@ -562,7 +562,7 @@ def test_a_client_that_never_answers_a_ping_is_closed():
         ws.want(PING)
         ws.rest()
         assert time.monotonic() - start > 0.5
-        assert metric(server, "longwire_silent_clients_closed_total") == 1
+        wait_until(lambda: metric(server, "longwire_silent_clients_closed_total") == 1)
 
 
 def test_a_client_that_answers_stays():

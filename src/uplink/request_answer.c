@@ -275,6 +275,16 @@ static void send_published(struct request_work *work, struct message *message)
     buf_fini(&key);
 }
 
+/* What the namespace does not take from anybody is not told in detail; what is wrong with the body is. */
+static void refuse_publish(struct request_work *work, const struct verdict *verdict)
+{
+    static const char unfit[] = "the back end's answer can't be published there: ";
+    char              detail[sizeof unfit + PUBLISH_WHY_BYTES];
+
+    snprintf(detail, sizeof detail, "%s%s", unfit, verdict->status == 403 ? "see the policy of its namespace" : verdict->reason);
+    request_answer_problem(work, 502, detail, NULL);
+}
+
 void request_answer_publish(struct request_work *work, struct channel_name *channel, struct span media, struct span body)
 {
     struct identity      *identity = identity_new(&back_end_is);
@@ -290,7 +300,7 @@ void request_answer_publish(struct request_work *work, struct channel_name *chan
     else
         verdict = publish_check(&request, why, &message);
     if (verdict.status != 0)
-        request_answer_problem(work, 502, "the back end's answer can't be published there: see the policy of its namespace", NULL);
+        refuse_publish(work, &verdict);
     else
         send_published(work, message);
     identity_unref(identity);

@@ -1,5 +1,6 @@
 """Requests of clients to back ends, with a real HTTP server behind: each has exactly one answer, in the log of its device, whatever
 becomes of the server and of the back end."""
+import base64
 import contextlib
 import http.server
 import json
@@ -69,7 +70,7 @@ class BackEnd:
         elif what == "/redirect":
             status, fields = 302, {"Location": "http://169.254.169.254/latest/meta-data"}
         elif what == "/publish":
-            fields["Longwire-Publish"] = "topic:prices"
+            fields["Longwire-Publish"] = urllib.parse.unquote(urllib.parse.urlsplit(handler.path).query) or "topic:prices"
         elif what == "/follow":
             fields["Longwire-Subscribe"] = "topic:a, topic:b%2Cc"
             fields["Longwire-Unsubscribe"] = "topic:d"
@@ -229,6 +230,17 @@ def test_instructions_of_an_answer(server):
     response = send(server, "p2", "/follow", wait=SECONDS)[1]
     assert response["subscribe"] == ["topic:a", "topic:b,c"] and response["unsubscribe"] == ["topic:d"]
     assert not any(name.lower().startswith("longwire-") for name in response["headers"])
+
+
+@pytest.mark.parametrize("channel, body, words", [
+    ("topic:prices", '{"broken"', "declared JSON but isn't"), ("sys:control", "{}", "see the policy"), ("conn:0123456789abcdef", "{}", "see the policy"),
+    ("nowhere:x", "{}", "can't exist"), ("topic:a, topic:b", "{}", "may name one"),
+])
+def test_an_answer_that_cannot_be_published_says_why(server, channel, body, words):
+    path = "/publish?" + urllib.parse.quote(channel, safe="")
+    response = send(server, "p1", path, method="POST", headers={"Content-Type": "application/json"},
+                    body_base64=base64.b64encode(body.encode()).decode(), wait=SECONDS)[1]
+    assert response["status"] == 502 and words in response["body"]["detail"]
 
 
 class Rude:

@@ -154,7 +154,7 @@ export class Requests {
         this.pump();
     }
 
-    /* A message `response`, from whatever log, or a replay. true: somebody has asked for it, or had it before. */
+    /* A message `response`, from whatever log, or a replay. true: it is told, here or before, and is no event of the log any more. */
     take(message) {
         const item = this.#items.get(message.request), place = `${message.epoch} ${message.seq}`;
         if (!item) return !message.replayed && this.#replays.delete(place);
@@ -167,7 +167,7 @@ export class Requests {
                 item.reject(new LongwireError(0, `the response can't be used: ${error.message}`, { id: item.frame.id }));
             }
         });
-        if (item.isOrphan && message.replayed) this.#host.answered(message);   // others are told as what they are in the log
+        if (item.isOrphan) this.#host.answered(message);
         return true;
     }
 

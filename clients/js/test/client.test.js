@@ -904,6 +904,29 @@ test('ids outlive the page where places do', async () => {
     await Promise.all([first.client.close(), second.client.close()]);
 });
 
+test('what was asked before a reload, and by nobody since, is an event', async () => {
+    for (const session of [true, false]) {
+        for (const replayed of [true, false]) {
+            const frames = ['order-1', 'order-2'].map(id => ({ id, method: 'GET', path: '/orders' }));
+            const keep = { get: () => JSON.stringify({ requests: frames }), set: () => {} };
+            const context = open({ encodings: ['json'], session, keep });
+            const told = [];
+            context.client.on('response', ({ request }) => told.push(request));
+            const socket = await live(context);
+            if (session) socket.say({ ...CONNECTED, ref: socket.ref('connect') });
+            await until(() => socket.of('request').length === 2);
+            const asked = context.client.fetch('/orders', { id: 'order-2' });
+            await new Promise(resolve => setImmediate(resolve));
+            socket.say(response('order-1', { seq: 5, replayed }), response('order-2', { seq: 6, replayed }));
+            assert.equal((await asked).status, 200);
+            await until(() => told.length === 1);
+            assert.deepEqual([told, context.client.unanswered], [['order-1'], []]);
+            await context.client.close();
+            assert.deepEqual([told, context.errors], [['order-1'], []]);
+        }
+    }
+});
+
 test('without a WebSocket requests go by POST, again and again with one id', async () => {
     const answers = [];
     const post = () => answers.shift() ?? new Response('{"id":"r1","channel":"device:ann/phone"}', { status: 202 });

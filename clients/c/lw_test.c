@@ -174,12 +174,16 @@ static void answer_plain(struct peer *peer, enum bin_type type)
     peer_send(peer, &frame);
 }
 
-/* A link of the script: takes `connect`. */
+/* A link of the script: takes `connect`. On a busy machine the client may give a link up before that, and makes another. */
 static void peer_greet(struct peer *peer)
 {
     struct bin_frame frame;
+    bool             is_there;
 
-    must(peer_accept(peer) && peer_read(peer, &frame) && frame.type == BIN_CONNECT);
+    do
+        is_there = peer_accept(peer) && peer_read(peer, &frame);
+    while (!is_there && peer->fd >= 0);
+    must(is_there && frame.type == BIN_CONNECT);
     answer_connect(peer, &frame);
 }
 

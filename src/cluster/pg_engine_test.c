@@ -1,4 +1,5 @@
 /* The engine on PostgreSQL: the battery over a crash and over a database that is stopped in its tracks, and what is its own. */
+#include <dirent.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <libpq-fe.h>
-
 #include "base/must.h"
 #include "cluster/engine_battery.h"
 #include "cluster/pg_engine.h"
@@ -18,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { WHY_BYTES = 200, ANSWER_MS = 20000, SHORT_MS = 1500, PIDS_MAX = 32, FRAME_BYTES = 100000, FRAMES = 40, DEADLINE_S = 880, TRIES_MAX = 10 };
+enum { WHY_BYTES = 200, ANSWER_MS = 20000, SHORT_MS = 1500, PIDS_MAX = 128, FRAME_BYTES = 100000, FRAMES = 40, DEADLINE_S = 880, TRIES_MAX = 10 };
 
 static struct engine *open_at(const char *url, msec answer_ms, const struct node_id *self, const struct engine_events *events,
                               void *ctx)
@@ -47,22 +46,33 @@ static void empty(void)
     engine_sql("truncate longwire.cluster_life, longwire.cluster_lease, longwire.cluster_route, longwire.cluster_mail");
 }
 
-/* The one that takes new connections, and the processes that serve engines. */
+/* The one that takes new connections, and all that it has started. */
 static pid_t  paused_pids[PIDS_MAX];
 static size_t paused_count;
 
-/* True also if it has ended. It has one thread. */
-static bool is_stopped(pid_t pid)
+/* Its state ("X" if it is gone), and who has started it. */
+static pid_t process_of(pid_t pid, char *ret_state)
 {
     char  path[64], state = 'X';
+    int   parent = 0;
     FILE *file;
 
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     file = fopen(path, "r");
-    if (file != NULL && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+    if (file != NULL && fscanf(file, "%*d (%*[^)]) %c %d", &state, &parent) != 2)
         state = 'X';
     if (file != NULL)
         fclose(file);
+    *ret_state = state;
+    return parent;
+}
+
+/* True also if it has ended. It has one thread. */
+static bool is_stopped(pid_t pid)
+{
+    char state;
+
+    (void)process_of(pid, &state);
     return strchr("TtZX", state) != NULL;
 }
 
@@ -75,20 +85,20 @@ static void pause_one(pid_t pid)
 }
 
 /* First the one that takes new connections: meanwhile none comes that is not seen, and of one that ends the number is not given
- * away, because nobody asks how it ended. */
+ * away, because nobody asks how it ended. A connection that has just begun is not in pg_stat_activity yet. */
 static void pause_all(void)
 {
-    PGconn *conn = PQconnectdb(engine_url());
+    const pid_t first     = (pid_t)engine_sql("select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
+    DIR        *processes = opendir("/proc");
+    char        state;
 
-    must(PQstatus(conn) == CONNECTION_OK);
+    must(processes != NULL);
     paused_count = 0;
-    pause_one((pid_t)engine_sql("select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"));
-    PGresult *pids = PQexec(conn, "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()");
-    must(PQresultStatus(pids) == PGRES_TUPLES_OK);
-    for (int i = 0; i < PQntuples(pids); i++)
-        pause_one(atoi(PQgetvalue(pids, i, 0)));
-    PQclear(pids);
-    PQfinish(conn);
+    pause_one(first);
+    for (struct dirent *entry; (entry = readdir(processes)) != NULL;)
+        if (atoi(entry->d_name) > 0 && process_of(atoi(entry->d_name), &state) == first)
+            pause_one(atoi(entry->d_name));
+    closedir(processes);
 }
 
 /* Last the one that asks how the others ended: until then all of them are there. */

@@ -3,6 +3,7 @@
  * client for those that it takes: nobody can tell which has served a call. What does not end with the module's own thread runs once more by
  * parts of the module, on loops of this test. */
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -151,6 +152,18 @@ static size_t read_request(int fd, char *into)
     }
 }
 
+/* The client's kernel knows of the end once it has acknowledged it, which takes a moment on a busy machine. */
+static void close_heard(int fd)
+{
+    struct tcp_info info = { .tcpi_state = TCP_FIN_WAIT1 };
+    socklen_t       len  = sizeof info;
+
+    shutdown(fd, SHUT_WR);
+    while (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_FIN_WAIT1)
+        usleep(1000);
+    close(fd);
+}
+
 struct far_conn { struct far_server *server; int fd; };
 
 static void *serve_conn(void *ctx)
@@ -166,7 +179,7 @@ static void *serve_conn(void *ctx)
         if (sscanf(request, "%*s %63s", path) != 1 || !serve_far(conn.fd, path, request, len))
             break;
     }
-    close(conn.fd);
+    close_heard(conn.fd);
     atomic_fetch_add(&conn.server->closed_count, 1);
     free(request);
     return NULL;

@@ -27,31 +27,35 @@ enum { PATH_BYTES = 256, COMMAND_BYTES = 1024, PAIRS = 32, CHUNK = 65536, WHY_BY
 
 static char engine_dir[sizeof "/tmp/pg_test.XXXXXX"], engine_bin[PATH_BYTES], url_text[PATH_BYTES], proxy_text[PATH_BYTES];
 
+static uid_t    other_uid;
+static gid_t    other_gid;
 static bool     may_mount;
 static PGconn  *holder;
 
 /* --- the server --------------------------------------------------------------------------------------------------- */
 
 /* PostgreSQL refuses to run as root. */
-static void drop_root(void)
+static void other_find(void)
 {
-    struct passwd *other = getpwnam("postgres");
+    const struct passwd *other = getpwnam("postgres");
 
-    if (geteuid() != 0)
-        return;
     if (other == NULL)
         other = getpwnam("nobody");
-    must(other != NULL && setgid(other->pw_gid) == 0 && setuid(other->pw_uid) == 0);
+    must(other != NULL);
+    other_uid = other->pw_uid;
+    other_gid = other->pw_gid;
 }
 
+/* Between fork() and exec() nothing is allocated: another thread, which is not there any more, may have been about to. */
 static int run_as_other(const char *command)
 {
-    int   status = 0;
-    pid_t child  = fork();
+    const bool  is_root = geteuid() == 0;
+    int         status  = 0;
+    const pid_t child   = fork();
 
     must(child >= 0);
     if (child == 0) {
-        drop_root();
+        must(!is_root || (setgid(other_gid) == 0 && setuid(other_uid) == 0));
         must(chdir("/") == 0);
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
@@ -105,9 +109,9 @@ bool engine_start(void)
     may_mount = unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
     snprintf(engine_dir, sizeof engine_dir, "/tmp/pg_test.XXXXXX");
     must(mkdtemp(engine_dir) != NULL);
-    struct passwd *other = getpwnam("postgres") != NULL ? getpwnam("postgres") : getpwnam("nobody");
+    other_find();
     if (geteuid() == 0)
-        must(chown(engine_dir, other->pw_uid, other->pw_gid) == 0);
+        must(chown(engine_dir, other_uid, other_gid) == 0);
     must(engine_run("%s/initdb -D %s/data -U postgres -A trust -E UTF8 --no-locale --no-sync >%s/initdb.log 2>&1",
                     engine_bin, engine_dir, engine_dir) == 0);
     engine_begin();

@@ -9,8 +9,9 @@
  * so does a failover.
  *
  * Failures. There are two connections, one for questions and one for the bus. While either is away, calls that need it are
- * RC_IO at once, and attempts go on with growing pauses. A connection that does not answer for answer_ms is lost. `down` comes
- * when one of them is lost, `up` when both stand. While a host name is looked up, the engine's thread waits.
+ * RC_IO at once, and attempts go on with growing pauses. A connection that does not answer for answer_ms is lost; a call that waits for
+ * a lock of the database is RC_IO after two thirds of that. `down` comes when one of them is lost, `up` when both stand. While a host name
+ * is looked up, the engine's thread waits.
  *
  * Bounds. ENGINE_CALLS_MAX calls and PG_FRAMES_BYTES of frames under way, then RC_FULL. */
 #ifndef CLUSTER_PG_ENGINE_H

@@ -9,12 +9,12 @@
 #include "store/pg_hosts.h"
 #include "store/pg_sql.h"
 
-enum { PAUSE_MS_FIRST = 100, PAUSE_MS_LONGEST = 2000, PAUSE_DOUBLINGS = 5, WHY_TEXT_BYTES = 512, NAME_TEXT_BYTES = 48 };
+enum { PAUSE_MS_FIRST = 100, PAUSE_MS_LONGEST = 2000, PAUSE_DOUBLINGS = 5, WHY_TEXT_BYTES = 512, NAME_TEXT_BYTES = 48, LOCK_TEXT_BYTES = 64 };
 
 /* Plans must not depend on what the statistics of a young table say. Hints need not be on the disk. */
 static const char SET_UP[] = PG_NO_TIMEOUTS ";"
                              "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;"
-                             "set synchronous_commit = off; set client_min_messages = error; set lock_timeout = '2s'";
+                             "set synchronous_commit = off; set client_min_messages = error";
 
 void line_init(struct engine_line *line, struct pg_engine *engine, enum line_kind kind)
 {
@@ -144,9 +144,13 @@ static void pg_line_connect(struct engine_line *line)
 /* The simple protocol is not for pipelines, so this is sent before one begins. */
 static void line_set_up(struct engine_line *line)
 {
+    char text[sizeof SET_UP + LOCK_TEXT_BYTES];
+
     line->state      = LINE_SETTING_UP;
     line->has_failed = false;
-    if (PQsetnonblocking(line->conn, 1) != 0 || PQsendQuery(line->conn, SET_UP) != 1)
+    /* Who waits for a lock gives up before the connection would be taken for lost. */
+    snprintf(text, sizeof text, "%s; set lock_timeout = %lld", SET_UP, (long long)line->engine->options.answer_ms * 2 / 3);
+    if (PQsetnonblocking(line->conn, 1) != 0 || PQsendQuery(line->conn, text) != 1)
         line_lose_by_error(line);
 }
 

@@ -22,7 +22,8 @@ enum { WHY_BYTES = 200, ANSWER_MS = 20000, SHORT_MS = 1500, PIDS_MAX = 128, FRAM
 static struct engine *open_at(const char *url, msec answer_ms, const struct node_id *self, const struct engine_events *events,
                               void *ctx)
 {
-    const struct pg_engine_options options = { .url = url, .self = *self, .events = events, .ctx = ctx, .answer_ms = answer_ms };
+    const struct pg_engine_options options = { .url = url, .self = *self, .events = events, .ctx = ctx, .connect_ms = ANSWER_MS,
+                                              .answer_ms = answer_ms };
     struct engine                 *engine  = NULL;
     char                           why[WHY_BYTES];
 
@@ -230,6 +231,21 @@ static void what_the_dead_leave_is_swept(void **state)
     bench_expect_lookup(b, "topic:x", "a:1 b:2");
 }
 
+/* Somebody holds the lock of leases for three seconds: shorter than the engine waits for an answer. */
+static void a_lock_is_waited_for_as_long_as_answers_are(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    struct bench_call    lease = { .call = { .kind = ENGINE_LEASE, .record = SPAN("a"), .started = 1000, .lease_ms = BENCH_LEASE_MS } };
+
+    engine_hold("select pg_advisory_xact_lock(1281053266, -4)");
+    bench_submit(a, &lease);
+    engine_sql("select count(pg_sleep(3))");
+    engine_let_go();
+    bench_await(&lease);
+    assert_int_equal(lease.call.rc, RC_OK);
+}
+
 static void too_many_nodes_are_refused(void **state)
 {
     struct engine_bench *bench = *state;
@@ -269,6 +285,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(what_others_notify_is_passed_over),
         ENGINE_TEST(frames_that_wait_together_leave_together),
         ENGINE_TEST(what_the_dead_leave_is_swept),
+        ENGINE_TEST(a_lock_is_waited_for_as_long_as_answers_are),
         ENGINE_TEST(too_many_nodes_are_refused),
         cmocka_unit_test(a_url_that_libpq_can_not_read_is_refused),
     };

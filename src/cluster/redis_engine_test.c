@@ -29,7 +29,7 @@ static struct engine *engine_open(const char *url, msec answer_ms, const struct 
                                   void *ctx)
 {
     const struct redis_engine_options options = { .url = url, .self = *self, .events = events, .ctx = ctx,
-                                                  .answer_ms = answer_ms, .sweep_ms = 1 };
+                                                  .connect_ms = answer_ms == SHORT_MS ? 0 : ANSWER_MS, .answer_ms = answer_ms, .sweep_ms = 1 };
     struct engine *engine = NULL;
     char           why[WHY_BYTES];
 

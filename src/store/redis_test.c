@@ -41,7 +41,7 @@ static void await_up(struct store *store, bool is_up)
 static struct store *store_at(struct bench *bench, const char *url, msec answer_ms)
 {
     const struct redis_store_options options = { .url = url, .spaces = &bench->spaces, .hash_key = bench->hash_key,
-                                                 .answer_ms = answer_ms };
+                                                 .connect_ms = ANSWER_MS, .answer_ms = answer_ms };
     struct store *store = NULL;
     char          why[WHY_BYTES];
 

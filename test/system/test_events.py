@@ -19,7 +19,7 @@ from waiting import SECONDS, wait_until
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
 ADMIN, READER, ISSUER, HOOK = ("the-secret-of-the-" + who for who in ("operator", "reader", "issuer-of-all-tokens", "webhook"))
-KEYS = f"""
+KEYS = f"""heartbeat_s = 3600
 [key operator]
 secret = {ADMIN}
 rights = admin, subscribe

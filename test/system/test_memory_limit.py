@@ -82,7 +82,7 @@ def test_a_server_that_is_short_of_memory_takes_no_new_links():
         reader.wait_head("topic:t", 1)
         server.fill(82)
         server.wait_for_step("closed", "short")
-        assert "event=memory_step step=closed" in server.log()
+        wait_until(lambda: "event=memory_step step=closed" in server.log(), server.log)   # said behind the metric
         for path, fields in [("/v1/subscribe?channel=topic:t", {"Accept": "application/x-ndjson"}),
                              ("/v1/subscribe?channel=topic:t", {"Accept": "application/json"})]:
             answer = ask_alone(server, path, **fields)

@@ -297,7 +297,7 @@ def test_members_and_revocations_over_databases(shards):
 def test_events_over_databases(shards):
     """What an event tells of mostly lies in another database than the event: a crash in between loses none, and doubles none."""
     users = [f"user{number}" for number in range(12)]
-    config = "[namespace room]\npresence = true\n[events]\nkeep = connected, disconnected, joined, offline, occupied\n"
+    config = "heartbeat_s = 3600\n[namespace room]\npresence = true\n[events]\nkeep = connected, disconnected, joined, offline, occupied\n"
     with node(",".join(shards), config=config) as server:
         with contextlib.closing(Api(server.url)) as api, contextlib.ExitStack() as stack:
             phones = [stack.enter_context(Device(server, user, "phone", Ws)) for user in users[:4]]

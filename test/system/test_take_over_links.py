@@ -11,7 +11,7 @@ import websockets.extensions.permessage_deflate
 
 from application import Application
 from longwire_client import Api
-from longwire_server import Server, free_port, is_built
+from longwire_server import PatientServer as Server, free_port, is_built
 from native_link import NativeLink, json_as_bin
 from native_wire import encode
 from test_proxy_protocol import BEFORE, CLIENT, v1

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from longwire_client import Api
-from longwire_server import Server, is_built
+from longwire_server import PatientServer as Server, is_built
 from native_link import NativeLink
 from test_presence import told
 from test_uplink_requests import BackEnd

@@ -10,7 +10,7 @@
 
 /* A commit of so many publishes or writes is carried out by the store's thread, which is then late for its next commit by less than a wake
  * takes. Of more the next commit would be late, and the wake is shared by many. */
-enum { ENDED_AT_ONCE = 16 };
+enum { ENDED_AT_ONCE = 48 };
 
 static void writer_send(void *ctx, unsigned loop, struct command *command)
 {

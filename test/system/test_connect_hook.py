@@ -21,7 +21,7 @@ KEY = "the-secret-of-the-back-end"
 
 
 def config(application, **more):
-    lines = "".join(f"{name} = {value}\n" for name, value in more.items())
+    lines = "".join(f"{name} = {value}\n" for name, value in {"timeout_s": 30, **more}.items())
     return (f"loops = 2\n[key backend]\nsecret = {KEY}\nrights = publish, admin\n"
             f"[connect_hook]\nurl = {application.url}/hook\nheaders = Cookie, X-Tenant\n{lines}")
 

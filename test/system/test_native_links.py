@@ -203,7 +203,7 @@ def application_fixture():
 
 
 def hooked(application, **more):
-    lines = "".join(f"{name} = {value}\n" for name, value in more.items())
+    lines = "".join(f"{name} = {value}\n" for name, value in {"timeout_s": 30, **more}.items())
     return Server(config=f"[key backend]\nsecret = {KEY}\nrights = publish, admin\n[connect_hook]\nurl = {application.url}/hook\n{lines}")
 
 

@@ -81,14 +81,14 @@ KEYS = f"[key k]\nsecret = {KEY}\nrights = publish, subscribe, admin\n"
 
 
 def config(host):
-    return (f"[jwt i]\njwks = http://{host}/keys\n[connect_hook]\nurl = http://{host}/hook\n"
+    return (f"[jwt i]\njwks = http://{host}/keys\n[connect_hook]\nurl = http://{host}/hook\ntimeout_s = 30\n"
             f"[webhook w]\nurl = http://{host}/webhook\nevents = connected, offline, occupied\nsecret = {KEY}\n")
 
 
 def open_config(host):
     """Whoever comes may say that he is ann."""
     return (f"[webhook w]\nurl = http://{host}/webhook\nevents = connected\nsecret = {KEY}\n"
-            f"[backend app]\nurl = http://{host}\n[uplink all]\npath = /**\nbackend = app\nallow = anyone\n"
+            f"[backend app]\nurl = http://{host}\ntimeout_s = 60\n[uplink all]\npath = /**\nbackend = app\nallow = anyone\n"
             "[namespace carried]\nforward = app/carried\nforward_tries = 2\n")
 
 

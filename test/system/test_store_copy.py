@@ -202,7 +202,7 @@ def test_several_databases_are_filled_by_slot_over_kills(postgres):
 
 # As a role or a database may have them for what people write. transaction_timeout came with PostgreSQL 17.
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
-WAITED = "select count(*) from pg_stat_activity where datname = 'hurried' and wait_event_type = 'Lock' and now() - query_start > '600ms'"
+WAITED = "select count(*) from pg_stat_activity where datname = 'hurried' and wait_event_type = 'Lock' and now() - query_start > '3s'"
 
 
 def run_behind_lock(postgres, lock, arguments):
@@ -250,7 +250,7 @@ def seqs_of(messages):
 def test_timeouts_of_a_database_cut_neither_init_nor_a_copy(postgres):
     store = postgres.create("hurried")
     for name in postgres.psql("select name from pg_settings where name in ('" + "', '".join(TIMEOUTS) + "')").split():
-        postgres.psql(f"alter database hurried set {name} = '300ms'")
+        postgres.psql(f"alter database hurried set {name} = '2s'")
     said = run_behind_lock(postgres, "select pg_advisory_xact_lock(1281053266, -3)", [str(LONGWIRED), "--store", store, "--init"])
     assert "the schema is there" in said
     with Server() as server:

@@ -145,7 +145,7 @@ def test_a_revocation_between_two_take_overs_reaches_the_link():
 def test_who_the_application_let_in_stays_as_long_as_it_is_asked():
     """A link that was asked about before, and one that is asked about behind the take-over, with the fields of its handshake."""
     def config(application):
-        return KEYS + f"[connect_hook]\nurl = {application.url}/hook\nheaders = Cookie\n"
+        return KEYS + f"[connect_hook]\nurl = {application.url}/hook\ntimeout_s = 30\nheaders = Cookie\n"
 
     with Application() as application, Application() as other, Server(config=config(application)) as server, \
             Ws(server, cookie="sid=1") as ann, Ws(server, cookie="sid=2") as late:

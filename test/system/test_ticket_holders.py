@@ -13,7 +13,6 @@ from longwire_client import Api
 from longwire_server import Server, is_built
 from native_link import NativeLink
 from test_cli import Running, run
-from waiting import SECONDS
 from wire import Ws
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="longwired is not built")
@@ -45,7 +44,7 @@ def an_application():
 
 @pytest.fixture(name="asked")
 def a_server_that_asks(application):
-    with Server(config=f"{BACKEND}[connect_hook]\nurl = {application.url}/hook\n") as server:
+    with Server(config=f"{BACKEND}[connect_hook]\nurl = {application.url}/hook\ntimeout_s = 30\n") as server:
         yield server
 
 

@@ -88,7 +88,7 @@ def route(name, path):
 
 def test_an_address_that_is_down_costs_no_answer(back_ends):
     down = f"http://127.0.0.1:{free_port()}"
-    with Server(config=f"[backend app]\nurl = {down}, {back_ends[0].url}\n" + route("app", "/**")) as server:
+    with Server(config=f"[backend app]\nurl = {down}, {back_ends[0].url}\ntimeout_s = 60\n" + route("app", "/**")) as server:
         for number in range(20):
             response = ask(server, f"r{number}", "/hello")
             assert response["status"] == 200 and response["body"] == "one"
@@ -112,7 +112,7 @@ def test_nobody_there_is_502_and_then_503(back_ends):
 # Threat 59.
 def test_a_slow_back_end_holds_up_nobody_else(back_ends):
     slow, well = back_ends
-    config = (f"[backend slow]\nurl = {slow.url}\nrequests_max = 2\n[backend well]\nurl = {well.url}\n"
+    config = (f"[backend slow]\nurl = {slow.url}\ntimeout_s = 60\nrequests_max = 2\n[backend well]\nurl = {well.url}\n"
               + route("slow", "/wait") + route("well", "/**"))
     with Server(config=config) as server:
         for number in range(5):      # two under way, two in line, and one too many
@@ -130,7 +130,7 @@ def test_a_slow_back_end_holds_up_nobody_else(back_ends):
 
 def test_a_reload_changes_who_is_asked(back_ends):
     one, two = back_ends
-    with Server(config=f"[backend app]\nurl = {one.url}\n" + route("app", "/**")) as server:
+    with Server(config=f"[backend app]\nurl = {one.url}\ntimeout_s = 60\n" + route("app", "/**")) as server:
         assert ask(server, "r1", "/hello")["body"] == "one"
         config = server.home / "longwired.conf"
         config.write_text(config.read_text().replace(one.url, two.url))

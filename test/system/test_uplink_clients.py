@@ -38,7 +38,7 @@ def back_end():
 
 @pytest.fixture
 def server(back_end):
-    config = f"[backend shop]\nurl = {back_end.url}\n[uplink all]\nmethods = GET, HEAD, POST, PUT\npath = /**\nbackend = shop\nallow = anyone\n"
+    config = f"[backend shop]\nurl = {back_end.url}\ntimeout_s = 60\n[uplink all]\nmethods = GET, HEAD, POST, PUT\npath = /**\nbackend = shop\nallow = anyone\n"
     with Server(config=config, flags=["--store", "memory"]) as ours:
         yield ours
 

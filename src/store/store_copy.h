@@ -31,7 +31,7 @@ struct store_copy_options {
 
 /* RC_OK: all of it is there, and was counted in the target. Else ret_why is a sentence. RC_BUSY: a server uses the source, or another
  * copy the target. RC_BAD: the target is not empty, or is filled from another source, or has another schema, or is not the whole of
- * one cluster. */
+ * one cluster; or the source has channels of a namespace that from.spaces does not have. */
 enum rc store_copy(const struct store_copy_options *options, struct store_copied *ret, char *ret_why, size_t why_size) RC_MUST_USE;
 
 #endif

@@ -31,8 +31,8 @@ def command(server, store):
     return [str(LONGWIRED.parent / "longwire"), "store", "copy", str(server.data), store]
 
 
-def copy(server, store):
-    return subprocess.run(command(server, store), capture_output=True, text=True, timeout=SECONDS, check=False)
+def copy(server, store, env=None):
+    return subprocess.run(command(server, store), capture_output=True, text=True, timeout=SECONDS, check=False, env={**os.environ, **(env or {})})
 
 
 def fill(api):
@@ -134,6 +134,23 @@ def test_everything_is_copied_over_kills(postgres):
         server.stop()
         again = copy(server, store)
         assert again.returncode == 1 and "the target is not empty" in again.stderr, again.stderr
+
+
+def test_a_namespace_without_a_policy_is_not_left_out_in_silence(postgres):
+    store = postgres.create("policies")
+    postgres.init(store)
+    with Server(config="[namespace orders]\n[namespace zoo]\n") as server:
+        with contextlib.closing(Api(server.url)) as api:
+            for channel in ("group:crew", "orders:1", "orders:2", "topic:a", "zoo:ape"):
+                assert api.publish(channel, b"stored").status == 201
+        server.stop()
+        one = server.home / "one.conf"
+        one.write_text("[namespace orders]\n")
+        for files, left_out in (({}, "orders"), ({"LONGWIRE_CONFIG": str(one)}, "zoo")):
+            refused = copy(server, store, files)
+            assert refused.returncode == 1 and f'namespace \\"{left_out}\\"' in refused.stderr and "LONGWIRE_CONFIG" in refused.stderr, refused.stderr
+        done = copy(server, store, {"LONGWIRE_CONFIG": str(server.home / "longwired.conf")})
+        assert done.returncode == 0 and " 5 messages" in done.stdout, done.stderr + done.stdout
 
 
 def slots_of(postgres, database):

@@ -685,8 +685,8 @@ static const struct tool_command store = {
     .about = "FROM is the data directory of a server that is stopped, TO the URL of a database that `longwired --init` has just prepared, "
              "or, with commas between, the URLs of all databases of a cluster. "
              "Numbers, epochs, keys and sessions are kept, so clients go on from where they are. A copy that was ended goes on when "
-             "it is begun again. `longwired --copy` does the work, on this machine; name namespaces of your own in "
-             "`LONGWIRE_CONFIG`.",
+             "it is begun again. `longwired --copy` does the work, on this machine; say in `LONGWIRE_CONFIG` which "
+             "configuration file the server has: what its namespaces keep no longer is left out.",
     .options = no_options, .sections = no_sections, .examples = store_examples, .choices = "copy",
     .words_min = 3, .words_max = 3,
     .words_ask = "what, from where, and where to? For instance: longwire store copy /var/lib/longwire postgres://longwire@db1/push",

@@ -278,8 +278,8 @@ struct lw_options {
  * `ret_fault` may be NULL. */
 struct lw *lw_new(const struct lw_options *options, const char **ret_fault);
 
-/* Ends the link at once and frees all. Publishes without an answer get none. Call lw_stop() first where a thread runs.
- * NULL is fine. */
+/* Ends the link at once and frees all. Publishes and requests without an answer get none. Call lw_stop() first where a
+ * thread runs. NULL is fine. */
 void lw_free(struct lw *lw);
 
 /* --- on a loop of yours ------------------------------------------------------------------------------------------------ */

@@ -300,8 +300,8 @@ enum lw_result lw_process(struct lw *lw);
 /* LW_BUSY: it runs already. LW_SYSTEM: no thread. The thread takes no signals. */
 enum lw_result lw_start(struct lw *lw);
 
-/* As lw_close(), and waits until the thread has ended, `wait_ms` at most; then the link is ended as it is. Not from a
- * callback. Without a thread it does nothing. */
+/* As lw_close(), and waits until the thread has ended, `wait_ms` at most; then the link is ended as it is. Publishes and
+ * requests without an answer get none. Not from a callback. Without a thread it does nothing. */
 void lw_stop(struct lw *lw, int64_t wait_ms);
 
 /* --- what goes out ------------------------------------------------------------------------------------------------------ */

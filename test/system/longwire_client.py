@@ -82,17 +82,22 @@ def event_of(thing):
     return Event(kind, thing["channel"], thing["epoch"], seq, payload_of(thing), thing)
 
 
+IDLE_SECONDS = 40  # after so long without a request a connection isn't used again: the server ends it after 75 s
+
+
 class Api:
     """The HTTP calls, over one connection that is kept open; for one thread at a time."""
 
     def __init__(self, url, token=None, timeout=SECONDS):
         self.url, self.timeout = url, timeout
         self.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self.connection = None
+        self.connection, self.used_at = None, 0.0
 
     def call(self, method, path, body=None, headers=None):
         """Sends one request and never repeats it: after an OSError or HTTPException nobody knows whether it was
         served."""
+        if time.monotonic() - self.used_at > IDLE_SECONDS:
+            self.close()
         if self.connection is None:
             self.connection = http_connection(self.url, self.timeout)
         try:
@@ -102,6 +107,8 @@ class Api:
         except BaseException:
             self.close()
             raise
+        finally:
+            self.used_at = time.monotonic()
 
     def get(self, path):
         return self.call("GET", path)

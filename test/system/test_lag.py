@@ -15,7 +15,7 @@ import time
 import pytest
 
 from longwire_client import Api, Place, Reader, event_of, follow
-from longwire_server import Server, is_built
+from longwire_server import PatientServer, Server, is_built
 from waiting import SECONDS, wait_until
 from wire import handshake_bytes
 
@@ -131,7 +131,7 @@ def test_readers_that_stop_cost_a_cursor_and_no_queue(transport, channel):
     # ASan is to keep nothing of what was freed: that would count as held.
     env = {"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:"
                            "allocator_release_to_os_interval_ms=100"}
-    with Server(flags=flags, env=env, config=config) as server, contextlib.ExitStack() as stack:
+    with PatientServer(flags=flags, env=env, config=config) as server, contextlib.ExitStack() as stack:
         api = Api(server.url)
         good = stack.enter_context(Reader(server.url, "ndjson", [channel]))
         keep_up = KeepingUp(good, channel)
@@ -251,7 +251,7 @@ def fixture_large():
     env = {"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:"
                            "allocator_release_to_os_interval_ms=100"}
     flags = ["--loops", "2", "--tail-bytes-max", "8M", "--store-memory-bytes", "4M", "--write-buffer-bytes", "4M"]
-    with Server(flags=flags, env=env) as server, contextlib.closing(Api(server.url)) as api:
+    with PatientServer(flags=flags, env=env) as server, contextlib.closing(Api(server.url)) as api:
         publish_much(api, "topic:large", 0, LARGE_COUNT, size=LARGE_BYTES - 1024, batch=4)
         stop_readers(server, api, "ws", "topic:large", 4)  # what reading the log costs once
         yield server

@@ -320,9 +320,13 @@ static void line_lose_late(struct engine_line *line)
 
 void pg_line_go(struct engine_line *line, bool is_ready)
 {
+    const bool is_late = line->due != 0 && line->due <= engine_now();
+
+    /* An answer may have come since the thread has looked, while it was busy, or with what it wrote. It is looked for again before
+     * PostgreSQL is called late. */
     if (is_ready && line->state == LINE_CONNECTING)
         line_go_connecting(line);
-    else if (is_ready && line->state > LINE_CONNECTING)
+    else if ((is_ready || is_late) && line->state > LINE_CONNECTING)
         line_go_standing(line);
     if (line->due == 0 || line->due > engine_now())
         return;

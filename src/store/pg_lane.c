@@ -463,8 +463,20 @@ static void lane_go_late(struct pg_lane *lane, msec now)
         lane_lose_late(lane);
 }
 
+/* An answer may have come since the thread has looked, while other lanes or what they called kept it busy. */
+static bool lane_is_ready_after_all(const struct pg_lane *lane)
+{
+    struct pollfd fd = { .events = lane_events(lane) };
+
+    if (lane->state == LANE_AWAY || lane->due == 0 || lane->due > pg_now())
+        return false;
+    fd.fd = PQsocket(lane->conn);
+    return poll(&fd, 1, 0) > 0;
+}
+
 void lane_go(struct pg_lane *lane, bool is_ready)
 {
+    is_ready = is_ready || lane_is_ready_after_all(lane);
     if (is_ready && lane->state == LANE_CONNECTING)
         lane_go_connecting(lane);
     else if (is_ready && lane->state == LANE_IDLE)

@@ -874,24 +874,44 @@ static void lost_connections_are_made_anew(void **state)
     proxied_end(bench);
 }
 
-struct lonely_publish {
+/* A call with a thread of its own, which waits for a lock that the test holds. */
+struct waiting_call {
     struct bench       *bench;
     pthread_t           thread;
-    enum append_outcome outcome;
+    enum append_outcome outcome;  /* of a publish */
+    enum rc             rc;       /* of a page */
     atomic_bool         is_done;
 };
 
 static void *hello_run(void *context)
 {
-    struct lonely_publish *hello = context;
+    struct waiting_call *hello = context;
 
     hello->outcome = bench_publish(hello->bench, HELLO).outcome;
     atomic_store(&hello->is_done, true);
     return NULL;
 }
 
+static void *page_run(void *context)
+{
+    struct waiting_call *page = context;
+    struct store_read    read = bench_read(page->bench, "topic:a", READ_AFTER, 0, 10, PAGE_BYTES);
+
+    page->rc = read.rc;
+    store_read_fini(&read);
+    atomic_store(&page->is_done, true);
+    return NULL;
+}
+
+static void call_until_it_waits(struct waiting_call *call, void *(*run)(void *context))
+{
+    must(pthread_create(&call->thread, NULL, run, call) == 0);
+    while (engine_sql("select count(*) from pg_locks where not granted") == 0 && !atomic_load(&call->is_done))
+        sched_yield();
+}
+
 /* Publishes to other channels while that one waits. True: all of it was stored meanwhile. */
-static bool flow_passes(struct bench *bench, struct lonely_publish *hello)
+static bool flow_passes(struct bench *bench, struct waiting_call *hello)
 {
     struct flow *flow   = flow_submit(bench, "x", NULL);
     bool         passed = true;
@@ -906,12 +926,10 @@ static bool flow_passes(struct bench *bench, struct lonely_publish *hello)
 /* True: others went on while a publish waited for a lock that somebody holds. */
 static bool others_pass_who_waits(struct bench *bench)
 {
-    struct lonely_publish hello     = { .bench = bench };
-    bool                  is_passed = false;
+    struct waiting_call hello     = { .bench = bench };
+    bool                is_passed = false;
 
-    must(pthread_create(&hello.thread, NULL, hello_run, &hello) == 0);
-    while (engine_sql("select count(*) from pg_locks where not granted") == 0 && !atomic_load(&hello.is_done))
-        sched_yield();
+    call_until_it_waits(&hello, hello_run);
     while (!is_passed && !atomic_load(&hello.is_done))
         is_passed = flow_passes(bench, &hello);
     pthread_join(hello.thread, NULL);
@@ -960,27 +978,9 @@ static void on_busy_written(struct ledger_batch *batch)
     bench_say_done(busy->bench, &busy->is_done);
 }
 
-struct waiting_page {
-    struct bench *bench;
-    pthread_t     thread;
-    enum rc       rc;
-    atomic_bool   is_done;
-};
-
-static void *page_run(void *context)
-{
-    struct waiting_page *page = context;
-    struct store_read    read = bench_read(page->bench, "topic:a", READ_AFTER, 0, 10, PAGE_BYTES);
-
-    page->rc = read.rc;
-    store_read_fini(&read);
-    atomic_store(&page->is_done, true);
-    return NULL;
-}
-
 static bool page_is_answered_meanwhile(struct bench *bench)
 {
-    struct waiting_page  page   = { .bench = bench };
+    struct waiting_call  page   = { .bench = bench };
     struct ledger_change change = bench_put(1, "ann", 1, "one");
     struct ledger_write  write  = { .changes = &change, .count = 1 };
     struct busy_write    busy   = { .bench = bench, .batch = { .change_count = 1, .wall = bench->wall, .done = on_busy_written } };
@@ -988,9 +988,7 @@ static bool page_is_answered_meanwhile(struct bench *bench)
     list_init(&busy.batch.writes);
     list_push(&busy.batch.writes, &write.link);
     engine_hold("lock table longwire.message, longwire.message_kept in access exclusive mode");
-    must(pthread_create(&page.thread, NULL, page_run, &page) == 0);
-    while (engine_sql("select count(*) from pg_locks where not granted") == 0 && !atomic_load(&page.is_done))
-        sched_yield();
+    call_until_it_waits(&page, page_run);
     bench->store->ledger->ops->write(bench->store->ledger, &busy.batch);
     bench_wait(bench, &busy.is_done);
     pthread_join(page.thread, NULL);

@@ -35,7 +35,7 @@ static const struct option_row rows[] = {
     { "--connections", OPTION_NUMBER, AT(connections), "10000", 1, 1000000, "idle: held; connect: made and closed" },
     { "--channels", OPTION_NUMBER, AT(channels), "10000", 1, 1000000, "durable: channels to publish into at random" },
     { "--in-flight", OPTION_NUMBER, AT(in_flight), "16", 1, DELIVERY_LOG_SLOTS / 2, "messages on the way" },
-    { "--publishers", OPTION_NUMBER, AT(publishers), "1", 1, 64, "publisher connections, each pipelined" },
+    { "--publishers", OPTION_NUMBER, AT(publishers), "1", 1, 4096, "publisher connections, each pipelined" },
     { "--batch", OPTION_NUMBER, AT(batch), "1", 1, 10000, "durable: messages in a request" },
     { "--at-once", OPTION_NUMBER, AT(at_once), "64", 1, 4096, "connections that are being made at once" },
     { "--missed", OPTION_NUMBER, AT(missed), "10", 1, 1000, "storm: messages for each session" },

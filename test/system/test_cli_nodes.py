@@ -44,6 +44,14 @@ def test_top_shows_what_a_node_does(server):
     api.close()
 
 
+@pytest.mark.parametrize("name", ["web1", "web-eu-west-14", "a-name-that-is-longer-than-most-are"])
+def test_top_has_straight_columns_and_fits_a_terminal_of_80(name):
+    with Server(flags=["--node", name]) as server:
+        title, row = lines(server, "top", "-n", "1")
+    assert len(title) == len(row) == max(80, len(name) + 66), (title, row)
+    assert row.index("up") == title.index("STATE")
+
+
 def test_top_shows_rates(server):
     """The first table has none; a later one has, as messages were published in between."""
     api = Api(server.url)

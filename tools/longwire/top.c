@@ -15,6 +15,9 @@
 enum { TOP_NODES_MAX = 1024, TOP_NAME_MAX = 64, TOP_URL_MAX = 1023, TOP_ANSWER_MS = 2000, TOP_INTERVAL_MS = 2000,
        TOP_ALLOCATE_TRIES = 5 };
 
+/* A row of names of up to 14 letters has 80 columns, as a terminal has that nobody made wider. */
+enum { TOP_NAME_WIDTH = 15, TOP_STATE_WIDTH = 9, TOP_NUMBER_WIDTH = 8 };
+
 struct top_node {
     char               name[TOP_NAME_MAX + 1];
     char               state[16];
@@ -171,23 +174,23 @@ static void put_number(struct buf *buf, double number)
 
     buf_init(&text, 64);
     node_number_put(&text, number);
-    put_right(buf, 9, buf_span(&text));
+    put_right(buf, TOP_NUMBER_WIDTH, buf_span(&text));
     buf_fini(&text);
 }
 
-static void top_put_row(struct top *top, const struct top_node *node)
+static void top_put_row(struct top *top, const struct top_node *node, size_t name_width)
 {
     struct buf *buf   = &top->text;
     size_t      begin = buf->len;
 
     put_visible(buf, span_str(node->name));
-    buf_putf(buf, "%*s", buf->len - begin < 20 ? (int)(20 - (buf->len - begin)) : 1, "");
-    buf_putf(buf, "%-9s", node->state);
+    buf_putf(buf, "%*s", buf->len - begin < name_width ? (int)(name_width - (buf->len - begin)) : 1, "");
+    buf_putf(buf, "%-*s", TOP_STATE_WIDTH, node->state);
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         if (node->now.is_there)
             put_number(buf, node_number_shown(&node->before, &node->now, i));
         else
-            put_right(buf, 9, SPAN("-"));
+            put_right(buf, TOP_NUMBER_WIDTH, SPAN("-"));
     }
     buf_putc(buf, '\n');
 }
@@ -206,18 +209,30 @@ static void top_put_json(struct top *top, const struct top_node *node)
     buf_put_lit(buf, "}\n");
 }
 
+/* That of the longest name, and of the blank behind it. */
+static size_t top_name_width(const struct top *top)
+{
+    size_t width = TOP_NAME_WIDTH;
+
+    for (size_t i = 0; i < top->node_count; i++)
+        if (strlen(top->nodes[i].name) >= width)
+            width = strlen(top->nodes[i].name) + 1;
+    return width;
+}
+
 static void top_put_table(struct top *top)
 {
-    struct buf *buf = &top->text;
+    struct buf  *buf        = &top->text;
+    const size_t name_width = top_name_width(top);
 
     if (top->printer.is_tty)
         buf_put_lit(buf, "\033[H\033[2J");
-    buf_put_lit(buf, "NODE                STATE    ");
+    buf_putf(buf, "%-*s%-*s", (int)name_width, "NODE", TOP_STATE_WIDTH, "STATE");
     for (size_t i = 0; i < NUMBER_COUNT; i++)
-        put_right(buf, 9, span_str(node_columns[i].title));
+        put_right(buf, TOP_NUMBER_WIDTH, span_str(node_columns[i].title));
     buf_putc(buf, '\n');
     for (size_t i = 0; i < top->node_count; i++)
-        top_put_row(top, &top->nodes[i]);
+        top_put_row(top, &top->nodes[i], name_width);
 }
 
 /* False: leave, with *ret_exit. */

@@ -180,7 +180,7 @@ static void ask_disk(struct readiness *readiness)
 }
 
 /* NULL: nothing that the server knows of itself speaks against it. */
-static const char *health_complaint(const struct api_health *health, bool of_publishing)
+static const char *health_complaint(struct shard *shard, const struct api_health *health, bool of_publishing)
 {
     if (health->is_stopping)
         return "this node is stopping";
@@ -189,9 +189,10 @@ static const char *health_complaint(const struct api_health *health, bool of_pub
     if (health->is_drained)
         return "this node is drained; it may be stopped";
     if (of_publishing && health->is_store_broken)
-        return "the store can't be trusted now; it is being reopened";
+        return shard->engines.durable == NULL ? "the store can't be trusted now; it is being reopened"
+                                              : shard_engine_text(shard, NULL, "the store, or a database of it, can't be reached");
     if (of_publishing && health->is_store_full)
-        return "the disk is full: durable publishes are refused";
+        return shard_engine_text(shard, NULL, "the disk is full: durable publishes are refused");
     return NULL;
 }
 
@@ -200,7 +201,7 @@ static void readiness_ask(struct call *call, bool of_reading, bool of_publishing
     struct api_health health = { 0 };
 
     call->api->port->health(call->api->ctx, &health);
-    const char *complaint = health_complaint(&health, of_publishing);
+    const char *complaint = health_complaint(call->api->shard, &health, of_publishing);
     if (complaint != NULL) {
         call_refuse(call, 503, complaint);
         return;

@@ -389,6 +389,8 @@ def test_what_lies_in_other_databases_goes_on():
                 second.stop_hard()
                 states = {number: wait_until(lambda n=number: api.publish(f"topic:{n}", b"y")).status for number in range(10)}
                 assert set(states.values()) == {201, 503}, states
+                ready = api.get("/readyz/publish")
+                assert ready.status == 503 and "(postgres)" in ready.json["detail"], ready
                 second.start()
                 for number in range(10):
                     wait_until(lambda n=number: api.publish(f"topic:{n}", b"z", key="z").status in (200, 201))

@@ -146,6 +146,17 @@ static enum rc databases_make(struct databases *databases, char *why, size_t why
     return RC_OK;
 }
 
+/* A database that the list names twice, under two URLs, had no place yet when it was asked, and was made only once. */
+static enum rc databases_check(struct databases *databases, char *why, size_t why_size)
+{
+    uint8_t shard_of_slot[SLOT_COUNT];
+    enum rc rc = databases_ask(databases, why, why_size);
+
+    if (rc == RC_OK && !shard_table_make(databases->places, databases->count, shard_of_slot, why, why_size))
+        rc = RC_BAD;
+    return rc;
+}
+
 enum rc stores_init(const struct settings *settings, char *why, size_t why_size)
 {
     struct databases databases;
@@ -158,6 +169,8 @@ enum rc stores_init(const struct settings *settings, char *why, size_t why_size)
     enum rc rc = databases_ask(&databases, why, why_size);
     if (rc == RC_OK)
         rc = databases_make(&databases, why, why_size);
+    if (rc == RC_OK)
+        rc = databases_check(&databases, why, why_size);
     databases_fini(&databases);
     return rc;
 }

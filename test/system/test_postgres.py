@@ -367,6 +367,12 @@ def test_init_keeps_to_how_the_cluster_was_made(postgres, shards):
         assert sent(server, "topic:a") == 1
 
 
+def test_init_refuses_one_database_under_two_names(postgres):
+    url = postgres.create(f"twice{next(numbers)}")
+    done = longwired("--store", f"{url},{url}?connect_timeout=7", "--init")
+    assert done.returncode == 1 and "1 and 2 of the list both have slot 0: they are one database" in done.stderr, done.stderr
+
+
 def test_slots_are_computed_alike_in_sql_and_a_foreign_channel_is_refused(postgres, shards):
     vectors = json.loads((ROOT / "test/vectors/slots.json").read_text())
     name = shards[0].rsplit("/", 1)[1]

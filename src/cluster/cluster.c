@@ -187,17 +187,24 @@ static void cluster_learn_known(struct cluster *cluster)
 }
 
 /* Of two nodes that can't understand each other, or look for routes in different places, the newer one ends: it would miss what the
- * cluster says, and notice only when heads are compared. */
+ * cluster says, and notice only when heads are compared. So it does if it keeps its channels elsewhere: clients would be sent to it, and
+ * find none of their messages. */
 static void check_neighbour(struct cluster *cluster, const struct node_record *other)
 {
     const struct node_record *self       = &cluster->setup.self;
     bool                      has_words  = other->protocol + 1 >= self->protocol && other->protocol <= self->protocol + 1;
     bool                      has_places = other->engines == 0 || self->engines == 0 || other->engines == self->engines;
+    bool                      has_store  = other->store == 0 || self->store == 0 || other->store == self->store;
     char                      why[400];
 
-    if ((has_words && has_places) || other->started > self->started || cluster->is_leaving)
+    if ((has_words && has_places && has_store) || other->started > self->started || cluster->is_leaving)
         return;
-    if (has_words)
+    if (has_words && has_places)
+        snprintf(why, sizeof why,
+                 "the node %s of this cluster keeps its channels in other databases than this node: all need the same `store`, and each "
+                 "cluster needs a Redis of its own",
+                 other->id.name);
+    else if (has_words)
         snprintf(why, sizeof why,
                  "the node %s of this cluster names %u instances of Redis in `cluster`, and this node names %u: all need the same list, in the "
                  "same order; stop all nodes before it is changed",

@@ -152,6 +152,7 @@ static void on_usurped(void *ctx, const char *why)
 /* --- the hall -------------------------------------------------------------------------------------------------- */
 
 static uint32_t protocol_of_next = CLUSTER_PROTOCOL, engines_of_next = 2;
+static uint64_t store_of_next = 7;
 
 static void place_open(struct hall *hall, unsigned no, const char *name, uint64_t incarnation)
 {
@@ -159,7 +160,7 @@ static void place_open(struct hall *hall, unsigned no, const char *name, uint64_
     struct cluster_setup setup = {
         .writer = &place->writer, .spaces = &hall->spaces, .hash_key = &key, .limits = limits_of_next, .usurped = on_usurped, .ctx = place,
         .self = { .id.incarnation = incarnation, .started = hall->now, .protocol = protocol_of_next,
-                  .engines = engines_of_next, .roles = ROLE_ACCESS },
+                  .engines = engines_of_next, .store = store_of_next, .roles = ROLE_ACCESS },
     };
 
     *place = (struct place){ .hall = hall };
@@ -954,6 +955,26 @@ static void a_node_with_another_list_of_engines_is_refused(void **state)
     }
 }
 
+/* A node of another cluster that names this cluster's Redis by mistake. One of a release that does not say what its store is may join. */
+static void a_node_with_another_store_is_refused(void **state)
+{
+    static const uint64_t stores[] = { 0, 7, 8 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof stores / sizeof stores[0]; i++) {
+        struct hall *hall = hall_full(false);
+        place_close(&hall->places[2]);
+        store_of_next = stores[i];
+        place_open(hall, 2, "n3", 300);
+        store_of_next = 7;
+        passes(hall, 2500);
+        assert_true((strstr(hall->places[2].usurped, "in other databases than this node") != NULL) == (i == 2));
+        assert_string_equal(hall->places[0].usurped, "");
+        assert_string_equal(hall->places[1].usurped, "");
+        hall_free(hall);
+    }
+}
+
 static void frames_of_strangers_are_counted(void **state)
 {
     (void)state;
@@ -999,6 +1020,7 @@ int main(void)
         cmocka_unit_test(of_two_with_one_name_the_newer_stays),
         cmocka_unit_test(only_neighbouring_releases_join),
         cmocka_unit_test(a_node_with_another_list_of_engines_is_refused),
+        cmocka_unit_test(a_node_with_another_store_is_refused),
         cmocka_unit_test(frames_of_strangers_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

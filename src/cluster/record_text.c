@@ -27,6 +27,7 @@ void record_text_put(struct buf *buf, const struct node_record *record)
     record_number_put(buf, "started", (uint64_t)record->started);
     record_number_put(buf, "protocol", record->protocol);
     record_number_put(buf, "engines", record->engines);
+    record_number_put(buf, "store", record->store);
     record_number_put(buf, "roles", record->roles);
     record_number_put(buf, "draining", record->is_draining);
     record_number_put(buf, "connections", record->connections);
@@ -78,6 +79,7 @@ bool record_text_get(struct span text, struct node_record *ret)
         { "started", NULL, 0, &started },
         { "protocol", NULL, 0, &protocol },
         { "engines", NULL, 0, &engines },
+        { "store", NULL, 0, &record.store },
         { "roles", NULL, 0, &roles },
         { "draining", NULL, 0, &is_draining },
         { "connections", NULL, 0, &record.connections },

@@ -10,6 +10,7 @@
 
 static const struct node_record whole = {
     .id = { "n1", 0xfedcba9876543210 }, .started = 1795297178000, .protocol = CLUSTER_PROTOCOL, .engines = 2,
+    .store = 0xfedcba9876543211,
     .roles = ROLE_ACCESS | ROLE_API, .is_draining = true, .connections = 7, .capacity = 20000, .region = "eu west",
     .advertise = "https://a.example, tcp://a.example:7400", .version = "0.8.0",
 };
@@ -40,7 +41,7 @@ static void the_longest_record_fits(void **state)
     memset(record.region, 'r', NODE_RECORD_REGION_MAX);
     memset(record.advertise, 'a', NODE_RECORD_ADVERTISE_MAX);
     memset(record.version, 'v', NODE_RECORD_VERSION_MAX);
-    record.connections = record.capacity = record.admissions_per_s = UINT64_MAX;
+    record.store = record.connections = record.capacity = record.admissions_per_s = UINT64_MAX;
     buf_init(&text, RECORD_TEXT_BYTES_MAX);
     record_text_put(&text, &record);
     assert_false(buf_is_over(&text));

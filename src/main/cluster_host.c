@@ -238,6 +238,7 @@ static void host_describe(const struct cluster_host *host, const struct settings
         .started  = server->started_wall,
         .protocol = CLUSTER_PROTOCOL,
         .engines  = engines_count(settings),
+        .store    = server->stores.cluster,
         .roles    = settings->role_bits,
         .admissions_per_s = settings->admissions_per_s,
         .capacity = settings->capacity != 0 ? settings->capacity

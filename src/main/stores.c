@@ -291,6 +291,8 @@ static enum rc open_postgres(struct stores *stores, const struct settings *setti
         options.reader_count = VOLATILE_READERS;
         rc = databases_open(&databases, &options, &stores->memory, why, why_size);
     }
+    if (rc == RC_OK)
+        stores->cluster = databases.places[0].cluster;
     databases_fini(&databases);
     return rc;
 }

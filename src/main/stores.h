@@ -10,6 +10,7 @@
  * second one is there, in one on PostgreSQL alone in the same databases. */
 struct stores {
     struct store *durable, *memory;
+    uint64_t      cluster;  /* the number that `--init` gave the databases; 0: none of PostgreSQL, or they have none */
 };
 
 /* How many stores keep durable channels, each with an epoch of its own. */

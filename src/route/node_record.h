@@ -24,6 +24,7 @@ struct node_record {
     msec           started;       /* wall clock of that node */
     uint32_t       protocol;      /* CLUSTER_PROTOCOL of its program: what it can read on the bus */
     uint32_t       engines;       /* how many instances of Redis its list names; 0: it has none, or its release does not say */
+    uint64_t       store;         /* what its databases have in common (store/shard_table.h); 0: its release does not say */
     unsigned       roles;         /* enum node_role */
     bool           is_draining;
     uint64_t       connections, capacity;

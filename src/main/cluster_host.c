@@ -191,13 +191,15 @@ static void host_usurped(void *ctx, const char *why)
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
 /* In the first database of the store. */
+/* In the database that has the first slot: two nodes may name the databases in different order. */
 static enum rc pg_open(struct cluster_host *host, const struct settings *settings, const struct node_id *self, char *why,
                        size_t why_size)
 {
     char        text[STORE_URL_BYTES_MAX + 1];
     struct span urls = span_str(settings->store), first = SPAN("");
 
-    url_list_next(&urls, &first);
+    for (size_t i = 0; i <= host->server->stores.first; i++)
+        must(url_list_next(&urls, &first));
     must(first.len < sizeof text);
     snprintf(text, sizeof text, "%.*s", SPAN_ARG(first));
     const struct pg_engine_options options = { .url = text, .self = *self, .events = &host_events, .ctx = host };

@@ -293,6 +293,9 @@ static enum rc open_postgres(struct stores *stores, const struct settings *setti
     }
     if (rc == RC_OK)
         stores->cluster = databases.places[0].cluster;
+    for (size_t i = 0; rc == RC_OK && i < databases.count; i++)
+        if (databases.places[i].first_slot == 0)
+            stores->first = i;
     databases_fini(&databases);
     return rc;
 }

@@ -11,6 +11,7 @@
 struct stores {
     struct store *durable, *memory;
     uint64_t      cluster;  /* the number that `--init` gave the databases; 0: none of PostgreSQL, or they have none */
+    size_t        first;    /* which of the list's databases has the first slot: the same one for all nodes, whatever their order */
 };
 
 /* How many stores keep durable channels, each with an epoch of its own. */

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from cluster import Cluster
+from cluster import BEATS, Cluster, Node
 from longwire_client import Api, Reader, audit_reader
 from longwire_server import is_built
 from postgres_server import binaries
@@ -37,6 +37,23 @@ def test_messages_cross_nodes(cluster):
             reader.wait_head("topic:a", 30)
             reader.wait_head("user:ann", 1)
             audit_reader(reader, "topic:a", dict(enumerate(texts, 1)))
+
+
+def test_nodes_may_name_their_databases_in_any_order():
+    """Leases, routes and the bus lie in the database that has the first slot, wherever a node's list has it."""
+    with Cluster(engine="postgres", count=0) as cluster:
+        urls = [cluster.postgres.create(f"part{number}") for number in range(2)]
+        cluster.postgres.init(",".join(urls))
+        for number, store in enumerate([urls, urls[::-1]]):
+            node = Node(f"node{number}", {"LONGWIRE_STORE": ",".join(store), "LONGWIRE_CLUSTER": "postgres"}, BEATS)
+            cluster.nodes.append(cluster.stack.enter_context(node))
+        cluster.wait_whole()
+        channels = [f"{space}:{number}" for space in ("topic", "live") for number in range(8)]
+        with Reader(cluster.nodes[1].url, "sse", channels) as reader:
+            for channel in channels:
+                publish(cluster.nodes[0], channel, [channel.encode()])
+            for channel in channels:
+                reader.wait_head(channel, 1)
 
 
 def test_long_messages_cross_nodes(cluster):

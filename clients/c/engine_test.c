@@ -1011,6 +1011,26 @@ static void test_what_was_told_of_a_group_that_was_left(void **state)
     stage_end(&stage);
 }
 
+/* A device that was away learns of a leave and a join together, and then of the group's log without what lies between. */
+static void test_a_group_that_was_left_and_joined_again_while_away(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    SERVER(&stage, message_put(wire, "group:lobby", EPOCH, 7, "x"), message_put(wire, "group:lobby", EPOCH, 9, "y"),
+           message_put(wire, "group:lobby", EPOCH, 10, "z"),
+           FRAME(BIN_GAP, T(BIN_CHANNEL, "group:lobby"), N(BIN_EPOCH, EPOCH), N(BIN_GAP_FROM, 13), N(BIN_GAP_TO, 14),
+                 N(BIN_WHY, LW_GAP_EXPIRED)),
+           message_put(wire, "group:lobby", EPOCH, 15, "w"));
+    expect_told(&stage, "message group:lobby 7 \"x\" bob\ngap group:lobby 8-8 why 6\nmessage group:lobby 9 \"y\" bob\n"
+                        "message group:lobby 10 \"z\" bob\ngap group:lobby 13-14 why 0\nmessage group:lobby 15 \"w\" bob\n");
+    SERVER(&stage, message_put(wire, "user:ann", EPOCH, 3, "x"), message_put(wire, "user:ann", EPOCH, 5, "x"));
+    expect_told(&stage, "message user:ann 3 \"x\" bob\nwaiting 0 the server left out a message; asked again on a new link\n");
+    stage_end(&stage);
+}
+
 static void test_a_group_that_was_left_is_acknowledged_by_hand(void **state)
 {
     struct stage stage;
@@ -1769,6 +1789,7 @@ int main(void)
         cmocka_unit_test(test_a_session_that_is_not_fenced_yet),
         cmocka_unit_test(test_what_a_link_follows_unasked_ends_with_it),
         cmocka_unit_test(test_what_was_told_of_a_group_that_was_left),
+        cmocka_unit_test(test_a_group_that_was_left_and_joined_again_while_away),
         cmocka_unit_test(test_a_group_that_was_left_is_acknowledged_by_hand),
         cmocka_unit_test(test_acknowledged_by_hand),
         cmocka_unit_test(test_membership),

@@ -128,6 +128,13 @@ static void move_to(struct followed *followed, uint64_t epoch, uint64_t seq)
     followed->seq       = seq;
 }
 
+/* In between the user may have been no member of the group that the session follows: who joins again begins at the place of the
+ * join, without a gap. */
+static bool may_skip(const struct followed *followed)
+{
+    return followed->is_own && span_starts(followed_name(followed), SPAN("group:"));
+}
+
 /* The first message of a link in a channel of the session's own lies where the session stands, whatever came before. */
 static bool has_skipped(const struct followed *followed, uint64_t epoch, uint64_t seq, struct lw_gap *ret_skipped)
 {
@@ -157,9 +164,9 @@ enum followed_verdict followed_message(struct followed *followed, uint64_t epoch
     if (followed->is_placed) {
         if (is_same_log && seq <= followed->seq)
             return FOLLOWED_DROP;
-        if (followed->is_dense && (!is_same_log || seq != followed->seq + 1))
+        if (followed->is_dense && (!is_same_log || (seq != followed->seq + 1 && !may_skip(followed))))
             return FOLLOWED_HOLE;  /* a new life of a log is told by a gap first */
-        if (!followed->is_dense)
+        if (!followed->is_dense || may_skip(followed))
             *ret_has_skipped = has_skipped(followed, epoch, seq, ret_skipped);
     }
     if (!is_same_log)
@@ -180,7 +187,7 @@ static enum followed_verdict gap_seqs(struct followed *followed, struct lw_gap *
         return FOLLOWED_DROP;
     if (followed->is_placed && gap->to <= followed->seq)
         return FOLLOWED_DROP;
-    if (followed->is_placed && followed->is_dense && gap->from > followed->seq + 1)
+    if (followed->is_placed && followed->is_dense && !may_skip(followed) && gap->from > followed->seq + 1)
         return FOLLOWED_HOLE;
     if (followed->is_placed && gap->from <= followed->seq)
         gap->from = followed->seq + 1;

@@ -75,6 +75,29 @@ def test_a_group_that_is_left_and_joined_again(server, api, way):
         assert ann.of("error") == []
 
 
+def away(server, api, user, group):
+    """Three times in and out, and in again, of which their devices hear when they are back."""
+    for round_number in range(3):
+        member(api, "PUT", group, user)
+        assert api.publish(f"group:{group}", f"in {round_number}".encode()).status == 201
+        member(api, "DELETE", group, user)
+        assert api.publish(f"group:{group}", b"out").status == 201
+    member(api, "PUT", group, user)
+    assert api.publish(f"group:{group}", b"last").status == 201
+
+
+def test_the_c_library_goes_on_in_a_group_that_was_joined_again_while_it_was_away(server, api):
+    """On the same link: what the user was no member for is a gap, not a fault of the link."""
+    how = {"user": "gus", "device": "pad", "session": True}
+    with Driver(C, f"tcp://127.0.0.1:{server.tcp_port}", {}, **how) as gus:
+        gus.until_live()
+    away(server, api, "gus", "often")
+    with Driver(C, f"tcp://127.0.0.1:{server.tcp_port}", {}, **how) as gus:
+        gus.until(lambda: "last" in gus.texts("group:often"), "the last one is missing")
+        assert gus.texts("group:often") == ["in 0", "in 1", "in 2", "last"]
+        assert [state["name"] for state in gus.of("state")].count("live") == 1
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_receipts_and_read_marks(server, api, way):
     group, channel = f"marks-{way}", f"group:marks-{way}"

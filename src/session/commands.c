@@ -256,18 +256,26 @@ static void on_cursor(struct client *client, const struct client_command *comman
     client_say(client, &(struct client_event){ .kind = EVENT_CURSOR, .ref = command->ref, .cursor = buf_span(token) });
 }
 
+/* Or shows a ticket: it was here before. */
+static bool client_names_place(const struct client_command *command)
+{
+    const struct client_connect *connect = &command->connect;
+
+    if (command->kind == CLIENT_SUBSCRIBE)
+        return command->subscribe.start.kind == START_AFTER;
+    return connect->is_resuming || connect->cursor.len > 0 || connect->ticket.len > 0;
+}
+
 /* A link is let in once, by the first command that makes it follow anything. Publishes are not asked: they bring no
  * state to load. */
 static bool client_is_let_in(struct client *client, const struct client_command *command)
 {
-    const struct client_connect *connect = &command->connect;
-    struct link                 *link    = &client->link;
-    struct put_off               put_off;
+    struct link   *link = &client->link;
+    struct put_off put_off;
 
     if (link->is_let_in || (command->kind != CLIENT_CONNECT && command->kind != CLIENT_SUBSCRIBE))
         return true;
-    bool is_known   = command->kind == CLIENT_CONNECT && (connect->is_resuming || connect->cursor.len > 0 || connect->ticket.len > 0);
-    link->is_let_in = session_lets_in(link->worker, is_known, &put_off);
+    link->is_let_in = session_lets_in(link->worker, client_names_place(command), &put_off);
     if (!link->is_let_in)
         client_put_off(client, &put_off);
     return link->is_let_in;

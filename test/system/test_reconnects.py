@@ -161,6 +161,17 @@ def test_who_comes_with_a_ticket_alone_was_here_before():
             assert ws.ask("connect", "connected", session=True, ticket=ticket)["resumed"]
 
 
+def test_who_names_a_place_in_subscribe_was_here_before():
+    with Server(config="loops = 1\nadmissions_per_s = 1\nadmissions_burst = 8\n") as server, contextlib.ExitStack() as stack:
+        def is_let_in(**place):
+            ws = stack.enter_context(Ws(server))
+            ws.say("subscribe", channel="topic:a", **place)
+            return next(frame["type"] for frame in frames_of(ws) if frame["type"] in ("subscribed", "reconnect")) == "subscribed"
+        while is_let_in():
+            pass
+        assert is_let_in(after=0)
+
+
 def frames_of(ws):
     while True:
         yield json.loads(ws.frame_text())

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "codec/token/session_token.h"
 #include "codec/token/token.h"
 #include "publish/publish_check.h"
 #include "session/client.h"
@@ -132,11 +133,35 @@ static void client_resume_place(struct client *client, const struct client_place
         client_resume_channel(client, place->channel, place->start);
 }
 
-/* NULL: it is one whose channels can be followed. */
-static const char *read_connect_cursor(struct span cursor, struct token *ret)
+#define NOT_A_CURSOR "not a cursor: use what the frame `cursor` gave you, unchanged"
+
+/* The token of a session, whose places are this device's. */
+static const char *read_session_cursor(struct span cursor, struct span device, struct token *ret)
 {
+    struct session_token session;
+    struct span          places;
+    struct buf           bytes;
+    const char          *fault = NULL;
+
+    buf_init(&bytes, SESSION_TOKEN_HEAD_TEXT_MAX);
+    if (!session_token_get(cursor, &bytes, &session, &places) ||
+        (places.len > 0 && (!token_get(places, ret) || ret->set != 0)))
+        fault = NOT_A_CURSOR;
+    else if (device.len == 0)
+        fault = "this is the cursor of a session: connect with `session`, as its device";
+    else if (!span_eq(device, session.device))
+        fault = "this cursor belongs to another device than this link";
+    buf_fini(&bytes);
+    return fault;
+}
+
+/* `device`: of the link's session; empty: it has none. NULL: it is one whose channels can be followed. */
+static const char *read_connect_cursor(struct span cursor, struct span device, struct token *ret)
+{
+    if (session_token_is_one(cursor))
+        return read_session_cursor(cursor, device, ret);
     if (!token_get(cursor, ret))
-        return "not a cursor: use what the frame `cursor` gave you, unchanged";
+        return NOT_A_CURSOR;
     if (ret->set != 0)
         return "this cursor holds the places of channels without their names: a stream of many channels gave it. Name them in "
                "resume";
@@ -150,6 +175,14 @@ static void client_resume_token(struct client *client, const struct token *token
                               (struct start){ START_AFTER, token->places[i].seq, token->places[i].epoch });
 }
 
+/* Of the session that the link has, or will have; empty: none. */
+static struct span client_session_device(const struct client *client, const struct connected_session *session)
+{
+    if (session != NULL)
+        return session->device;
+    return link_device(&client->link) == NULL ? SPAN("") : device_link_device(link_device(&client->link));
+}
+
 /* `connected` is sent first. The faults of the places, or the `subscribed` of each, follow it. */
 void client_resume_as(struct client *client, const struct client_connect *connect, const struct connected_session *session,
                       bool is_resumed, struct span ref)
@@ -159,7 +192,7 @@ void client_resume_as(struct client *client, const struct client_connect *connec
 
     token_init(&token);
     if (connect->cursor.len > 0)
-        fault = read_connect_cursor(connect->cursor, &token);
+        fault = read_connect_cursor(connect->cursor, client_session_device(client, session), &token);
     bool has_token = connect->cursor.len > 0 && fault == NULL;
     client_take_mode(client, connect);
     if (connect->has_beats)

@@ -352,7 +352,7 @@ void device_link_put_token(const struct link *link, struct buf *buf)
     session_token_put(buf, &(struct session_token){ device->generation, device->since, device_link_device(device) });
     for (const struct reader_sub *sub = reader_subs(link_reader(link)); sub != NULL && count < SESSION_TOKEN_PLACES_MAX;
          sub = reader_sub_next(sub))
-        if (sub->sub.is_moved || !sub->sub.is_own)
+        if (!sub->sub.is_unasked && (sub->sub.is_moved || !sub->sub.is_own))
             places[count++] = link_place_of(link, sub, true);
     count += group_follow_put_left(&device->groups, link_reader(link), places + count, SESSION_TOKEN_PLACES_MAX - count);
     if (count > 0)

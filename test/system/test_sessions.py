@@ -618,6 +618,45 @@ def test_the_cursor_of_a_link_holds_the_places_of_its_session(server, phone):
     phone.cut()
 
 
+def test_the_cursor_of_a_link_comes_back_in_connect(server, phone):
+    """It holds what the session does not follow by itself, too, and acknowledges."""
+    user, topic = f"user:{phone.user}", f"topic:{phone.user}"
+    key = phone.connect()["connection"]
+    phone.ws.ask("subscribe", "subscribed", channel=topic)
+    sent(server, f"conn:{key}")     # is in no cursor: its channel ends with the link
+    sent(server, user)
+    sent(server, topic)
+    phone.read(3)
+    cursor = phone.ws.ask("cursor", "cursor", ref=1)["cursor"]
+    phone.cut()
+    sent(server, user)
+    sent(server, topic)
+    assert phone.connect(cursor=cursor)["resumed"]
+    got = [phone.ws.frame("message") for _ in range(2)]
+    assert sorted((message["channel"], message["seq"]) for message in got) == [(topic, 2), (user, 2)]
+    phone.cut()
+    for members, why in (({"device": "tablet", "session": True}, "another device"), ({}, "session")):
+        with Ws(server) as ws:
+            ws.say("connect", user=phone.user, cursor=cursor, **members)
+            error = said_first(ws, "error")
+            assert error["code"] == 400 and why in error["reason"]
+
+
+@pytest.mark.parametrize("kind", [*STREAMS, "poll"])
+def test_the_cursor_of_a_session_has_no_place_of_its_connections_channel(kind):
+    with Server(config="connection_key_header = X-Key\n") as server:
+        key = {"x_key": f"key-{kind}"}
+        if kind == "poll":
+            cursor = request(server, "GET", "/v1/subscribe?user=ann&session=1&device=phone&wait=0", **key).json()["cursor"]
+        else:
+            with STREAMS[kind](server, "user=ann&session=1&device=phone", **key) as stream:
+                wait_until(lambda: request(server, "GET", f"/v1/channels/conn:key-{kind}").status == 200, "it does not follow it")
+                sent(server, f"conn:key-{kind}")
+                assert stream.next()["channel"] == f"conn:key-{kind}"
+                cursor = stream.cursor
+        assert cursor.endswith("."), "places stand behind the dot"
+
+
 def test_a_device_moves_between_transports(server):
     """One session, whatever carries it; each takes it over from the one before."""
     user = next(names)

@@ -1,4 +1,5 @@
 """`longwire sub` and `longwire pub` over the native protocol, that is with the C client library."""
+import contextlib
 import json
 import urllib.request
 
@@ -135,6 +136,19 @@ def test_sub_once_does_not_come_back(server):
         sub.wait_out(1)
         link.down()
         assert sub.end(code=2) == ["1"]
+
+
+@pytest.mark.parametrize("words", [["sub", "topic:a", "--last", "1", "-n", "1"], ["pub", "topic:a", "1"]])
+def test_who_is_asked_to_come_again_waits_as_long(words):
+    """A server that lets nobody in now was reached: also at the start it is waited for, as over HTTP."""
+    with Server(config="loops = 1\nadmissions_per_s = 2\nadmissions_burst = 2\n") as server, contextlib.ExitStack() as stack:
+        run(server, "pub", "topic:a", "1")
+        clients = [stack.enter_context(Running(native(server), *words)) for _ in range(6)]
+        for client in clients:
+            client.end()
+        said = [line for client in clients for line in client.err]
+        assert any("the server asks to wait: too many come at once" in line for line in said), said
+        assert not any("can't reach" in line for line in said)
 
 
 def test_sub_leaves_when_told(server):

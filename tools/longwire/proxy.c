@@ -11,6 +11,7 @@
 
 #include "base/must.h"
 #include "longwire/command.h"
+#include "longwire/native_wait.h"
 #include "longwire/proxy_link.h"
 #include "longwire/stop_fd.h"
 
@@ -123,8 +124,7 @@ static void on_state(void *arg, const struct lw_status *status)
     if (status->state == LW_CONNECTED)
         say("connected to %s", status->server);
     else if (status->state == LW_WAITING)
-        say("%s: %s; next try in %.1f s", proxy->was_connected ? "link lost" : "can't reach the server", status->reason,
-            (double)status->wait_ms / 1000);
+        native_say_waiting(status, proxy->was_connected);
     else if (status->state == LW_ENDED && status->code != 0) {
         say("the server has ended it: %s (%u)", status->reason, status->code);
         proxy->exit = EXIT_REFUSED;

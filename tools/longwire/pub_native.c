@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "longwire/native_wait.h"
 #include "longwire/pub.h"
 #include "message/epoch.h"
 
@@ -80,7 +81,7 @@ static void on_published(void *arg, const struct lw_published *published)
 static void on_state(void *arg, const struct lw_status *status)
 {
     struct pub_native *native   = arg;
-    bool               may_wait = native->was_connected || native->pub->has_patience;
+    bool               may_wait = native->was_connected || native_is_put_off(status) || native->pub->has_patience;
 
     native->was_connected |= status->state == LW_CONNECTED;
     native->has_left |= status->state == LW_ENDED;
@@ -95,8 +96,7 @@ static void on_state(void *arg, const struct lw_status *status)
         say("can't reach the server: %s", status->reason);
         native->exit = EXIT_UNREACHED;
     } else if (status->state == LW_WAITING && !native->pub->is_quiet) {
-        say("%s: %s; next try in %.1f s", native->was_connected ? "link lost" : "can't reach the server", status->reason,
-            (double)status->wait_ms / 1000);
+        native_say_waiting(status, native->was_connected);
     }
 }
 

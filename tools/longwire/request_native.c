@@ -6,6 +6,7 @@
 
 #include "base/must.h"
 #include "longwire/asker.h"
+#include "longwire/native_wait.h"
 
 enum { LEAVE_MS = 5000 };
 
@@ -37,7 +38,7 @@ static void on_response(void *arg, const struct lw_response *response)
 static void on_state(void *arg, const struct lw_status *status)
 {
     struct native_ask *ask      = arg;
-    bool               may_wait = ask->was_connected || ask->asker->has_patience;
+    bool               may_wait = ask->was_connected || native_is_put_off(status) || ask->asker->has_patience;
 
     ask->was_connected |= status->state == LW_CONNECTED;
     ask->has_left |= status->state == LW_ENDED;
@@ -52,8 +53,7 @@ static void on_state(void *arg, const struct lw_status *status)
         ask->exit    = EXIT_UNREACHED;
         ask->is_done = true;
     } else if (status->state == LW_WAITING) {
-        say("%s: %s; next try in %.1f s", ask->was_connected ? "link lost" : "can't reach the server", status->reason,
-            (double)status->wait_ms / 1000);
+        native_say_waiting(status, ask->was_connected);
     }
 }
 

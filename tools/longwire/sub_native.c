@@ -13,6 +13,7 @@
 #include "base/base64.h"
 #include "base/must.h"
 #include "base/utf8.h"
+#include "longwire/native_wait.h"
 #include "longwire/sub.h"
 #include "message/epoch.h"
 
@@ -329,17 +330,16 @@ static void on_connected(struct native_run *run, const struct lw_status *status,
 static void on_waiting(struct native_run *run, const struct lw_status *status)
 {
     struct sub *sub         = run->sub;
-    bool        may_go_away = run->was_connected || sub->has_patience;
+    bool        may_go_away = run->was_connected || native_is_put_off(status) || sub->has_patience;
 
     if (!run->was_connected && status->wait_ms == 0)
         return;  /* another server is tried at once */
     if (sub->is_once || !may_go_away) {
-        say("%s: %s", run->was_connected ? "link lost" : "can't reach the server", status->reason);
+        say("%s: %s", native_waits_because(status, run->was_connected), status->reason);
         sub_leave(sub, EXIT_UNREACHED);
         return;
     }
-    say("%s: %s; next try in %.1f s", run->was_connected ? "link lost" : "can't reach the server", status->reason,
-        (double)status->wait_ms / 1000);
+    native_say_waiting(status, run->was_connected);
     sub->is_away = true;
 }
 

@@ -56,6 +56,15 @@ def test_token_stream(browser, tmp_path):
         assert text(browser, "answer") == first
         assert first.startswith("You asked: “Why?” Here is what I can say") and first.endswith("That is all there is to it.")
         assert len(first.split()) == 87
+        browser.get_log("browser")
+        for question in ("And this?", "And that?"):   # the second one while the first is answered
+            browser.find_element(By.ID, "question").clear()
+            browser.find_element(By.ID, "question").send_keys(question)
+            browser.find_element(By.ID, "send").click()
+            wait_until(lambda: text(browser, "answer").startswith(f"You asked: “{question}” Here is"), lambda: text(browser, "answer"))
+        wait_until(lambda: browser.execute_script(done) == "true", lambda: text(browser, "answer"))
+        assert text(browser, "answer") == first.replace("Why?", "And that?")
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def test_ride_map(browser, tmp_path):

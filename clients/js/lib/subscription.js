@@ -24,7 +24,7 @@ export class Subscription {
     #pauses = new Set();      // retries that wait
     #drains = [];             // who waits for the queue to be empty
     #offered = null;          // without a handler: the entry that the iterator hands over next
-    #taker = null;            // … and who waits for one
+    #taker = null;            // … and who waits for one; null instead of it: there is none any more
     #told = null;             // the head that this link has told in notify mode
 
     /* owner: the client, as the functions that it hands in (client.js, #ownerOf). */
@@ -181,7 +181,7 @@ export class Subscription {
         this.#wakeDrains();
         for (const wake of this.#pauses) wake();
         this.settle.reject(error ?? new LongwireError(0, `the subscription of ${this.channel} was ended`));
-        this.#taker?.({ done: true, value: undefined });
+        this.#taker?.(null);
     }
 
     /* for await (const message of subscription): for subscriptions without a handler. A message counts as handled when the
@@ -192,9 +192,9 @@ export class Subscription {
             next: () => new Promise(resolve => {
                 current?.();
                 if (this.isClosed) { resolve({ done: true, value: undefined }); return; }
-                this.#taker = ({ entry, done, ...end }) => {
-                    current = done;
-                    resolve(entry ? { done: false, value: entry } : end);
+                this.#taker = offered => {
+                    current = offered?.done;
+                    resolve({ done: !offered, value: offered?.entry });
                 };
                 this.#handOver();
             }),

@@ -290,6 +290,26 @@ test('for await: a message counts as handled when the next is asked for', async 
     assert.ok(subscription.isClosed);
 });
 
+test('for await: a loop that waits, for its first message or a later one, ends when the subscription is ended elsewhere', async () => {
+    for (const count of [0, 1]) {
+        const { subscription } = await open(null);
+        for (let seq = 1; seq <= count; seq++) subscription.take(message(seq));
+        const seen = [];
+        const loop = (async () => {
+            for await (const entry of subscription) {
+                seen.push(entry);
+                if (entry === undefined) break;
+            }
+        })();
+        while (seen.length < count) await tick();
+        await tick();
+        subscription.close();
+        await loop;
+        assert.deepEqual(seen.map(entry => entry?.seq), count ? [1] : []);
+        assert.deepEqual(await subscription[Symbol.asyncIterator]().next(), { done: true, value: undefined });
+    }
+});
+
 test('stores: writes of one turn go together; a broken one counts as empty', async () => {
     const texts = [], errors = [];
     const store = new PlaceStore({ get: () => '{broken', set: (_, text) => { texts.push(text); } }, 'n', error => errors.push(error));

@@ -208,6 +208,30 @@ def test_chat(browser, tmp_path):
         browser.switch_to.window(home)
 
 
+def is_shown(browser, name):
+    return browser.find_element(By.ID, name).is_displayed()
+
+
+def test_the_chat_shows_what_can_be_done(browser, tmp_path):
+    """Who is in is not asked for a name again, and who is in no room can write nothing. What fails is said."""
+    home = browser.current_window_handle
+    with Example("chat", tmp_path) as example:
+        browser.get(example.url)
+        assert is_shown(browser, "login") and not is_shown(browser, "chat")
+        come_in(browser, example, "ann")
+        assert not is_shown(browser, "login") and is_shown(browser, "write")
+        press_room(browser, "lobby", "leave lobby")
+        wait_until(lambda: text(browser, "room") == "You are in no room", lambda: text(browser, "room"))
+        assert not is_shown(browser, "write")
+        press_room(browser, "garden", "join garden")
+        wait_until(lambda: text(browser, "room") == "garden" and is_shown(browser, "write"), lambda: text(browser, "room"))
+        browser.execute_script("window.fetch = () => Promise.reject(new Error('it is away'))")
+        press_room(browser, "kitchen", "join kitchen")
+        wait_until(lambda: text(browser, "trouble") == "not done: it is away", lambda: text(browser, "trouble"))
+    browser.close()
+    browser.switch_to.window(home)
+
+
 def test_one_ctrl_c_ends_an_example_as_it_should(tmp_path):
     """A terminal gives it to all processes of the group. The server is told once, and stops without haste."""
     with subprocess.Popen([ROOT / "examples" / "start", "token_stream"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

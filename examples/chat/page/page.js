@@ -186,7 +186,7 @@ class Chat {
 
     #press(room) {
         if (this.#joined.has(room) && room !== this.#room) this.#enter(room);
-        else ask(this.#joined.has(room) ? 'leave' : 'join', { name: this.#name, room });
+        else ask(this.#joined.has(room) ? 'leave' : 'join', { name: this.#name, room }).catch(error => this.#trouble(error));
     }
 
     #showRooms() {

@@ -22,6 +22,15 @@ static void worker_set_limits(struct worker *worker)
         limits_shorten(&worker->http.limits, &worker->sessions.limits, &worker->shard.limits);
 }
 
+static void worker_change_limits(struct worker *worker)
+{
+    const struct admission_limits before = worker->sessions.limits.admission;
+
+    worker_set_limits(worker);
+    admission_change(&worker->sessions.admission, &before, &worker->sessions.limits.admission, worker->loop.now);
+    admission_change(&worker->allocation, &before, &worker->sessions.limits.admission, worker->loop.now);
+}
+
 /* Happens between two requests, when nobody holds anything of the old configuration. */
 void worker_adopt(struct command *command, struct shard *shard)
 {
@@ -38,7 +47,7 @@ void worker_adopt(struct command *command, struct shard *shard)
     worker->sessions.asks_links = settings->hook.is_there;
     worker->loop.paces.bytes_per_s = settings->bytes_per_connection_per_s;
     worker->http.trusted_proxies = &settings->trusted_proxy_ranges;
-    worker_set_limits(worker);
+    worker_change_limits(worker);
     worker->api.limits      = api_limits_of(settings);
     worker->events.kinds    = settings_event_kinds(settings);
     limits_set_usage(settings, worker->usage.max);

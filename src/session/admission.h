@@ -32,6 +32,10 @@ struct admission {
 
 void admission_init(struct admission *admission);
 
+/* Other limits hold from now on. What is taken stands for as many clients as before, of whom no more count than have room
+ * now: so a higher rate helps at once, and a lower one doesn't let a second burst in. */
+void admission_change(struct admission *admission, const struct admission_limits *before, const struct admission_limits *after, msec now);
+
 /* 0: it is let in. Else it is told to come again in so many ms. */
 msec admission_ask(struct admission *admission, const struct admission_limits *limits, bool is_known, msec now);
 

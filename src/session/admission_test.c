@@ -79,6 +79,41 @@ static void nobody_waits_for_more_than_five_minutes(void **state)
         assert_in_range(admission_ask(&admission, &limits, i % 2 == 0, 1000), 0, ADMISSION_WAIT_MS_MAX);
 }
 
+/* A reload: what is taken counts as so many clients, not as the time that they took before. */
+static void other_limits_hold_at_once(void **state)
+{
+    (void)state;
+    static const struct admission_limits slow = { .per_s = 1, .burst = 1000 }, fast = { .per_s = 100, .burst = 1000 },
+                                         small = { .per_s = 100, .burst = 20 }, least = { .per_s = 1, .burst = 20 }, none = { 0 };
+    struct admission admission;
+
+    admission_init(&admission);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(admission_ask(&admission, &slow, true, 1000), 0);
+    for (int i = 0; i < 100; i++)
+        assert_in_range(admission_ask(&admission, &slow, true, 1000), 1000 + i * 1000, 1200 + i * 1200);
+
+    admission_change(&admission, &slow, &fast, 1000);
+    assert_in_range(admission_ask(&admission, &fast, true, 1000), 1000, 1200);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(admission_ask(&admission, &fast, true, 2000), 0);
+    assert_int_not_equal(admission_ask(&admission, &fast, true, 2000), 0);
+
+    admission_change(&admission, &fast, &small, 2000);
+    assert_int_not_equal(admission_ask(&admission, &small, true, 2000), 0);
+    assert_int_equal(admission_ask(&admission, &small, true, 2010), 0);
+    assert_int_not_equal(admission_ask(&admission, &small, true, 2010), 0);
+
+    admission_change(&admission, &small, &least, 2010);
+    assert_int_not_equal(admission_ask(&admission, &least, true, 2500), 0);
+    assert_int_equal(admission_ask(&admission, &least, true, 3010), 0);
+
+    admission_change(&admission, &least, &none, 3010);
+    admission_change(&admission, &none, &least, 3010);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(admission_ask(&admission, &least, true, 3010), 0);
+}
+
 /* --- a crowd comes back: each at the time that it was told ----------------------------------------------------------- */
 
 enum { CROWD = 10000, CROWD_MS_MAX = 200000, TRIES_MAX = 3 };
@@ -132,6 +167,7 @@ int main(void)
         cmocka_unit_test(half_of_the_room_is_kept_for_those_who_are_known),
         cmocka_unit_test(times_are_told_in_order),
         cmocka_unit_test(nobody_waits_for_more_than_five_minutes),
+        cmocka_unit_test(other_limits_hold_at_once),
         cmocka_unit_test(a_crowd_comes_back_spread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -298,6 +298,17 @@ def test_limits_hold_for_those_who_are_there_already():
         link.close()
 
 
+def test_a_higher_rate_helps_those_who_come_then():
+    """Who was let in at the old rate is not in their way: at one a second, a burst of 200 would be for 200 s."""
+    rate = "loops = 1\nadmissions_burst = 400\nadmissions_per_s = {}\n" + BASE
+    with Reloadable(rate.format(1)) as server, contextlib.closing(Api(server.url, OPS)) as api:
+        come = lambda: api.get("/v1/subscribe?channel=topic:a&wait=0").status
+        came = list(itertools.takewhile(lambda status: status == 200, (come() for _ in range(1000))))
+        assert 200 <= len(came) < 1000
+        server.reload(rate.format(1000))
+        wait_until(lambda: come() == 200)
+
+
 # --- what must not change anything ------------------------------------------------------------------------------------
 
 def assert_nothing_changed(server, api, reader, said, want):

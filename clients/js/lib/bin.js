@@ -1,5 +1,6 @@
 /* bin.js - longwire.bin.v1 on a WebSocket (docs/protocol.md, section 9): the frames of the client to bytes, those of the
  * server to the objects that JSON has for them. Pure. What a codec must remember of a link is its aliases. */
+import { LongwireError } from './errors.js';
 
 const FLAG = 0, NUMBER = 1, BYTES = 2, FIXED = 3;
 const PLACES = 'places';   // bytes of another form (9.4)
@@ -42,6 +43,19 @@ const SERVER_TYPES = {
 const utf8 = new TextEncoder();
 const readText = bytes => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
 const hexOf = bytes => Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('');
+
+/* What the application says wrongly is refused as the server would, before it becomes bytes that mean something else. */
+function wholeOf(name, value) {
+    const whole = Number(value);
+    if (!Number.isSafeInteger(whole) || whole < 0) throw new LongwireError(400, `${name} is a whole number from 0 on, and not ${value}`);
+    return whole;
+}
+
+function codeOf(name, names, value) {
+    const code = names.indexOf(value);
+    if (code < 0) throw new LongwireError(400, `${name} is ${names.join(' or ')}, and not ${value}`);
+    return code;
+}
 
 /* --- writing ---------------------------------------------------------------------------------------------------- */
 
@@ -92,7 +106,7 @@ class Writer {
         const number = NUMBERS[name];
         const form = FIELDS[number][1];
         this.varint(number << 3 | VITAL | wireForm(form));
-        if (form === NUMBER) this.varint(value);
+        if (form === NUMBER) this.varint(wholeOf(name, value));
         else if (form === FIXED) this.epoch(value);
         else if (wireForm(form) === BYTES) this.sized(typeof value === 'string' ? utf8.encode(value) : value);
     }
@@ -131,21 +145,21 @@ function readPlaces(bytes) {
 }
 
 /* A frame as JSON has it → its fields. */
-function fieldsOf({ type, id, session, mode, priority, resume, headers, data: _data, body: _body, bytes: _bytes, ...same }) {
+function fieldsOf({ type, id, session, mode, priority, resume, headers, data: _data, json: _json, body: _body, bytes: _bytes, ...same }) {
     const isOfRequest = type === 'request' || type === 'cancel';
     return {
         ...same, ...(id !== undefined && { [isOfRequest ? 'request' : 'id']: id }), ...(headers && { headers: headersOf(headers) }),
-        ...(session && { standing: true }), ...(mode && { mode: MODES.indexOf(mode) }),
-        ...(priority && { priority: PRIORITIES.indexOf(priority) }), ...(resume && { resume: placesOf(resume) }),
+        ...(session && { standing: true }), ...(mode && { mode: codeOf('mode', MODES, mode) }),
+        ...(priority && { priority: codeOf('priority', PRIORITIES, priority) }), ...(resume && { resume: placesOf(resume) }),
     };
 }
 
 /* A string is the payload itself, also under a JSON media type, as in a frame of JSON. Without a media type it is text for the server
  * too, if it is UTF-8; any other value is JSON. */
-function payloadOf({ data, bytes, media }) {
+function payloadOf({ data, json, bytes, media }) {
     if (bytes !== undefined) return { payload: bytes, media: media ?? 'application/octet-stream' };
-    const isText = typeof data === 'string';
-    return { payload: utf8.encode(isText ? data : JSON.stringify(data)), media: media ?? (isText ? undefined : 'application/json') };
+    const isText = json === undefined && typeof data === 'string';
+    return { payload: utf8.encode(isText ? data : json ?? JSON.stringify(data)), media: media ?? (isText ? undefined : 'application/json') };
 }
 
 /* A field says what the body is, where its kind alone does. */

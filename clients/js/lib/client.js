@@ -166,6 +166,7 @@ export class Client extends Emitter {
     /* Follows a channel. handler(message, subscription) may return a promise: the next message of the channel waits for it. */
     subscribe(channel, handler, options = {}) {
         if (typeof handler !== 'function') [handler, options] = [null, handler ?? options];
+        if (typeof channel !== 'string') throw new TypeError(`subscribe: a channel is a text such as topic:news, and not ${channel}`);
         const known = this.#subscriptions.get(channel);
         if (known && !known.isImplicit) throw new LongwireError(409, `${channel} is followed already`);
         known?.close();
@@ -190,7 +191,7 @@ export class Client extends Emitter {
     }
 
     /* Resolves with { channel, epoch, seq, id, time } once the message is stored. */
-    publish(channel, data, options) {
+    async publish(channel, data, options) {
         return this.#outbox.add(channel, data, options);
     }
 

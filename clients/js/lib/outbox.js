@@ -25,10 +25,19 @@ function bytesOf(data) {
     return data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
+/* Bytes and values are taken as they are now: what is sent again must be the same, whatever the application has done to them since. */
+function payloadOf(channel, data) {
+    if (data === undefined) throw new TypeError(`publish to ${channel}: data is undefined`);
+    if (isBytes(data)) return { bytes: bytesOf(data).slice() };
+    if (typeof data === 'string') return { data };
+    const json = JSON.stringify(data);
+    if (json === undefined) throw new TypeError(`publish to ${channel}: JSON has no ${typeof data}`);
+    return { json };
+}
+
 /* As a frame has it: text is text/plain, bytes are octets, any other value is JSON, unless `media` says otherwise. */
 function frameOf(channel, data, { media, ttl, key, event, collapseKey, priority }) {
-    if (data === undefined) throw new TypeError(`publish to ${channel}: data is undefined`);
-    const payload = isBytes(data) ? { bytes: bytesOf(data) } : { data };
+    const payload = payloadOf(channel, data);
     return {
         channel, ...payload, ...(media && { media }), ...(ttl !== undefined && { ttl }), key: key ?? randomKey(),
         ...(event && { event }), ...(collapseKey && { collapse_key: collapseKey }), ...(priority && { priority }),
@@ -36,9 +45,8 @@ function frameOf(channel, data, { media, ttl, key, event, collapseKey, priority 
 }
 
 /* The same as an HTTP request. A string is the body itself, also under a JSON media type, as in a frame. */
-function requestOf({ data, bytes, media, ttl, key, event, collapse_key: collapseKey, priority }) {
-    const isText = typeof data === 'string';
-    const kind = media ?? (bytes !== undefined ? 'application/octet-stream' : isText ? 'text/plain' : 'application/json');
+function requestOf({ data, json, bytes, media, ttl, key, event, collapse_key: collapseKey, priority }) {
+    const kind = media ?? (bytes !== undefined ? 'application/octet-stream' : json !== undefined ? 'application/json' : 'text/plain');
     const query = new URLSearchParams({ ...(ttl !== undefined && { ttl }), ...(priority && { priority }) });
     return {
         query: `${query}` === '' ? '' : `?${query}`,
@@ -46,7 +54,7 @@ function requestOf({ data, bytes, media, ttl, key, event, collapse_key: collapse
             'Content-Type': kind, 'Idempotency-Key': key, ...(event && { 'Longwire-Event': encodeURIComponent(event) }),
             ...(collapseKey && { 'Collapse-Key': collapseKey }),
         },
-        body: bytes !== undefined ? bytes : isText ? data : JSON.stringify(data),
+        body: bytes ?? json ?? data,
     };
 }
 
@@ -106,7 +114,11 @@ export class Outbox {
         if (item.via !== 'http' && this.#host.prefersLink()) {
             if (!link?.canPublish(now)) return;
             item.isSent = true;
-            link.publish(item, now);
+            try {
+                link.publish(item, now);
+            } catch (error) {
+                this.#settle(item, error);   // no frame can say it
+            }
         } else if (!this.#posting.has(item.frame.channel)) {
             item.isSent = true;
             this.#post(item);

@@ -16,6 +16,8 @@ export class Servers {
     constructor(urls) {
         this.#named = (Array.isArray(urls) ? urls : String(urls).split(',')).map(url => httpUrl(String(url).trim()));
         if (this.#named.length === 0) throw new LongwireError(0, 'the client needs the address of a server');
+        const odd = this.#named.find(url => !/^https?:/.test(url));
+        if (odd) throw new TypeError(`${odd} is no address of a server: write for instance http://127.0.0.1:8080`);
         this.#list = this.#named;
     }
 

@@ -13,9 +13,11 @@ const HIDDEN_MS = 60000;
 export class JsonCodec {
     static protocol = 'longwire.json.v1';
 
-    encode({ bytes, ...frame }) {
+    /* `json`: a publish's data, as text already. */
+    encode({ bytes, json, ...frame }) {
         const name = frame.type === 'request' ? 'body_base64' : 'data_base64';
-        return JSON.stringify(bytes ? { ...frame, [name]: base64OfBytes(bytes) } : frame);
+        const text = JSON.stringify(bytes ? { ...frame, [name]: base64OfBytes(bytes) } : frame);
+        return json === undefined ? text : `${text.slice(0, -1)},"data":${json}}`;
     }
 
     decode(data) {
@@ -120,10 +122,15 @@ export class WebSocketLink {
     }
 
     publish(item, now) {
+        const ref = this.#ask({ item });
+        try {
+            this.#say({ type: 'publish', ...item.frame, ref });
+        } catch (error) {
+            this.#questions.delete(ref);
+            throw error;
+        }
         this.#inFlight++;
         this.#host.paces.publish.sent(now);
-        const ref = this.#ask({ item });
-        this.#say({ type: 'publish', ...item.frame, ref });
     }
 
     get canRequest() {
@@ -186,7 +193,12 @@ export class WebSocketLink {
         this.#isBeating = greeting.heartbeat !== undefined;
         this.#isAwaited = greeting.session === true;
         this.#isAnswered = Object.keys(greeting).length === 0;
-        if (!this.#isAnswered) this.#say({ type: 'connect', ...greeting, ref: this.#ask({ greeting: true }) });
+        if (this.#isAnswered) return;
+        try {
+            this.#say({ type: 'connect', ...greeting, ref: this.#ask({ greeting: true }) });
+        } catch (error) {
+            this.#end(error);
+        }
     }
 
     /* The server says `connected` unasked, and again in answer to `connect`. Channels can be asked for at once, because frames
@@ -222,11 +234,14 @@ export class WebSocketLink {
     #subscribe(subscription) {
         const { channel, options: { presence, keep, mode } } = subscription;
         const start = this.#host.startOf(subscription);
-        this.#places.asks(channel, start.after);
-        this.#say({
-            type: 'subscribe', channel, ...start, ...(presence && { presence }),
-            ...(keep && { keep }), ...(mode && { mode }), ref: this.#ask({ channel, subscription }),
-        });
+        const ref = this.#ask({ channel, subscription });
+        try {
+            this.#say({ type: 'subscribe', channel, ...start, ...(presence && { presence }), ...(keep && { keep }), ...(mode && { mode }), ref });
+            this.#places.asks(channel, start.after);
+        } catch (error) {
+            this.#questions.delete(ref);
+            this.#onRefusedChannel(channel, error);
+        }
     }
 
     #onData(data) {
@@ -377,7 +392,7 @@ export class WebSocketLink {
             this.#asking--;
             this.#host.refusedRequest(question.asking, error);
         } else if (question?.subscription && error.isOfLimit) this.#followLater(question.subscription, error);
-        else if (question?.channel) this.#onRefusedChannel(question.channel, error);
+        else if (question?.subscription) this.#onRefusedChannel(question.channel, error);
         else if (question?.reject) question.reject(error);
         else if (question?.greeting || (question?.renewal && error.code !== 403)) this.#end(error);
         else if (question?.leaving) this.#forgetLeft(frame);

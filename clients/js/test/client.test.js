@@ -70,6 +70,19 @@ async function live(context, isRefused = false) {
     return socket;
 }
 
+/* A socket of this subprotocol, of which only the number of frames counts. */
+async function liveOf(context, protocol) {
+    if (protocol === 'longwire.json.v1') return live(context);
+    await until(() => context.sockets.length > 0 && context.last().readyState === 0);
+    const socket = context.last();
+    socket.protocol = protocol;
+    socket.send = bytes => socket.sent.push(bytes);
+    socket.open();
+    socket.onmessage({ data: Uint8Array.of(0x01).buffer });   // `connected`
+    await until(() => context.client.state.name === 'live');
+    return socket;
+}
+
 test('both encodings are offered, the binary one first; one of them where it is asked for', async () => {
     for (const [encodings, wanted] of [[undefined, ['longwire.bin.v1', 'longwire.json.v1']], [['json'], ['longwire.json.v1']]]) {
         const context = open({ encodings });
@@ -78,6 +91,59 @@ test('both encodings are offered, the binary one first; one of them where it is 
         assert.equal(context.last().url, 'ws://s/v1/ws');
         await context.client.close();
     }
+});
+
+for (const protocol of ['longwire.bin.v1', 'longwire.json.v1']) {
+    test(`${protocol}: what cannot be said is refused to whoever said it, and the link goes on`, async () => {
+        const context = open();
+        const socket = await liveOf(context, protocol);
+        const circle = {};
+        circle.circle = circle;
+        const wrong = [circle, { a: 10n }, () => {}, Symbol('x')];
+        for (const data of wrong) await assert.rejects(context.client.publish('topic:a', data), TypeError);
+        assert.throws(() => context.client.subscribe(undefined, () => {}), TypeError);
+        if (protocol === 'longwire.bin.v1') {
+            for (const options of [{ ttl: -1 }, { ttl: 1.5 }, { ttl: Infinity }, { ttl: 'x' }, { priority: 'soon' }])
+                await assert.rejects(context.client.publish('topic:a', 'x', options), { code: 400 });
+            for (const options of [{ after: -1 }, { last: 0.5 }, { mode: 'pull' }])
+                await assert.rejects(context.client.subscribe('topic:a', () => {}, options).ready, { code: 400 });
+        }
+        const sent = socket.sent.length;
+        const stored = context.client.publish('topic:a', 'fine');
+        assert.equal(socket.sent.length, sent + 1);
+        socket.end(1006);
+        await liveOf(context, protocol);
+        assert.equal(context.last().sent.length, 1);
+        await context.client.close();
+        await assert.rejects(stored, { code: 0 });
+    });
+}
+
+test('what is sent again is what was published, whatever has become of it since', async () => {
+    const context = open({ encodings: ['json'] });
+    let socket = await live(context);
+    const value = { count: 1 }, octets = new Uint8Array([1, 2]);
+    const both = [context.client.publish('topic:a', value), context.client.publish('topic:a', octets)];
+    value.count = 2;
+    octets[0] = 9;
+    socket.end(1006);
+    socket = await live(context);
+    assert.deepEqual(socket.of('publish').map(({ data, data_base64 }) => data ?? data_base64), [{ count: 1 }, 'AQI=']);
+    await context.client.close();
+    for (const one of both) await assert.rejects(one, { code: 0 });
+});
+
+test('a channel without a name is refused, and the link is live', async () => {
+    const context = open();
+    const socket = await live(context);
+    const ready = context.client.subscribe('', () => {}).ready;
+    await until(() => socket.of('subscribe').length === 1);
+    socket.say({ type: 'error', code: 400, reason: 'no name', ref: socket.ref('subscribe') });
+    await assert.rejects(ready, { code: 400 });
+    socket.end(1006);
+    await live(context);
+    await until(() => context.client.state.name === 'live');
+    await context.client.close();
 });
 
 test('a token is asked for at first and before it runs out; the link goes on', async () => {

@@ -112,6 +112,10 @@ test('servers: one after the other, and a pause when all were tried', () => {
     assert.deepEqual([servers.next(), servers.next(), servers.next()], [true, true, false]);
 });
 
+test('servers: what is no address is refused at once', () => {
+    for (const odd of ['localhost:8080', 'ftp://x', 'http://a,tcp://b:7400', '', '127.0.0.1:8080']) assert.throws(() => new Servers(odd), TypeError);
+});
+
 test('servers: where a server sends the client is used once', () => {
     const servers = new Servers(['http://a']);
     for (const nonsense of ['', 'tcp://b:7400', 'javascript:alert(1)', ',,']) servers.sendTo(nonsense);

@@ -336,7 +336,7 @@ tool-pages: $(TOOL_PAGES)
 install:
 	@test -x $(BUILD)/longwired && test -e $(BUILD)/share/longwire.1 || { echo 'run `make` first'; exit 1; }
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/bash-completion/completions \
-	    $(ZSH_PLACE) share/fish/vendor_completions.d include lib/pkgconfig) $(DESTDIR)/etc/systemd/system
+	    $(ZSH_PLACE) share/fish/vendor_completions.d include lib/pkgconfig lib/systemd/system)
 	install -m 755 $(BUILD)/longwired $(BUILD)/longwire $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(BUILD)/share/longwire.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(BUILD)/share/longwire.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/longwire
@@ -349,7 +349,8 @@ install:
 	ln -sf $(CLIENT_SONAME) $(DESTDIR)$(PREFIX)/lib/liblongwire.so
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(CLIENT_VERSION)|' clients/c/longwire.pc.in \
 	    >$(DESTDIR)$(PREFIX)/lib/pkgconfig/longwire.pc
-	sed 's|/usr/local/bin|$(PREFIX)/bin|' setup/longwired.service >$(DESTDIR)/etc/systemd/system/longwired.service
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' setup/longwired.service \
+	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/longwired.service
 
 test:
 	@setup/packages test

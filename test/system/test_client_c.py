@@ -67,6 +67,15 @@ def run(installed, *command, code=0):
 # --- what is installed -------------------------------------------------------------------------------------------------------
 
 
+def test_all_that_is_installed_lies_below_the_prefix(installed):
+    """So whoever may write there needs no other right."""
+    prefix, _ = installed
+    root = prefix / "root"
+    strays = [path for path in root.rglob("*") if path.is_file() and not path.is_relative_to(f"{root}{prefix}")]
+    assert strays == []
+    assert f"ExecStart={prefix}/bin/longwired" in (prefix / "lib/systemd/system/longwired.service").read_text()
+
+
 def test_the_readme_runs(installed, server, tmp_path):
     """The README's first page: its program, compiled by its command with the installed library."""
     (tmp_path / "hello.c").write_text(blocks("c")[0])

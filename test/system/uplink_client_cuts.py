@@ -22,7 +22,7 @@ from longwire_server import ROOT, Server
 PROGRAM = ROOT / "clients" / "js" / "test" / "request_cuts.js"
 AT_ONCE = 5
 EVERY = 5    # requests from one cut to the next
-CONFIG = "reconnect_ms = 20\n[backend shop]\nurl = {url}\ntimeout_s = 60\n[uplink all]\nmethods = POST\npath = /**\nbackend = shop\nallow = user\n"
+CONFIG = "reconnect_ms = 20\n[backend shop]\nurl = {url}\ntimeout_s = 60\nrequests_max = 1000\n[uplink all]\nmethods = POST\npath = /**\nbackend = shop\nallow = user\n"
 
 
 def cut_some(link, chance, stop, back_end):

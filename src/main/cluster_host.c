@@ -190,7 +190,6 @@ static void host_usurped(void *ctx, const char *why)
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-/* In the first database of the store. */
 /* In the database that has the first slot: two nodes may name the databases in different order. */
 static enum rc pg_open(struct cluster_host *host, const struct settings *settings, const struct node_id *self, char *why,
                        size_t why_size)

@@ -4,6 +4,7 @@
 #include "main/server.h"
 #include "main/worker_priv.h"
 #include "reactor/log.h"
+#include "session/link_revoke.h"
 
 enum { REST_FROM_MS = 6, REST_PART = 2, REST_MS_MAX = 10 };  /* docs/decisions/0012 */
 enum { WORKER_TICK_MS = 1000, LEAVING_TICK_MS = 100, TELLS_A_TURN = 4 };
@@ -48,6 +49,7 @@ void worker_adopt(struct command *command, struct shard *shard)
     worker->loop.paces.bytes_per_s = settings->bytes_per_connection_per_s;
     worker->http.trusted_proxies = &settings->trusted_proxy_ranges;
     worker_change_limits(worker);
+    session_worker_find_unwelcome(&worker->sessions);
     worker->api.limits      = api_limits_of(settings);
     worker->events.kinds    = settings_event_kinds(settings);
     limits_set_usage(settings, worker->usage.max);

@@ -147,6 +147,7 @@ bool client_is_busy(const struct link *link);
 void client_end(struct link *link, enum link_end why);
 bool client_expiring(struct link *link, msec in);
 void client_presence(struct link *link, const struct presence_note *note);
+void client_unwelcome(struct link *link);
 
 /* --- heartbeats: client_beat.c --- */
 

@@ -12,8 +12,23 @@ void client_await_beat(struct client *client)
 {
     struct loop *loop = client->link.worker->loop;
 
-    if (!client->link.is_over)
-        wheel_arm(&loop->wheel, &client->timer, heartbeat_due(&client->heartbeat, beat_limits(client), loop->now));
+    if (client->link.is_over)
+        return;
+    wheel_arm(&loop->wheel, &client->timer, heartbeat_due(&client->heartbeat, beat_limits(client), loop->now));
+    if (client->link.holder != NULL && identity_is_revoked(client->link.holder))
+        client_unwelcome(&client->link);
+}
+
+/* A client that beats by itself may be silent for half an hour. All others are looked at once a heartbeat. The keys of links spread
+ * the looks, so that not all come back at once. */
+void client_unwelcome(struct link *link)
+{
+    struct client *client = container_of(link, struct client, link);
+    struct loop   *loop   = link->worker->loop;
+    msec           soon   = loop->now + (msec)(link->key % (uint64_t)beat_limits(client)->asked_ms);
+
+    if (heartbeat_is_of_client(&client->heartbeat) && client->timer.at > soon)
+        wheel_arm(&loop->wheel, &client->timer, soon);
 }
 
 static uint32_t network_of(const struct stream *stream)

@@ -54,6 +54,8 @@ struct link_kind {
     bool (*expiring)(struct link *link, msec in);
     /* For another process (hand_over.h): fills in what is the transport's own. False: not now. NULL: such links don't move. */
     bool (*hand_over)(const struct link *link, struct link_parcel *ret);
+    /* What let the client in is no longer valid: find that out within a heartbeat of the server's. NULL: it does anyway. */
+    void (*unwelcome)(struct link *link);
     /* Is something under way that would have to be answered first? NULL: never. */
     bool (*is_busy)(const struct link *link);
     /* Tell the client which device came to a channel, or left it. NULL: likewise. */

@@ -46,3 +46,14 @@ uint64_t session_worker_revoke(struct session_worker *worker, const struct revoc
 {
     return end_revoked(&worker->lists->links, revocation) + end_revoked(&worker->lists->polls, revocation);
 }
+
+void session_worker_find_unwelcome(struct session_worker *worker)
+{
+    struct near_list *links = &worker->lists->links;
+
+    for (struct near_list *at = near_list_next(links); at != links; at = near_list_next(at)) {
+        struct link *link = container_of(at, struct link, in_worker);
+        if (!link->is_over && link->holder != NULL && identity_is_revoked(link->holder) && link->kind->unwelcome != NULL)
+            link->kind->unwelcome(link);
+    }
+}

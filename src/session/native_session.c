@@ -195,6 +195,7 @@ static const struct client_kind native_kind = {
         .end    = client_end,
         .presence = client_presence,
         .expiring = client_expiring,
+        .unwelcome = client_unwelcome,
         .hand_over = native_session_hand_over,
         .is_busy = client_is_busy,
     },

@@ -190,7 +190,7 @@ static bool ws_session_hand_over(const struct link *link, struct link_parcel *re
     {                                                                                                                  \
         .link = { .encode = client_encode, .placed = client_placed, .left = client_left, .draw = ws_session_draw,      \
                   .lost = ws_session_lost, .leave = ws_session_leave, .end = client_end, .presence = client_presence,                               \
-                  .expiring = client_expiring, .hand_over = ws_session_hand_over, .is_busy = client_is_busy },                                                                       \
+                  .expiring = client_expiring, .unwelcome = client_unwelcome, .hand_over = ws_session_hand_over, .is_busy = client_is_busy }, \
         .dialect = its_dialect, .transport = TRANSPORT_WS, .put_frame = its_put_frame, .close = ws_close_client,       \
         .close_by_code = ws_close_by_code, .ask = ws_ask, .answered = ws_answered, .go_on = ws_go_on,                  \
     }

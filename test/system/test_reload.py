@@ -16,7 +16,9 @@ import pytest
 
 from longwire_client import TRANSPORTS, Api, Reader, RefusedError, WebSocket
 from longwire_server import Server, is_built
+from native_link import NativeLink
 from waiting import SECONDS, wait_until
+from wire import Ws
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -209,6 +211,24 @@ def test_who_came_by_a_key_that_is_gone_is_sent_away_within_a_heartbeat(transpor
         assert api.publish(PRIVATE, b"after").status == 201
         app.wait_head(PRIVATE, 2)
         assert len(app.breaks) == breaks and old.head(PRIVATE) == 1
+
+
+@pytest.mark.parametrize("wire", ["json", "bin"])
+def test_who_beats_seldom_is_sent_away_within_a_heartbeat_of_the_server(wire):
+    """docs/decisions/0015: also a client that has said that it will be silent for half an hour. A user whose issuer is gone is
+    sent nothing more, either."""
+    secret = "shared-by-the-issuer-and-the-server"
+    issuer = f"[jwt app]\nsecret = {secret}\n"
+    token = jwt.encode({"sub": "ann", "exp": int(time.time()) + 3600}, secret, algorithm="HS256")
+    with Reloadable(BASE + key("old", OLD) + issuer, flags=["--heartbeat-s", "1"]) as server, contextlib.ExitStack() as stack:
+        links = [stack.enter_context(NativeLink(server) if wire == "bin" else Ws(server)) for _ in range(3)]
+        for link, shown in zip(links, (OLD, token, OPS)):
+            assert link.ask("connect", "connected", token=shown, heartbeat=1800)["heartbeat"] == 1800
+        server.reload(BASE)
+        for link in links[:2]:
+            assert link.frame("reconnect")["after"] > 0
+            assert link.closing() == (1008, "the API key was taken away or changed")
+        assert links[2].ask("ping", "pong", ref=1)
 
 
 def test_a_right_that_a_key_loses_ends_what_it_was_used_for():

@@ -30,7 +30,7 @@ FIELDS = {  # number → name, what it is
     46: ("cap_ms", NUMBER), 47: ("jitter", NUMBER), 48: ("after_ms", NUMBER), 49: ("where", TEXT), 50: ("in", NUMBER),
     51: ("count", NUMBER), 52: ("frame_max", NUMBER), 53: ("request", TEXT), 54: ("method", TEXT), 55: ("path", TEXT),
     56: ("headers", HEADERS), 58: ("timeout_ms", NUMBER), 60: ("features", NUMBER), 61: ("version", NUMBER),
-    62: ("places", FLAG),
+    62: ("places", FLAG), 63: ("unfenced", FLAG),
 }
 NUMBERS = {name: (number, kind) for number, (name, kind) in FIELDS.items()}
 

@@ -368,7 +368,7 @@ static void client_connected(struct client *client, const struct identified *ans
         client_say_error(client, answer->refusal.status, answer->refusal.reason, command->ref);
         client_kind(client)->close(client, CLIENT_CLOSE_TRY_LATER,
                                    answer->refusal.status == 429 ? "too many wrong tokens; come again in a minute"
-                                                                 : "the token was not identified in time; come again later");
+                                                                 : "the token could not be checked; come again later");
     }
 }
 

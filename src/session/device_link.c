@@ -90,7 +90,7 @@ struct verdict device_link_verdict(enum open_outcome outcome)
         [OPEN_FULL]     = { 403, "this user has as many devices as a user may have (devices_per_user_max)" },
         [OPEN_ASTRAY]   = { 404, "this session does not follow that channel" },
         [OPEN_NO_SPACE] = { 507, "the disk is full, so the session can't be taken over; come again later" },
-        [OPEN_BUSY]     = { 503, "too many sessions are being opened; come again later" },
+        [OPEN_BUSY]     = { 503, "too many sessions, or too many links of this one, are being opened; come again later" },
         [OPEN_AWAY]     = { 503, "sessions can't be read or stored just now; come again later" },
     };
 

@@ -194,7 +194,8 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[jwt a]\nsecret = " SECRET "\nleeway_s = 2h\n", "f:3: leeway_s: must be a time from 0 to 1h\n" },
         { "[jwt a]\nkey_file = /nowhere/at/all\n", "f:1: key_file: /nowhere/at/all can't be read: No such file or directory\n" },
         { "[jwt a]\njwks = a/b\n",
-          "f:1: jwks must be an absolute path\n" },
+          "f:1: jwks must be an absolute path, or an address that begins with https:// or http://\n" },
+        { "[jwt a]\nkey_file = a/b\n", "f:1: key_file must be an absolute path\n" },
         { "[namespace News]\n", "f:1: namespace News: a namespace's name must be a small letter, then up to 31 small "
                                 "letters, digits, - and _\n" },
         { "[namespace n]\n[namespace n]\n", "f:2: namespace n: this namespace has a section already\n" },

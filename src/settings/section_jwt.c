@@ -143,7 +143,8 @@ static bool file_take(struct settings *settings, struct jwt_section *section, co
     struct buf text;
 
     if (section->place[0] != '/') {
-        buf_putf(why, "%s must be an absolute path", line);
+        buf_putf(why, "%s must be an absolute path%s", line,
+                 section->source == JWT_JWKS_FILE ? ", or an address that begins with https:// or http://" : "");
         return false;
     }
     buf_init(&text, KEY_TEXT_BYTES_MAX);

@@ -398,8 +398,10 @@ bool client_gather(struct client *client, struct span piece)
 
     if (worker->gathered_bytes + piece.len > worker->limits.gathered_bytes_max)
         return false;
-    if (work->in.len == 0)
+    if (work->in.len == 0) {
         work->in_since = worker->loop->now;
+        client_look_by(client, work->in_since + worker->limits.gather_timeout_ms);
+    }
     buf_put(&work->in, piece);
     must(!buf_is_over(&work->in));
     worker->gathered_bytes += piece.len;

@@ -159,6 +159,9 @@ void client_agree_heartbeat(struct client *client, msec offer_ms);
 void client_beat(struct client *client, msec next_ms);
 /* Arms the timer for the next look at the client's silence. */
 void client_await_beat(struct client *client);
+/* A client that beats by itself may not be looked at for half an hour: looks at this time at the latest. All others are looked at
+ * once a heartbeat. */
+void client_look_by(struct client *client, msec at);
 /* The timer has fired. False: the client was given up, and the transport ends the link at once. True: *ret_next is when
  * to look again. */
 bool client_watch(struct client *client, msec now, msec *ret_next);

@@ -8,27 +8,45 @@ static const struct heartbeat_limits *beat_limits(const struct client *client)
     return &client->link.worker->limits.heartbeat;
 }
 
-void client_await_beat(struct client *client)
+void client_look_by(struct client *client, msec at)
 {
-    struct loop *loop = client->link.worker->loop;
-
-    if (client->link.is_over)
-        return;
-    wheel_arm(&loop->wheel, &client->timer, heartbeat_due(&client->heartbeat, beat_limits(client), loop->now));
-    if (client->link.holder != NULL && identity_is_revoked(client->link.holder))
-        client_unwelcome(&client->link);
+    if (heartbeat_is_of_client(&client->heartbeat) && !client->link.is_over && client->timer.at > at)
+        wheel_arm(&client->link.worker->loop->wheel, &client->timer, at);
 }
 
-/* A client that beats by itself may be silent for half an hour. All others are looked at once a heartbeat. The keys of links spread
- * the looks, so that not all come back at once. */
+/* The keys of links spread the looks, so that not all come back at once. */
 void client_unwelcome(struct link *link)
 {
     struct client *client = container_of(link, struct client, link);
-    struct loop   *loop   = link->worker->loop;
-    msec           soon   = loop->now + (msec)(link->key % (uint64_t)beat_limits(client)->asked_ms);
 
-    if (heartbeat_is_of_client(&client->heartbeat) && client->timer.at > soon)
-        wheel_arm(&loop->wheel, &client->timer, soon);
+    client_look_by(client, link->worker->loop->now + (msec)(link->key % (uint64_t)beat_limits(client)->asked_ms));
+}
+
+/* The end of a frame that has begun is due. If that is over, it is the server that has not read it. */
+static void client_watch_gathered(const struct client *client, msec now, msec *ret_next)
+{
+    const struct client_work *work = client->work;
+
+    if (work == NULL || work->in.len == 0)
+        return;
+    msec due = work->in_since + client->link.worker->limits.gather_timeout_ms;
+    if (due <= now)
+        due = now + beat_limits(client)->asked_ms;
+    if (*ret_next > due)
+        *ret_next = due;
+}
+
+void client_await_beat(struct client *client)
+{
+    struct loop *loop = client->link.worker->loop;
+    msec         at   = heartbeat_due(&client->heartbeat, beat_limits(client), loop->now);
+
+    if (client->link.is_over)
+        return;
+    client_watch_gathered(client, loop->now, &at);
+    wheel_arm(&loop->wheel, &client->timer, at);
+    if (client->link.holder != NULL && identity_is_revoked(client->link.holder))
+        client_unwelcome(&client->link);
 }
 
 static uint32_t network_of(const struct stream *stream)
@@ -165,6 +183,7 @@ bool client_watch(struct client *client, msec now, msec *ret_next)
         break;
     }
     client_watch_presence_lease(client, now, ret_next);
+    client_watch_gathered(client, now, ret_next);
     link_look_again(link);
     return true;
 }

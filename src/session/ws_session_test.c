@@ -737,31 +737,41 @@ static void a_flood_leaves_turns_to_others(void **state)
     stage_fini(&stage);
 }
 
-/* Threats 21, 52: a message that is begun and not ended; a client that only keeps silent stays. */
+/* Threats 21, 52: a message that is begun and not ended, also by a client that has agreed to beat seldom; one that only keeps silent
+ * stays. */
 static void who_does_not_end_a_message_is_closed(void **state)
 {
     (void)state;
     enum { HEARTBEAT_MS = 1000 };
     struct stage  stage;
-    struct ws_client dawdler, idler;
+    struct ws_client dawdler, sleeper, idler;
 
     stage_init(&stage, 1);
     stage.worker.limits.heartbeat.asked_ms      = HEARTBEAT_MS;
     stage.worker.limits.gather_timeout_ms = 2 * HEARTBEAT_MS;
     ws_client_open(&idler, &stage, "");
     ws_client_open(&dawdler, &stage, "");
+    ws_client_open(&sleeper, &stage, "");
+    ws_client_send(&sleeper, WS_TEXT, SPAN("{\"type\":\"connect\",\"heartbeat\":1800}"));
+    turns(&stage, &sleeper, 2);
+    assert_non_null(strstr(ws_client_transcript(&sleeper), "\"heartbeat\":1800"));
     sim_send(dawdler.far, span_of("\x01\x81\0\0\0\0{", (size_t)7));
+    sim_send(sleeper.far, span_of("\x01\x81\0\0\0\0{", (size_t)7));
     turns(&stage, &dawdler, 1);
+    turns(&stage, &sleeper, 1);
     stage_pass(&stage, HEARTBEAT_MS + WHEEL_TICK_MS);
     turns(&stage, &dawdler, 1);
     assert_null(strstr(ws_client_transcript(&dawdler), "close"));
     stage_pass(&stage, HEARTBEAT_MS + WHEEL_TICK_MS);
     turns(&stage, &dawdler, 1);
+    turns(&stage, &sleeper, 1);
     assert_non_null(strstr(ws_client_transcript(&dawdler), "close 1008"));
+    assert_non_null(strstr(ws_client_transcript(&sleeper), "close 1008"));
     ws_client_send(&idler, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
     turns(&stage, &idler, 2);
     assert_non_null(strstr(ws_client_transcript(&idler), "pong"));
     ws_client_close(&dawdler);
+    ws_client_close(&sleeper);
     ws_client_close(&idler);
     stage_fini(&stage);
 }

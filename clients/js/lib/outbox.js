@@ -44,6 +44,9 @@ function frameOf(channel, data, { media, ttl, key, event, collapseKey, priority 
     };
 }
 
+/* A header holds octets, and fetch() takes each character for one: so this is UTF-8 of the text, as in a frame. */
+const octetsOf = text => String.fromCharCode(...new TextEncoder().encode(text));
+
 /* The same as an HTTP request. A string is the body itself, also under a JSON media type, as in a frame. */
 function requestOf({ data, json, bytes, media, ttl, key, event, collapse_key: collapseKey, priority }) {
     const kind = media ?? (bytes !== undefined ? 'application/octet-stream' : json !== undefined ? 'application/json' : 'text/plain');
@@ -51,8 +54,8 @@ function requestOf({ data, json, bytes, media, ttl, key, event, collapse_key: co
     return {
         query: `${query}` === '' ? '' : `?${query}`,
         headers: {
-            'Content-Type': kind, 'Idempotency-Key': key, ...(event && { 'Longwire-Event': encodeURIComponent(event) }),
-            ...(collapseKey && { 'Collapse-Key': collapseKey }),
+            'Content-Type': kind, 'Idempotency-Key': octetsOf(key), ...(event && { 'Longwire-Event': encodeURIComponent(event) }),
+            ...(collapseKey && { 'Collapse-Key': octetsOf(collapseKey) }),
         },
         body: bytes ?? json ?? data,
     };
@@ -151,7 +154,15 @@ export class Outbox {
 
     async #post(item) {
         const { channel } = item.frame;
-        const { query, headers, body } = requestOf(item.frame);
+        let request;
+        try {
+            request = requestOf(item.frame);
+            new Headers(request.headers);
+        } catch (error) {
+            this.#settle(item, error);   // no header can say it
+            return;
+        }
+        const { query, headers, body } = request;
         this.#posting.add(channel);
         item.isPosted = true;
         try {

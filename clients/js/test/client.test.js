@@ -670,6 +670,17 @@ test('a status of the server is no reason to leave a transport; a WebSocket that
     await blocked.client.close();
 });
 
+test('keys are the same bytes on each way, and what no header can say is refused at once', async () => {
+    const context = open({}, { '/v1/channels/': () => new Response('{"seq":1}', { status: 201 }) });
+    await context.client.publish('topic:a', 'x', { key: 'clé 猫', collapseKey: 'ü', via: 'http' });
+    const { headers } = context.asked.find(({ method }) => method === 'POST');
+    const octets = name => Buffer.from(new Headers(headers).get(name), 'latin1').toString();
+    assert.deepEqual([octets('Idempotency-Key'), octets('Collapse-Key')], ['clé 猫', 'ü']);
+    await assert.rejects(context.client.publish('topic:a', 'x', { collapseKey: 'a\nb', via: 'http' }), TypeError);
+    await context.client.publish('topic:a', 'x', { via: 'http' });
+    await context.client.close();
+});
+
 test('a string is the payload itself, whatever its media type and its way', async () => {
     const context = open({}, { '/v1/channels': () => new Response('{"seq":1}', { status: 201 }) });
     const socket = await live(context);

@@ -691,6 +691,26 @@ def test_sub_waits_as_long_as_the_server_asks(mock):
     assert time.monotonic() - began >= 1
 
 
+def unread(request):
+    request.answer(200, {"messages": [], "cursor": None})
+    return True
+
+
+def test_sub_waits_for_a_server_that_cannot_read_its_log(mock):
+    """A null cursor asks to repeat the poll."""
+    mock.faults += [unread, unread]
+    with Running(mock, "sub", "topic:a", "--count", "1") as sub:
+        sub.wait_err("can't read its log just now; next try in")
+        wait_until(lambda: len(mock.requests) >= 4)
+        mock.publish("topic:a", b"now")
+        assert sub.end() == ["now"]
+
+
+def test_sub_once_does_not_wait_for_a_server_that_cannot_read_its_log(mock):
+    mock.faults.append(unread)
+    assert b"can't read its log just now" in run(mock, "sub", "topic:a", "--once", code=1).stderr
+
+
 def test_sub_says_gaps_and_recalls(mock):
     def stream(request):
         for one in ({"type": "gap", "channel": "topic:a", "epoch": "e1", "from": 1, "to": 9, "why": "trimmed"},

@@ -187,8 +187,9 @@ static bool sub_take_place(struct sub *sub, struct span body)
 
     if (sub->is_over)
         return false;
-    is_good = is_good && fields_read(body, &field, 1, &sub->decoded) && field_is_string(&field);
-    return is_good && sub_take_cursor(sub, field.text);
+    is_good        = is_good && fields_read(body, &field, 1, &sub->decoded) && field.is_there;
+    sub->is_unread = is_good && field.type == JSON_NULL;
+    return is_good && (sub->is_unread || (field_is_string(&field) && sub_take_cursor(sub, field.text)));
 }
 
 /* For "from now on": asks for the cursor of this moment. */
@@ -200,7 +201,7 @@ static void sub_find_place(struct sub *sub, struct http_answer *ret)
         return;
     if (!sub_take_place(sub, buf_span(&ret->body)) && !sub->is_over)
         sub_leave(sub, http_complain(&sub->http, ret));
-    else if (sub_flush(sub) && isatty(STDERR_FILENO) == 1)
+    else if (sub_flush(sub) && !sub->is_unread && isatty(STDERR_FILENO) == 1)
         say("following from now on; Ctrl-C ends");
 }
 
@@ -274,6 +275,10 @@ static bool sub_goes_on(struct sub *sub, const struct http_answer *answer)
         return true;
     if (is_lost || !http_is_2xx(answer))
         return sub_leave(sub, http_complain(&sub->http, answer));
+    if (sub->is_unread) {
+        say("the server can't read its log just now");
+        return sub_leave(sub, EXIT_REFUSED);
+    }
     say("the server ended the stream");
     return sub_leave(sub, EXIT_UNREACHED);
 }
@@ -282,6 +287,8 @@ static void sub_say_lost(struct sub *sub, const struct http_answer *answer, msec
 {
     if (answer->end == HTTP_DONE && !http_is_2xx(answer))
         say("the server asks to wait (HTTP %d); next try in %.1f s", answer->status, (double)wait_ms / 1000);
+    else if (sub->is_unread)
+        say("the server can't read its log just now; next try in %.1f s", (double)wait_ms / 1000);
     else
         say("%s: %s; next try in %.1f s", answer->end == HTTP_UNREACHED ? "can't reach the server" : "link lost",
             answer->end == HTTP_DONE ? "the server ended the stream" : answer->why, (double)wait_ms / 1000);
@@ -316,6 +323,7 @@ static void sub_run(struct sub *sub)
     while (!sub->is_over) {
         struct http_answer answer;
         bool               has_place = sub_has_place(sub);
+        sub->is_unread               = false;
         if (sub_lacks_since(sub))
             sub_find_since(sub, &answer);
         else if (has_place)
@@ -323,7 +331,7 @@ static void sub_run(struct sub *sub)
         else
             sub_find_place(sub, &answer);
 
-        bool is_placed = !has_place && answer.end == HTTP_DONE && http_is_2xx(&answer);
+        bool is_placed = !has_place && !sub->is_unread && answer.end == HTTP_DONE && http_is_2xx(&answer);
         if (!is_placed && sub_goes_on(sub, &answer))
             sub_wait(sub, &answer);
         http_answer_fini(&answer);

@@ -38,6 +38,7 @@ struct sub {
     struct buf     line;          /* the beginning of a line whose end has not come */
     struct buf     decoded;
     uint64_t       count;         /* messages printed */
+    bool           is_unread;     /* the server was asked where "from now on" is, and can't read its log now */
     bool           was_reached;   /* the server has answered once */
     bool           is_away;       /* the link was lost, and that has been said */
     bool           is_over;

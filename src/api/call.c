@@ -169,9 +169,9 @@ bool call_time(const struct call *call, struct span name, msec *ret)
     return false;
 }
 
-void call_answer_unreadable(struct api *api, struct http_exchange *exchange)
+void call_answer_unreadable(struct api *api, struct http_exchange *exchange, const struct channel_name *channel)
 {
-    http_problem(api->server, exchange, 503, NULL, shard_engine_text(api->shard, NULL, "the store can't be read just now"),
+    http_problem(api->server, exchange, 503, NULL, shard_engine_text(api->shard, channel, "the store can't be read just now"),
                  retry_after(503));
 }
 

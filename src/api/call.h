@@ -110,7 +110,8 @@ void call_read(const struct call *call, struct read_command *read, struct verdic
                void (*go)(struct api *api, struct http_exchange *exchange, struct read_command *read));
 /* As call_passes(); true, too, if only a member may: the verdict goes on to call_read(). */
 bool call_passes_member(const struct call *call, struct verdict verdict);
-void call_answer_unreadable(struct api *api, struct http_exchange *exchange);
+/* 503 that names the engine which keeps this channel; NULL: that keeps the ledger. */
+void call_answer_unreadable(struct api *api, struct http_exchange *exchange, const struct channel_name *channel);
 
 /* Retry-After for refusals that pass by themselves, else "". */
 struct http_fields retry_after(unsigned status);

@@ -106,7 +106,7 @@ static void facts_came(struct read_command *read)
     struct api           *api      = exchange->owner;
 
     if (read->read.rc != RC_OK) {
-        call_answer_unreadable(api, exchange);
+        call_answer_unreadable(api, exchange, read->read.channel);
         command_free(&read->command);
         return;
     }

@@ -44,6 +44,16 @@ static void put_listing(struct buf *buf, const struct listing_command *command, 
     buf_putc(buf, '}');
 }
 
+/* Either store may be the one that did not answer. */
+static void channel_listing_refuse(struct api *api, const struct listing_command *command)
+{
+    static const char text[] = "the store can't be read just now";
+
+    http_problem(api->server, command->owner, 503, NULL, command->durable.rc == RC_OK ? shard_memory_text(api->shard, text)
+                                                                                      : shard_engine_text(api->shard, NULL, text),
+                 retry_after(503));
+}
+
 static void channel_listing_end(struct listing_command *command, bool is_incomplete)
 {
     struct http_exchange *exchange = command->owner;
@@ -52,7 +62,7 @@ static void channel_listing_end(struct listing_command *command, bool is_incompl
     must(api->lists_away > 0);
     api->lists_away--;
     if (command->listing.rc != RC_OK) {
-        call_answer_unreadable(api, exchange);
+        channel_listing_refuse(api, command);
     } else {
         buf_clear(&api->scratch);
         put_listing(&api->scratch, command, is_incomplete);

@@ -194,7 +194,7 @@ static void dead_came(struct read_command *command)
     const struct entry   *entry    = command->read.entry_count == 1 ? &command->read.entries[0] : NULL;
 
     if (command->read.rc != RC_OK)
-        call_answer_unreadable(api, exchange);
+        call_answer_unreadable(api, exchange, command->read.channel);
     else if (entry == NULL || entry->message == NULL || entry->message->kind != MESSAGE_PLAIN ||
              entry->message->seq != command->read.bound + 1)
         dead_refuse(api, exchange, 404, dead_not_there);

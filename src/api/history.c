@@ -166,7 +166,7 @@ static void history_came(struct read_command *command)
     must(api->pages_away > 0);
     api->pages_away--;
     if (command->read.rc != RC_OK) {
-        call_answer_unreadable(api, exchange);
+        call_answer_unreadable(api, exchange, command->read.channel);
     } else {
         buf_clear(&api->scratch);
         put_page(&api->scratch, &command->read);

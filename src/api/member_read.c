@@ -20,7 +20,7 @@ static void member_read_refuse(const struct member_read *mine, const struct memb
     if (is_known)
         http_problem(mine->api->server, mine->exchange, 403, NULL, mine->reason, HTTP_NO_FIELDS);
     else
-        call_answer_unreadable(mine->api, mine->exchange);
+        call_answer_unreadable(mine->api, mine->exchange, NULL);
     command_free(&mine->read->command);
 }
 

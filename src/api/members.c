@@ -160,7 +160,7 @@ static void names_came(struct membership_list *list)
     struct api           *api      = exchange->owner;
 
     if (list->rc != RC_OK) {
-        call_answer_unreadable(api, exchange);
+        call_answer_unreadable(api, exchange, NULL);
     } else {
         put_membership_names(&api->scratch, list);
         http_answer(api->server, exchange, &(struct http_answer){

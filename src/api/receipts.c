@@ -138,7 +138,7 @@ static void receipts_message_came(struct read_command *read)
     unsigned                 status;
 
     if (read->read.rc != RC_OK) {
-        call_answer_unreadable(mine->api, mine->exchange);
+        call_answer_unreadable(mine->api, mine->exchange, read->read.channel);
         command_free(&command->command);
     } else if (receipts_fault(mine, read, &status) != NULL) {
         http_problem(mine->api->server, mine->exchange, status, NULL, receipts_fault(mine, read, &status), HTTP_NO_FIELDS);

@@ -300,7 +300,7 @@ static void subscribers_refuse(const struct subscribers_question *mine, const st
     if (question->outcome == MEMBERSHIP_DONE || question->outcome == MEMBERSHIP_NOT_DURABLE)
         http_problem(mine->api->server, exchange, 403, NULL, mine->reason, HTTP_NO_FIELDS);
     else
-        call_answer_unreadable(mine->api, exchange);
+        call_answer_unreadable(mine->api, exchange, NULL);
     subscriber_page_free(mine->listing->page);
 }
 

@@ -267,7 +267,7 @@ static void why_message_came(struct read_command *read)
     struct why_call *mine = read->owner;
 
     if (read->read.rc != RC_OK) {
-        why_refuse(mine, 503, shard_engine_text(mine->api->shard, NULL, "the store can't be read just now"));
+        why_refuse(mine, 503, shard_engine_text(mine->api->shard, read->read.channel, "the store can't be read just now"));
     } else if (mine->facts.message.seq > read->read.head) {
         why_refuse(mine, 404, "this channel has no such message yet");
     } else {

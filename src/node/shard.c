@@ -154,15 +154,24 @@ void shard_fini(struct shard *shard)
     hub_fini(&shard->hub);
 }
 
-const char *shard_engine_text(struct shard *shard, const struct channel_name *channel, const char *text)
+static const char *text_with(struct shard *shard, const char *engine, const char *text)
 {
-    bool        is_durable = channel == NULL || channel->space->durability == DURABLE;
-    const char *engine     = is_durable ? shard->engines.durable : shard->engines.memory;
-
     if (engine == NULL)
         return text;
     snprintf(shard->text, sizeof shard->text, "%s (%s)", text, engine);
     return shard->text;
+}
+
+const char *shard_engine_text(struct shard *shard, const struct channel_name *channel, const char *text)
+{
+    const bool is_durable = channel == NULL || channel->space->durability == DURABLE;
+
+    return text_with(shard, is_durable ? shard->engines.durable : shard->engines.memory, text);
+}
+
+const char *shard_memory_text(struct shard *shard, const char *text)
+{
+    return text_with(shard, shard->engines.memory, text);
 }
 
 void shard_turn_begin(struct shard *shard, msec now, msec wall)

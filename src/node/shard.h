@@ -86,7 +86,7 @@ struct shard {
     bool                     is_refusing;
     struct counter           refused;     /* publishes answered PUBLISH_BUSY here */
     struct shard_engines     engines;     /* set by the owner behind shard_init() */
-    char                     text[SHARD_TEXT_BYTES];  /* of shard_engine_text() */
+    char                     text[SHARD_TEXT_BYTES];  /* of shard_engine_text() and shard_memory_text() */
 };
 
 void shard_init(struct shard *shard, unsigned loop, const struct shard_port *port, void *ctx,
@@ -123,6 +123,9 @@ void shard_send_on(struct shard *shard, struct command *command);
 /* For who is refused because a store can't be asked: `text`, which ends with the name of the engine that keeps this
  * channel (NULL: that keeps the ledger), if it has one. Borrowed until the next call. */
 const char *shard_engine_text(struct shard *shard, const struct channel_name *channel, const char *text);
+
+/* Likewise for the store of all channels that are not durable. */
+const char *shard_memory_text(struct shard *shard, const char *text);
 
 /* Is it the channel of a connection, by a key of the server's own? */
 bool conn_channel_key(const struct channel_name *channel, uint64_t *ret_key);

@@ -110,7 +110,9 @@ def test_without_redis_durable_channels_go_on(cluster, apis):
                 break
         assert took < AT_ONCE_SECONDS
         assert refused.status == 503 and refused.headers["Retry-After"] and "redis" in refused.json["detail"], refused
-        assert apis[0].get(f"/v1/channels/{live}/messages?limit=1").status == 503
+        for path in (f"channels/{live}/messages?limit=1", f"channels/{live}", "channels"):
+            refused = apis[0].get(f"/v1/{path}")
+            assert refused.status == 503 and "(redis)" in refused.json["detail"], refused
         for transport in TRANSPORTS:
             with follows(cluster.urls[0], topic, transport) as late:
                 before = apis[0].history(topic)["head"]

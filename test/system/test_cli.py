@@ -711,6 +711,19 @@ def test_sub_once_does_not_wait_for_a_server_that_cannot_read_its_log(mock):
     assert b"can't read its log just now" in run(mock, "sub", "topic:a", "--once", code=1).stderr
 
 
+@pytest.mark.parametrize("words", [["--after", "0"], []])
+def test_sub_goes_to_the_next_server_where_one_is_drained(mock, words):
+    """A drained node may answer 503 until it is restarted."""
+    mock.faults += [refuse(503, "1")] * 9
+    with Mock() as other:
+        two = type("Two", (), {"url": f"{mock.url},{other.url}"})
+        with Running(two, "sub", "topic:a", "--count", "1", *words) as sub:
+            wait_until(lambda: other.requests)
+            other.publish("topic:a", b"here")
+            assert sub.end() == ["here"]
+    assert len(mock.requests) == 1
+
+
 def test_sub_says_gaps_and_recalls(mock):
     def stream(request):
         for one in ({"type": "gap", "channel": "topic:a", "epoch": "e1", "from": 1, "to": 9, "why": "trimmed"},

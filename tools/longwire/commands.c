@@ -43,7 +43,7 @@
 const struct tool_option common_options[] = {
     { OPTION_SERVER, "server", "s", "SERVER", NULL,
       "the server: `HOST`, `HOST:PORT` or a URL (LONGWIRE_SERVER; http://127.0.0.1:8080). Without a scheme it is "
-      "http, and the port is 8080 unless it is given. Several with commas: the next is asked where one can't be reached. "
+      "http, and the port is 8080 unless it is given. Several with commas: the next is asked where one can't be reached, or answers 503. "
       "`lw://HOST:PORT`: sub, pub, request and proxy over the native protocol, see sub" },
     { OPTION_KEY, "key", "k", "SECRET", NULL,
       "API key, sent as bearer token (LONGWIRE_KEY; better there, since others on the machine can see command "

@@ -330,7 +330,8 @@ static void next_server(struct http *http)
         http->server += strlen(http->server) + 1;
 }
 
-/* Where one can't be reached nothing was sent: the next one may be asked the same. */
+/* Where one can't be reached nothing was sent: the next one may be asked the same. One that answers 503, because it is drained or its
+ * engine is away, may do so for long: who asks again asks the next one. */
 void http_ask(struct http *http, const struct http_request *request, struct http_answer *ret)
 {
     ask_one(http, request, ret);
@@ -339,6 +340,8 @@ void http_ask(struct http *http, const struct http_request *request, struct http
         next_server(http);
         ask_one(http, request, ret);
     }
+    if (http->server_count > 1 && ret->end == HTTP_DONE && ret->status == 503)
+        next_server(http);
 }
 
 bool http_sleep(const struct http *http, msec ms, msec until)

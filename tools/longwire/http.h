@@ -23,7 +23,7 @@ struct http {
     CURLM      *multi;
     CURL       *easy;
     const char *server;   /* a URL without slashes at its end; borrowed. It may hold a password: only say() prints it */
-    const char *servers;  /* all of them, one behind the other; the next is asked where one can't be reached */
+    const char *servers;  /* all of them, one behind the other; the next is asked where one can't be reached, or answers 503 */
     size_t      server_count, server_at;
     const char *key;      /* borrowed; NULL: none */
     bool        is_verbose;

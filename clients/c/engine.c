@@ -200,7 +200,9 @@ static void forget_followed(struct engine *engine)
         struct followed *followed = container_of(link, struct followed, link);
         next                      = link->next;
         followed_link_lost(&engine->table, followed);
-        if (followed->is_own && !engine->options.has_session && !followed->is_wanted)
+        if (followed_ends_with_link(followed_name(followed)) && !followed->is_wanted)
+            followed_remove(&engine->table, followed);  /* that it was followed was never told */
+        else if (followed->is_own && !engine->options.has_session && !followed->is_wanted)
             tell_left(engine, followed);
         else if (followed->is_own && !engine->options.has_session)
             followed->is_own = false;

@@ -4,15 +4,15 @@
 
 /* --- the channel ---------------------------------------------------------------------------------------------------- */
 
-/* A channel that nobody asked for is one of the session's own. NULL: nothing of it is to be told. `seq`: behind it the
- * server goes on. */
+/* A channel that nobody asked for is one of the session's own, or the connection's. NULL: nothing of it is to be told. `seq`: behind it
+ * the server goes on. */
 static struct followed *channel_of(struct engine *engine, struct span name, uint64_t epoch, uint64_t seq)
 {
     struct followed *followed = followed_find(&engine->table, name);
 
     if (followed != NULL && followed->is_on_link)
         followed_on_link(followed, epoch, seq);
-    if (followed == NULL && engine->has_session) {
+    if (followed == NULL && (engine->has_session || followed_ends_with_link(name))) {
         followed         = followed_add(&engine->table, name);
         followed->is_own = true;
     }

@@ -736,6 +736,28 @@ static void test_every_seq_once_and_in_order(void **state)
     stage_end(&stage);
 }
 
+/* The connection's own channel is told without having been asked for, also where there is no session; the next link has another. */
+static void test_what_is_published_to_the_connection(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    for (int has_session = 0; has_session < 2; has_session++) {
+        stage_begin(&stage, (struct lw_options){ .has_session = has_session });
+        for (uint64_t generation = 1; generation < 3; generation++) {
+            if (has_session)
+                go_up_with_session(&stage, generation);
+            else
+                go_up(&stage);
+            SERVER(&stage, message_put(wire, "conn:07", EPOCH, 3, "x"), message_put(wire, "conn:07", EPOCH, 4, "y"));
+            expect_told(&stage, "message conn:07 3 \"x\" bob\nmessage conn:07 4 \"y\" bob\n");
+            lose(&stage);
+            assert_null(followed_find(&stage.engine.table, SPAN("conn:07")));
+        }
+        stage_end(&stage);
+    }
+}
+
 static void test_gaps(void **state)
 {
     static const struct {
@@ -1779,6 +1801,7 @@ int main(void)
         cmocka_unit_test(test_replaced_and_revoked_are_the_end),
         cmocka_unit_test(test_a_place_before_the_first_message),
         cmocka_unit_test(test_every_seq_once_and_in_order),
+        cmocka_unit_test(test_what_is_published_to_the_connection),
         cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_refused_and_left),
         cmocka_unit_test(test_a_snapshot_heals_a_gap),

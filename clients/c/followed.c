@@ -128,6 +128,11 @@ static void move_to(struct followed *followed, uint64_t epoch, uint64_t seq)
     followed->seq       = seq;
 }
 
+bool followed_ends_with_link(struct span name)
+{
+    return span_starts(name, SPAN("conn:"));
+}
+
 /* In between the user may have been no member of the group that the session follows: who joins again begins at the place of the
  * join, without a gap. */
 static bool may_skip(const struct followed *followed)

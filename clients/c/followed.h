@@ -77,6 +77,8 @@ struct followed *followed_find(const struct followed_table *table, struct span n
 /* There is none of this name yet. */
 struct followed *followed_add(struct followed_table *table, struct span name);
 void             followed_remove(struct followed_table *table, struct followed *followed);
+/* `conn:KEY`, by which the connection itself is addressed. Another link has another key. */
+bool             followed_ends_with_link(struct span name);
 /* The session has left the group. What is to be acknowledged of it still is, and what was told is not told again, if it comes again
  * because that was lost. */
 void             followed_go(struct followed_table *table, struct followed *followed);

@@ -243,7 +243,7 @@ export interface ClientOptions extends Delivery {
     session?: boolean;
     /** In a session: ask who comes and goes in the groups that it follows by itself. */
     presence?: boolean;
-    /** Gets the messages of the channels that a session follows by itself. */
+    /** Gets the messages of the channels that a session follows by itself, and of `conn:KEY`, the connection's own. */
     onMessage?: Handler;
     /** Best first; all of them without it. */
     transports?: TransportName[];

@@ -126,6 +126,20 @@ def test_receipts_and_read_marks(server, api, way):
         assert zoe.of("read") == []
 
 
+@pytest.mark.parametrize("session", [False, True])
+@pytest.mark.parametrize("way", ["binary", "json", "c"])
+def test_what_is_published_to_the_connection_comes_unasked(server, api, way, session):
+    program, url, how = (C, f"tcp://127.0.0.1:{server.tcp_port}", {}) if way == "c" else (JAVASCRIPT, server.url, WAYS[way])
+    with Driver(program, url, {"topic:a": {}}, user=f"conn-{way}", device="pad", **({"session": True} if session else {}), **how) as client:
+        client.until_live()
+        channel = f"conn:{client.of('connected')[-1]['connection']}"
+        for text in ("one", "two"):
+            assert api.publish(channel, text.encode()).status == 201
+        client.until_count(channel, 2)
+        assert client.texts(channel) == ["one", "two"]
+        assert client.of("error") == []
+
+
 def test_the_c_library_tells_who_comes_and_goes(server, api):
     member(api, "PUT", "native", "bob")
     with Driver(C, f"tcp://127.0.0.1:{server.tcp_port}", {"group:native": {"presence": True}}, user="ann", device="pad") as ann:

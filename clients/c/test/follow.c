@@ -347,8 +347,8 @@ static void on_state(void *arg, const struct lw_status *status)
     program->has_ended |= status->state == LW_ENDED;
     if (status->state == LW_CONNECTED) {
         begin(program, "connected", NULL);
-        buf_putf(&program->out, ",\"resumed\":%s%s,\"generation\":%llu,\"user\":\"%s\",\"device\":\"%s\"}",
-                 status->is_resumed ? "true" : "false", status->is_unfenced ? ",\"fenced\":false" : "", (unsigned long long)status->generation,
+        buf_putf(&program->out, ",\"connection\":\"%s\",\"resumed\":%s%s,\"generation\":%llu,\"user\":\"%s\",\"device\":\"%s\"}",
+                 status->connection, status->is_resumed ? "true" : "false", status->is_unfenced ? ",\"fenced\":false" : "", (unsigned long long)status->generation,
                  status->user == NULL ? "" : status->user, status->device == NULL ? "" : status->device);
         say(program);
     }

@@ -646,7 +646,8 @@ export class Client extends Emitter {
         if (this.#told.size > TOLD_MAX) this.#told.delete(this.#told.values().next().value);
         if (TOLD.has(entry.type)) { this.#subscriptionOf(entry.channel).tell(entry); this.emit(entry.type, entry); return; }
         if (typeof entry.channel !== 'string' || !(('seq' in entry && 'epoch' in entry) || entry.type === 'gap')) return;   // of a later version
-        if (!this.#subscriptions.has(entry.channel) && !this.#options.session) return;                // unsubscribed meanwhile
+        const isExpected = this.#subscriptions.has(entry.channel) || this.#options.session || entry.channel.startsWith('conn:');
+        if (!isExpected) return;                                                                     // unsubscribed meanwhile
         if (!this.#subscriptionOf(entry.channel).take(entry)) {
             this.#onFailed(new LongwireError(0, `${entry.channel}: seq ${entry.seq} came too early; asking again from the last place`));
             return;

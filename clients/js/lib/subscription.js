@@ -87,7 +87,7 @@ export class Subscription {
      * seq, which means that the link cannot be trusted. */
     take(entry) {
         if (this.isClosed) return true;
-        const at = this.received;
+        const at = this.#keepsNothing ? null : this.received;
         if (!at && this.#isOfBefore(entry)) return true;
         if (entry.type === 'gap') {
             const end = endOfGap(entry);
@@ -103,6 +103,11 @@ export class Subscription {
         this.#enqueue(entry);
         this.#run();
         return true;
+    }
+
+    /* By conn:KEY a connection is addressed: what came while there was none is not missed. */
+    get #keepsNothing() {
+        return this.channel.startsWith('conn:');
     }
 
     /* A group that was left is brought again if the acknowledgement of its last messages was lost. */

@@ -765,6 +765,23 @@ test('a group that was left and joined again, while a device was away too, goes 
     await context.client.close();
 });
 
+for (const session of [false, true]) test(`what is published to the connection comes unasked, ${session ? 'in a session' : 'without a session'}`, async () => {
+    const heard = [];
+    const context = open({ ...(session && { session, user: 'ann' }), onMessage: ({ channel, seq }) => heard.push(`${channel} ${seq}`) });
+    if (!session) context.client.subscribe('topic:a', () => {});
+    let socket = await live(context);
+    const connected = () => session ? [{ ...CONNECTED, ref: socket.ref('connect') }] : [];
+    socket.say(...connected(), message('conn:tab-7', 1), message('conn:tab-7', 2));
+    socket.end(1006);
+    socket = await live(context);    // a key that a gateway gave is the same on the next link, and nothing of it is kept meanwhile
+    socket.say(...connected(), message('conn:tab-7', 9));
+    await until(() => heard.length === 3);
+    assert.deepEqual(heard, ['conn:tab-7 1', 'conn:tab-7 2', 'conn:tab-7 9']);
+    assert.deepEqual(socket.of('subscribe').filter(({ channel }) => channel !== 'topic:a'), []);
+    assert.deepEqual([context.sockets.length, context.errors], [2, []]);
+    await context.client.close();
+});
+
 /* --- several servers -------------------------------------------------------------------------------------------------- */
 
 /* A client of several servers; `answers` says what each URL answers, and nothing else is there. */

@@ -856,19 +856,33 @@ static void reads_come_back_with_publishes_threat_40(void **state)
     proxied_end(bench);
 }
 
+static bool flow_is_done(const struct flow *flow)
+{
+    for (size_t i = 0; i < FLOW_COUNT; i++)
+        if (flow->batches[i].append.outcome != APPEND_DONE)
+            return false;
+    return true;
+}
+
+/* What is under way on a connection that is cut is stored by another one. A cut may also hit a connection that is still being made anew, on a
+ * busy machine: what was given to that one is refused, and is not there. */
 static void lost_connections_are_made_anew(void **state)
 {
-    struct bench *bench = *state;
+    enum { ROUNDS = 10, ROUNDS_MAX = 100 };
+    struct bench *bench             = *state;
+    uint64_t      heads[FLOW_COUNT] = { 0 };
+    size_t        done = 0;
 
     proxied(bench);
-    for (size_t i = 0; i < 10; i++) {
+    for (size_t i = 0; done < ROUNDS; i++) {
+        assert_true(i < ROUNDS_MAX);
         struct flow *flow = flow_submit(bench, "x", NULL);
         proxy_cut_all();
         bench_wait(bench, &flow->is_done);
-        for (size_t at = 0; at < FLOW_COUNT; at++) {
-            assert_int_equal(flow->batches[at].append.outcome, APPEND_DONE);
-            assert_int_equal(flow->batches[at].append.message->seq, i + 1);
-        }
+        done += flow_is_done(flow);
+        publish_until_done(bench, "up");
+        read_until_ok(bench);
+        flow_audit(bench, flow, heads);
         flow_free(flow);
     }
     proxied_end(bench);

@@ -51,7 +51,7 @@ enum lw_result {
 /* "maximum reached". Never NULL. */
 const char *lw_result_text(enum lw_result result);
 
-/* "0.7.0": the version of the library that runs. */
+/* "0.1.0": the version of the library that runs. */
 const char *lw_version(void);
 
 /* --- what comes in ------------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@ import faulthandler
 import os
 import signal
 import tempfile
+import time
 
 import pytest
 
@@ -16,6 +17,7 @@ from longwire_server import watched_servers
 
 TEST_SECONDS = int(os.environ.get("LW_TEST_SECONDS", "300"))
 AGAIN_SECONDS = min(10, TEST_SECONDS)   # the end of an interrupted test may hang too
+TICK_SECONDS = min(1, TEST_SECONDS)
 GRACE_SECONDS = 60
 # Servers that a test starts by itself must not meet at the native protocol's port.
 os.environ.setdefault("LONGWIRE_TCP", "127.0.0.1:0")
@@ -31,14 +33,27 @@ class TooLongError(AssertionError):
 
 
 class Alarm:
-    """Raises in the test that takes too long. It doesn't raise in pytest's own code, because that would end pytest."""
+    """Raises in the test that takes too long. It doesn't raise in pytest's own code, because that would end pytest.
+
+    It ticks all the time, because a signal that comes a moment before a wait begins does not interrupt it: Python runs its
+    handler once the wait ends, and a tick ends every wait for a moment."""
 
     def __init__(self):
         self.is_in_test = False
-        signal.signal(signal.SIGALRM, self.ring)
+        self.rings_at = 0
+        signal.signal(signal.SIGALRM, self.tick)
 
-    def ring(self, *_):
-        if self.is_in_test:
+    def set(self, seconds):
+        self.rings_at = time.monotonic() + seconds
+        signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
+
+    def end(self):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def tick(self, *_):
+        now = time.monotonic()
+        if self.is_in_test and now >= self.rings_at:
+            self.rings_at = now + AGAIN_SECONDS
             raise TooLongError(f"the test takes longer than {TEST_SECONDS} s (LW_TEST_SECONDS)")
 
 
@@ -57,9 +72,9 @@ def pytest_runtest_protocol(item):
     notes.write(item.nodeid + "\n")
     notes.flush()
     end_within(TEST_SECONDS + GRACE_SECONDS)
-    signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS, AGAIN_SECONDS)
+    alarm.set(TEST_SECONDS)
     yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    alarm.end()
 
 
 def in_test():

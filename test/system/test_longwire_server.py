@@ -114,10 +114,27 @@ def silent_socket():
             sock.recv(1)
 
 
+def take_signal(is_over):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    is_over.wait()
+
+
+def miss_signal():
+    """Another thread gets the signal: for this one it is as if it had come a moment before the wait."""
+    is_over = threading.Event()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    try:
+        threading.Thread(target=take_signal, args=(is_over,), daemon=True).start()
+        select.select([], [], [])
+    finally:
+        is_over.set()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
 WAITS = {"a lock": lock, "a thread": thread, "a socket": silent_socket, "a sleep": lambda: time.sleep(3600),
          "another process": lambda: subprocess.run(["sleep", "3600"], check=True),
          "an event of a test": lambda: wait_until(lambda: False, 3600),
-         "a descriptor": lambda: select.select([], [], [])}
+         "a descriptor": lambda: select.select([], [], []), "a wait that misses the signal": miss_signal}
 
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
@@ -125,9 +142,10 @@ def test_a_server_that_ends_by_itself_ends_every_wait(install, wait):
     """The error has its exit status and the end of its log; nothing else interrupts these waits."""
     install(HEALTHY)
     with Server() as server:
-        with pytest.raises(ServerError, match=r"ended by itself with status -6(.|\n)*started with"):
+        with pytest.raises(ServerError, match=r"ended by itself with status -6(.|\n)*started with") as raised:
             with subprocess.Popen(["sh", "-c", f"kill -ABRT {server.pid}"]):
                 wait()
+        assert raised.value.__context__ is None, "the wait ended because it took too long"
         assert server.process is None
 
 

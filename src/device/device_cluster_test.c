@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { WALL = 1000000, TTL = 500000, NODES = 2, ANSWERS_MAX = 64, EPOCH = 7 };
+enum { WALL = 1000000, TTL = 500000, NODES = 3, ANSWERS_MAX = 64, EPOCH = 7 };
 
 static const struct hash_key hash_key = { 1, 2 };
 
@@ -32,6 +32,7 @@ struct node {
     struct shard         shard;
     struct fenced        fenced[16];
     size_t               fenced_count;
+    struct session_acks *last_words;  /* the loop says them when it is told to let a link go */
     struct session_open *answers[ANSWERS_MAX];
     size_t               answer_count;
 };
@@ -83,6 +84,9 @@ static void on_fence(struct device_home *home, uint64_t key, enum fence_reason r
 
     assert_true(node->fenced_count < 16);
     node->fenced[node->fenced_count++] = (struct fenced){ key, reason };
+    if (node->last_words != NULL)
+        bundle_add(&node->posted, &node->last_words->command.mail);
+    node->last_words = NULL;
 }
 
 static void on_opened(struct session_open *open)
@@ -166,6 +170,14 @@ static void on_called(struct peer_fence_call *call)
     free(carried);
 }
 
+static void on_dropped(struct peer_fence_call *call)
+{
+    struct carried *carried = container_of(call, struct carried, call);
+
+    device_peer_settled(carried->ask, true);
+    free(carried);
+}
+
 static struct node *addressed(struct cluster *cluster, const struct node *from, const struct peer_fence_ask *ask)
 {
     for (unsigned i = 0; i < NODES; i++) {
@@ -191,6 +203,7 @@ static void on_ask(void *ctx, struct peer_fence_ask *ask)
     struct carried *carried = calloc(1, sizeof *carried);
     must(carried != NULL);
     carried->call.answered = on_called;
+    carried->call.dropped  = on_dropped;
     carried->ask           = ask;
     carried->cluster       = cluster;
     assert_true(device_peer_called(&to->devices, &carried->call, buf_span(&ask->body)));
@@ -324,14 +337,20 @@ static struct channel_name *name_of(struct cluster *cluster, const char *text)
     return name;
 }
 
-static void says(struct node *node, const struct session_open *open, const char *channel, uint64_t seq,
-                 enum session_ack_kind kind)
+static struct session_acks *words(struct node *node, const struct session_open *open, const char *channel, uint64_t seq,
+                                  enum session_ack_kind kind)
 {
     struct session_acks *acks = session_acks_new(&node->devices);
 
     acks->acks[acks->count++] = (struct session_ack){ open->standing, open->generation, name_of(node->cluster, channel),
                                                       EPOCH, seq, kind };
-    bundle_add(&node->posted, &acks->command.mail);
+    return acks;
+}
+
+static void says(struct node *node, const struct session_open *open, const char *channel, uint64_t seq,
+                 enum session_ack_kind kind)
+{
+    bundle_add(&node->posted, &words(node, open, channel, seq, kind)->command.mail);
 }
 
 static void acks(struct node *node, const struct session_open *open, uint64_t seq)
@@ -402,8 +421,7 @@ static void writes_place(struct cluster *cluster, const char *channel, uint64_t 
     buf_fini(&value);
 }
 
-/* alice joins the group behind `after`, says the message 1 of her log. */
-static void joins(struct cluster *cluster, const char *group, uint64_t after)
+static void writes_group(struct cluster *cluster, const char *group, const struct group_spans *spans, uint64_t generation)
 {
     char                 key[LEDGER_KEY_BYTES_MAX];
     struct buf           value;
@@ -412,9 +430,9 @@ static void joins(struct cluster *cluster, const char *group, uint64_t after)
     struct ledger_batch  batch = { .change_count = 1, .wall = WALL, .done = swallow };
 
     buf_init(&value, 512);
-    group_spans_put(&(struct group_spans){ 1, { { EPOCH, after, GROUP_SPAN_OPEN, 0 } } }, &value);
+    group_spans_put(spans, &value);
     change = (struct ledger_change){ .op = LEDGER_PUT, .key = { ROW_GROUP, group_key(SPAN("alice"), span_str(group), key) },
-                                     .value = buf_span(&value), .generation = 1 };
+                                     .value = buf_span(&value), .generation = generation };
     list_init(&batch.writes);
     list_push(&batch.writes, &write.link);
     for (unsigned i = 0; i < NODES; i++)
@@ -424,6 +442,12 @@ static void joins(struct cluster *cluster, const char *group, uint64_t after)
     for (unsigned i = 0; i < NODES; i++)
         devices_group_moved(&cluster->nodes[i].devices, SPAN("alice"), true);
     buf_fini(&value);
+}
+
+/* alice joins the group behind `after`, says the message 1 of her log. */
+static void joins(struct cluster *cluster, const char *group, uint64_t after)
+{
+    writes_group(cluster, group, &(struct group_spans){ 1, { { EPOCH, after, GROUP_SPAN_OPEN, 0 } } }, 1);
 }
 
 static void assert_fenced(const struct node *node, size_t count, uint64_t key, enum fence_reason reason)
@@ -506,6 +530,195 @@ static void what_was_acknowledged_there_a_moment_ago_counts(void **state)
     closes(a, older);
     closes(b, newer);
     assert_string_equal(places_of(opens(a, "phone", 11)), "device:alice/phone@0 user:alice@5");
+    cluster_end(cluster);
+}
+
+/* A node's commands one turn at a time, until it has asked another one so often. */
+static void turns_until_asked(struct node *node, unsigned count)
+{
+    while (node->cluster->asked_count < count)
+        node_take(node);
+}
+
+/* Three nodes: the second one has raised the generation, and waits for the first one's answer, when the third one asks it. What was
+ * acknowledged at the first one can be stored there no more, and is told on. */
+static void what_was_acknowledged_two_nodes_away_counts(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *c = &cluster->nodes[2];
+
+    (void)state;
+    struct session_open *first  = opens(a, "phone", 10);
+    says(a, first, "user:alice", 5, ACK_PLACE);
+    struct session_open *second = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    cluster->is_slow = true;
+    turns_until_asked(b, 1);
+    settle(cluster);
+    assert_non_null(cluster->late);
+    cluster->is_slow = false;
+    struct session_open *third = asks(c, OPEN_NEWER, "phone", 30, NULL);
+    settle(cluster);
+    on_called(cluster->late);
+    settle(cluster);
+    assert_string_equal(places_of(second), "device:alice/phone@0 user:alice@5");
+    assert_string_equal(places_of(third), "device:alice/phone@0 user:alice@5");
+    assert_int_equal(second->generation, 2);
+    assert_int_equal(third->generation, 3);
+    assert_fenced(b, 1, 20, FENCE_REPLACED);  /* it was asked before it had its link */
+    cluster_end(cluster);
+}
+
+/* … and when the second one has not heard yet that its raise is written. */
+static void what_is_asked_before_a_raise_is_known_waits(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *c = &cluster->nodes[2];
+
+    (void)state;
+    struct session_open *first  = opens(a, "phone", 10);
+    says(a, first, "user:alice", 5, ACK_PLACE);
+    struct session_open *second = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    while (cluster->nodes[1].devices.batch == NULL)
+        node_take(b);
+    struct session_open *third = asks(c, OPEN_NEWER, "phone", 30, NULL);
+    turns_until_asked(c, 1);
+    settle(cluster);
+    assert_string_equal(places_of(second), "device:alice/phone@0 user:alice@5");
+    assert_string_equal(places_of(third), "device:alice/phone@0 user:alice@5");
+    assert_fenced(b, 1, 20, FENCE_REPLACED);
+    cluster_end(cluster);
+}
+
+/* Two newer links at once, on the node of the older link and on another one, which is first. Its question comes before the older link's
+ * node reads the row, while it writes its own raise, and behind that: it is always told what was acknowledged on the older link. */
+static void what_was_acknowledged_here_before_another_node_was_first_counts(void **state)
+{
+    (void)state;
+    for (unsigned way = 0; way < 24; way++) {
+        const unsigned  turns   = way / 2;
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+        struct session_open *first = opens(a, "phone", 10);
+        if ((way & 1) == 0)
+            says(a, first, "user:alice", 5, ACK_PLACE);
+        else
+            a->last_words = words(a, first, "user:alice", 5, ACK_PLACE);
+        struct session_open *second = asks(b, OPEN_NEWER, "phone", 20, NULL);
+        while (b->devices.batch == NULL)
+            node_take(b);  /* it is written, and this node has not heard so */
+        struct session_open *third = asks(a, OPEN_NEWER, "phone", 11, NULL);
+        for (unsigned i = 0; i < turns; i++)
+            node_take(a);
+        settle(cluster);
+        assert_string_equal(places_of(second), "device:alice/phone@0 user:alice@5");
+        assert_string_equal(places_of(third), "device:alice/phone@0 user:alice@5");
+        assert_int_equal(third->generation, 3);
+        assert_fenced(b, 1, 20, FENCE_REPLACED);
+        closes(a, third);
+        node_restarts(b);
+        assert_string_equal(places_of(opens(b, "phone", 21)), "device:alice/phone@0 user:alice@5");
+        cluster_end(cluster);
+    }
+}
+
+/* The write of what was acknowledged is refused, because another node has raised the generation; its question comes before the loop has
+ * let the link go, and has said the rest. */
+static void what_is_said_after_a_write_was_refused_counts(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *first  = opens(a, "phone", 10);
+    struct session_open *second = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    while (b->devices.batch == NULL)
+        node_take(b);
+    says(a, first, "user:alice", 5, ACK_PLACE);
+    a->last_words = words(a, first, "device:alice/phone", 3, ACK_PLACE);
+    settle(cluster);
+    assert_string_equal(places_of(second), "device:alice/phone@3 user:alice@5");
+    cluster_end(cluster);
+}
+
+/* A first poll on another node lets the link go and raises nothing; then a newer link comes here, before the loop has said the rest. */
+static void what_is_said_while_the_next_link_is_opened_counts(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *first = opens(a, "phone", 10);
+    asks(b, OPEN_CURSOR, "phone", 20, first);
+    struct session_open *second = asks(a, OPEN_NEWER, "phone", 11, NULL);
+    node_take(a);
+    a->last_words = words(a, first, "user:alice", 5, ACK_PLACE);
+    turns_until_asked(b, 1);
+    settle(cluster);
+    assert_string_equal(places_of(second), "device:alice/phone@0 user:alice@5");
+    cluster_end(cluster);
+}
+
+/* The node that is asked does not know in time, and is asked again; it is there, so that it is not taken for dead. If it never knows, the
+ * opener goes on without it, and the link that was being opened there is let go. */
+static void who_does_not_know_yet_is_asked_again(void **state)
+{
+    (void)state;
+    for (unsigned is_known = 0; is_known < 2; is_known++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *c = &cluster->nodes[2];
+        struct session_open *first  = opens(a, "phone", 10);
+        if (is_known)
+            says(a, first, "user:alice", 5, ACK_PLACE);
+        struct session_open *second = asks(b, OPEN_NEWER, "phone", 20, NULL);
+        cluster->is_slow = true;
+        turns_until_asked(b, 1);
+        settle(cluster);
+        cluster->is_slow = false;
+        struct session_open *third = asks(c, OPEN_NEWER, "phone", 30, NULL);
+        settle(cluster);
+        assert_int_equal(cluster->asked_count, 2);
+        for (int i = 0; i < (is_known ? 2 : PEER_FENCE_TRIES_MAX); i++) {
+            b->writer.wall = WALL + (i + 1) * PEER_FENCE_TELL_MS;
+            devices_tick(&b->devices);
+            settle(cluster);
+        }
+        assert_int_equal(cluster->asked_count, is_known ? 4 : 1 + PEER_FENCE_TRIES_MAX);
+        assert_int_equal(counter_get(&c->devices.counters.untold), !is_known);
+        assert_int_equal(third->generation, is_known ? 0 : 3);
+        on_called(cluster->late);
+        settle(cluster);
+        assert_string_equal(places_of(third), is_known ? "device:alice/phone@0 user:alice@5" : "device:alice/phone@0 user:alice@0");
+        assert_int_equal(second->outcome, OPEN_DONE);
+        assert_fenced(b, 1, 20, FENCE_REPLACED);
+        closes(b, second);
+        opens(a, "phone", 11);
+        assert_int_equal(cluster->asked_count, is_known ? 5 : 2 + PEER_FENCE_TRIES_MAX);
+        opens(c, "phone", 31);  /* nobody takes the first node for dead */
+        assert_fenced(a, 2, 11, FENCE_REPLACED);
+        cluster_end(cluster);
+    }
+}
+
+/* The loops have ended: nobody waits for them, and what they have said is told to the end. */
+static void a_node_that_stops_tells_without_its_loops(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *first  = opens(a, "phone", 10);
+    struct session_open *second = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    while (b->devices.batch == NULL)
+        node_take(b);
+    says(a, first, "user:alice", 5, ACK_PLACE);
+    while (a->fenced_count == 0)
+        node_take(a);  /* a write was refused: somebody will ask */
+    devices_loops_ended(&a->devices);
+    assert_false(devices_is_idle(&a->devices));
+    settle(cluster);
+    assert_string_equal(places_of(second), "device:alice/phone@0 user:alice@5");
+    a->writer.wall += PEER_FENCE_WAIT_MS;
+    assert_true(devices_is_idle(&a->devices));
     cluster_end(cluster);
 }
 
@@ -1104,6 +1317,13 @@ int main(void)
         cmocka_unit_test(a_link_elsewhere_is_fenced),
         cmocka_unit_test(a_node_that_stops_stores_what_it_asked_for),
         cmocka_unit_test(what_was_acknowledged_there_a_moment_ago_counts),
+        cmocka_unit_test(what_was_acknowledged_two_nodes_away_counts),
+        cmocka_unit_test(what_is_asked_before_a_raise_is_known_waits),
+        cmocka_unit_test(what_was_acknowledged_here_before_another_node_was_first_counts),
+        cmocka_unit_test(what_is_said_after_a_write_was_refused_counts),
+        cmocka_unit_test(what_is_said_while_the_next_link_is_opened_counts),
+        cmocka_unit_test(who_does_not_know_yet_is_asked_again),
+        cmocka_unit_test(a_node_that_stops_tells_without_its_loops),
         cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
         cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),
         cmocka_unit_test(what_was_dropped_a_moment_ago_is_not_followed),

@@ -113,7 +113,10 @@ struct session_acks *session_acks_new(struct devices *devices)
 
 static void session_fence_free(struct command *command)
 {
-    free(container_of(command, struct session_fence, command));
+    struct session_fence *fence = container_of(command, struct session_fence, command);
+
+    channel_name_unref(fence->channel);
+    free(fence);
 }
 
 static void session_fence_at_loop(struct command *command, struct shard *shard)
@@ -131,7 +134,8 @@ static void session_fence_back(struct command *command, struct writer *writer)
     (void)writer;
     if (fence->wait != NULL)
         fence->wait->over(fence->wait);
-    free(fence);
+    device_link_told(fence->devices, fence->channel, fence->key);
+    session_fence_free(command);
 }
 
 static const struct command_kind session_fence_kind = {
@@ -139,19 +143,19 @@ static const struct command_kind session_fence_kind = {
     .at_writer = session_fence_back,
 };
 
-void session_fence_send(struct devices *devices, struct device_home *home, uint64_t key, enum fence_reason reason,
-                        struct fence_wait *wait)
+void session_fence_send(struct devices *devices, const struct standing *standing, enum fence_reason reason, struct fence_wait *wait)
 {
     struct session_fence *fence = calloc(1, sizeof *fence);
 
     must(fence != NULL);
     fence->command.kind = &session_fence_kind;
     fence->devices      = devices;
-    fence->home         = home;
-    fence->key          = key;
+    fence->home         = standing->home;
+    fence->channel      = channel_name_ref(standing->channel);
+    fence->key          = standing->key;
     fence->reason       = reason;
     fence->wait         = wait;
-    devices->writer->port->send(devices->writer->ctx, home->loop, &fence->command);
+    devices->writer->port->send(devices->writer->ctx, standing->home->loop, &fence->command);
 }
 
 /* --- device_listing --- */

@@ -68,7 +68,7 @@ static void device_listing_add(struct device_listing *listing, const struct sess
     if (standing == NULL)
         return;
     listed->is_online = standing_is_online(devices, standing, wall);
-    listed->key       = standing->key;
+    listed->key       = standing->home == NULL ? 0 : standing->key;
     listed->transport = standing_transport(listing->devices, standing);
     if (standing->home != NULL)
         listed->seen = wall;

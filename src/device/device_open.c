@@ -71,18 +71,22 @@ void open_end(struct session_open *open, enum open_outcome outcome)
     struct devices      *devices  = open->devices;
     struct standing     *standing = open->work->standing;
     struct session_open *next     = open->next;
+    const uint32_t       hash     = standing->node.hash;
+    const bool           is_lost  = outcome == OPEN_DONE && open->work->lost_to > standing->generation;
 
-    open->next           = NULL;
-    standing->op         = NULL;
-    standing->is_fencing = false;
+    open->next   = NULL;
+    standing->op = NULL;
     devices->open_count--;
     open_home(open, outcome);
+    if (is_lost)
+        standing_fence(devices, standing, FENCE_REPLACED, NULL);
     if (next != NULL) {
         devices->line_count--;
         open_begin(devices, next);
     } else {
         standing_settle(devices, standing);
     }
+    device_calls_go_on(devices, hash);
     open_begin_waiting(devices);
 }
 
@@ -153,7 +157,7 @@ static uint8_t link_back_of(const struct open_work *work)
     const struct standing *standing = work->standing;
     uint64_t               back     = work->row_generation - standing->generation + standing->link_back;
 
-    if (standing->home == NULL)
+    if (standing->home == NULL && !standing->is_fencing)
         return 0;
     return open_was_overtaken(work) || work->row_generation < standing->generation || back > LINK_LOST ? LINK_LOST : (uint8_t)back;
 }
@@ -164,8 +168,11 @@ void standing_take(struct session_open *open)
     struct open_work *work     = open->work;
     struct standing  *standing = work->standing;
 
-    if (open_was_overtaken(work))
+    if (open_was_overtaken(work)) {
+        if (standing->generation < work->read_generation)
+            device_peer_remember(open->devices, standing);
         standing_drop_places(standing);
+    }
     bool is_other = !standing->is_loaded && standing->since != work->row.since;
     if (work->is_new || (is_other && standing->handle_count == 0 && !standing->is_writing && !standing_has_news(standing)))
         standing_places_free(standing);
@@ -307,8 +314,32 @@ static void open_ack_begin(struct session_open *open)
     open_ask_heads(open);
 }
 
+static void decide_again(struct open_work *work)
+{
+    open_decide(work->open);
+}
+
+/* Another node has had the session since there was a link of it here. Only that node is told what was acknowledged on that link: all of
+ * it has to be in memory before the places that were read take its place. */
+static bool open_waits_for_link(struct session_open *open)
+{
+    struct open_work *work     = open->work;
+    struct standing  *standing = work->standing;
+
+    if (!open_was_overtaken(work) || work->read_generation < standing->generation)
+        return false;
+    standing_fence(open->devices, standing, FENCE_REPLACED, NULL);
+    if (!standing->is_fencing)
+        return false;
+    work->link_told = decide_again;
+    return true;
+}
+
 void open_decide(struct session_open *open)
 {
+    if (open_waits_for_link(open))
+        return;
+
     struct open_work *work     = open->work;
     struct standing  *standing = work->standing;
     bool              is_there = work->has_row && (standing->home != NULL || !row_has_run_out(open->devices, &work->row));
@@ -465,10 +496,15 @@ void open_peer_back(struct session_open *open)
     fence_back(open->work);
 }
 
-static void fence_for(struct session_open *open, struct standing *standing)
+static void fence_own(struct session_open *open)
 {
-    open->work->fences_left += standing->home != NULL;
-    standing_fence(open->devices, standing, FENCE_REPLACED, &open->work->wait);
+    struct open_work *work = open->work;
+
+    standing_fence(open->devices, work->standing, FENCE_REPLACED, NULL);
+    if (!work->standing->is_fencing)
+        return;
+    work->fences_left++;
+    work->link_told = fence_back;
 }
 
 /* A session that ends because of this one. */
@@ -481,11 +517,11 @@ static void fence_other(struct session_open *open, const struct work_device *oth
     device_peer_ask(open, device, &other->row, other->generation + 1, false);
     if (standing == NULL)
         return;
-    fence_for(open, standing);
-    standing->generation = other->generation + 1;  /* what it acknowledges from now on is dropped … */
-    standing->is_fencing = false;                  /* … and what it acknowledged before, too: it has ended */
+    open->work->fences_left += standing->home != NULL;
+    standing_fence(open->devices, standing, FENCE_REPLACED, &open->work->wait);
+    standing->generation = other->generation + 1;  /* what it acknowledges from now on is dropped, and what it acknowledged before, too */
     standing_forget(standing);
-    standing_settle(open->devices, standing);
+    device_link_forget(open->devices, standing);
 }
 
 /* A poll goes on in its generation, so the link before it is of that one, too. */
@@ -501,7 +537,7 @@ void open_fence(struct session_open *open)
 
     work->wait.over   = fence_over;
     work->fences_left = 1;
-    fence_for(open, work->standing);
+    fence_own(open);
     if (open->way != OPEN_CURSOR || !work->before.is_roaming)
         device_peer_ask(open, open->device, &work->before, fenced_below(open), true);
     for (size_t i = 0; i < work->other_count; i++)

@@ -5,7 +5,8 @@
 #include "device/open_work.h"
 
 enum {
-    DEAF_TICKS = 100,  /* a node that did not answer is not waited for, for so long */
+    DEAF_TICKS  = 100,  /* a node that did not answer is not waited for, for so long */
+    OLDER_MS    = 2 * PEER_FENCE_WAIT_MS,
     FENCE_ANSWER_BYTES_MAX = 1 + PEER_FENCE_PLACES_MAX * (2 * 8 + 1 + UINT8_MAX),
     FENCE_BODY_BYTES_MAX   = 1 + 2 * 8 + 2 * (1 + UINT8_MAX),
 };
@@ -149,6 +150,7 @@ void device_peer_answered(struct peer_fence_ask *ask, struct span answer)
     bool                    is_begun = false;
     size_t                  count    = 0;
 
+    ask->is_put_off |= answer.len == 0;
     if (ask->open == NULL || !ask->is_own)
         return;
     for (; peer_fence_place_next(&rest, &is_begun, &place); count++)
@@ -162,8 +164,15 @@ void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
 {
     struct session_open *open = ask->open;
 
-    if (open != NULL && ask->is_own && is_missing)
+    if (open != NULL && ask->is_put_off && ++ask->tries < PEER_FENCE_TRIES_MAX) {
+        ask->is_put_off = false;
+        ask->devices->peers->ask(ask->devices->peers_ctx, ask);
+        return;
+    }
+    if (open != NULL && ask->is_own && (is_missing || ask->is_put_off)) {
         open->work->is_untold = true;
+        counter_add(&ask->devices->counters.untold, 1);
+    }
     if (is_missing && ask->user_log == NULL && !ask->is_notice)
         deaf_note(ask->devices, ask->node, ask->incarnation);
     ask_free(ask);
@@ -171,26 +180,7 @@ void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
         open_peer_back(open);
 }
 
-void device_peers_fini(struct devices *devices)
-{
-    while (!list_is_empty(&devices->asks))
-        ask_free(container_of(devices->asks.next, struct peer_fence_ask, in_devices));
-}
-
 /* --- being asked ------------------------------------------------------------------------------------------------ */
-
-struct peer_fence_wait {
-    struct fence_wait       wait;
-    struct list             in_devices;
-    struct devices         *devices;
-    struct peer_fence_call *call;
-    struct channel_name    *channel;  /* the session's: it may be forgotten meanwhile. Owns a reference */
-};
-
-static void call_end(struct peer_fence_call *call)
-{
-    call->answered(call);
-}
 
 /* A place that was made while the link waited for its head may be of no life of the log. */
 static void fence_put_places(struct buf *answer, const struct devices *devices, const struct standing *standing)
@@ -207,6 +197,76 @@ static void fence_put_places(struct buf *answer, const struct devices *devices, 
     }
 }
 
+/* --- … for what is of an older generation ----------------------------------------------------------------------------
+ *
+ * Two newer links of a session are opened at once, on another node and on this one, which has the older link; the other one is first, so
+ * this one reads its row. Its question comes, and asks for what was acknowledged on the older link, when the places in memory here are
+ * those of the newest generation already. */
+
+struct older_places {
+    struct list          in_devices;
+    struct channel_name *channel;     /* the session's; owns a reference */
+    uint32_t             hash;        /* of the user */
+    msec                 since;
+    uint64_t             generation;
+    msec                 until;       /* by the wall clock */
+    struct buf           places;      /* as in an answer */
+};
+
+static struct older_places *older_first(const struct devices *devices)
+{
+    return container_of(devices->older.next, struct older_places, in_devices);
+}
+
+static void older_free(struct devices *devices, struct older_places *older)
+{
+    list_take(&older->in_devices);
+    devices->older_count--;
+    channel_name_unref(older->channel);
+    buf_fini(&older->places);
+    free(older);
+}
+
+void device_peer_remember(struct devices *devices, const struct standing *standing)
+{
+    if (devices->peers == NULL || standing->place_count == 0)
+        return;
+    if (devices->older_count == DEVICE_OLDER_MAX)
+        older_free(devices, older_first(devices));
+    struct older_places *older = calloc(1, sizeof *older);
+    must(older != NULL);
+    older->channel    = channel_name_ref(standing->channel);
+    older->hash       = standing->node.hash;
+    older->since      = standing->since;
+    older->generation = standing->generation;
+    older->until      = devices->writer->wall + OLDER_MS;
+    buf_init(&older->places, FENCE_ANSWER_BYTES_MAX);
+    fence_put_places(&older->places, devices, standing);
+    list_push(&devices->older, &older->in_devices);
+    devices->older_count++;
+}
+
+static bool is_older_of(const struct older_places *older, const struct peer_fence *fence)
+{
+    struct span device = span_skip(channel_name_span(older->channel), sizeof "device:" - 1), user;
+
+    must(span_cut(&device, '/', &user));
+    return older->since == fence->since && older->generation < fence->generation && span_eq(user, fence->user) &&
+           span_eq(device, fence->device);
+}
+
+/* The newest of them counts. */
+static void older_put_places(struct buf *answer, const struct devices *devices, uint32_t hash, const struct peer_fence *fence)
+{
+    for (const struct list *at = devices->older.prev; at != &devices->older; at = at->prev) {
+        const struct older_places *older = container_of(at, const struct older_places, in_devices);
+        if (older->hash == hash && is_older_of(older, fence)) {
+            buf_put(answer, buf_span(&older->places));
+            return;
+        }
+    }
+}
+
 /* device:USER/DEVICE */
 static struct standing *standing_of_channel(const struct devices *devices, const struct channel_name *channel)
 {
@@ -216,40 +276,73 @@ static struct standing *standing_of_channel(const struct devices *devices, const
     return standing_find(devices, user, device);
 }
 
-static void wait_over(struct fence_wait *fenced)
-{
-    struct peer_fence_wait *wait     = container_of(fenced, struct peer_fence_wait, wait);
-    struct devices         *devices  = wait->devices;
-    struct standing        *standing = standing_of_channel(devices, wait->channel);
-
-    if (standing != NULL && standing->home == NULL)
-        fence_put_places(&wait->call->answer, devices, standing);
-    if (standing != NULL && standing->home == NULL && standing->op == NULL) {
-        standing->is_fencing = standing->is_parted = false;
-        standing_drop_places(standing);
-        standing_forget(standing);
-        standing_settle(devices, standing);
-    }
-    call_end(wait->call);
-    channel_name_unref(wait->channel);
-    free(wait);
-}
-
 static bool is_older_link(const struct standing *standing, const struct peer_fence *fence)
 {
     return standing->since < fence->since || (standing->since == fence->since && standing->generation < fence->generation);
 }
 
-static void fence_link(struct devices *devices, struct standing *standing, struct peer_fence_call *call)
+/* Not all that was acknowledged on the older link has been said: its loop is being told, or another node is being asked by an older
+ * opening here. That one's generation is lower than that of whoever asks: so openings wait for older ones alone. */
+static bool is_being_told(const struct devices *devices, const struct standing *standing, const struct peer_fence *fence)
 {
-    struct peer_fence_wait *wait = calloc(1, sizeof *wait);
+    const struct session_open *open = standing->op;
 
-    must(wait != NULL);
-    wait->wait.over  = wait_over;
-    wait->devices    = devices;
-    wait->call       = call;
-    wait->channel    = channel_name_ref(standing->channel);
-    standing_fence(devices, standing, FENCE_REPLACED, &wait->wait);
+    return (standing->is_fencing && !devices->have_loops_ended) ||
+           (open != NULL && open->work != NULL && open->work->raised != 0 && open->work->raised < fence->generation);
+}
+
+/* Whoever asks does not wait much longer. */
+static void call_put_off(struct devices *devices, struct peer_fence_call *call)
+{
+    struct peer_fence fence;
+
+    must(peer_fence_get(call->body, &fence));
+    const struct standing *standing = standing_find(devices, fence.user, fence.device);
+    struct open_work      *work     = standing == NULL || standing->op == NULL ? NULL : standing->op->work;
+    if (work != NULL && work->lost_to < fence.generation)
+        work->lost_to = fence.generation;
+    list_take(&call->in_devices);
+    buf_init(&call->answer, FENCE_ANSWER_BYTES_MAX);
+    call->answered(call);
+}
+
+/* All is said. Of a link that had to be let go nothing in memory is of use to anybody any more; else what is not stored yet may still be
+ * good: a poll on another node does not raise the generation. */
+static void standing_was_told_of(struct devices *devices, struct standing *standing, bool had_link)
+{
+    if (had_link && standing->op == NULL) {
+        standing->is_parted = false;
+        standing_drop_places(standing);
+        standing_forget(standing);
+    }
+    standing_settle(devices, standing);
+}
+
+static void call_take(struct devices *devices, struct peer_fence_call *call)
+{
+    struct peer_fence fence;
+
+    must(peer_fence_get(call->body, &fence));
+    struct standing *standing = standing_find(devices, fence.user, fence.device);
+    bool             is_older = standing != NULL && is_older_link(standing, &fence);
+    if (is_older) {
+        call->had_link |= standing->home != NULL;
+        standing_fence(devices, standing, FENCE_REPLACED, NULL);
+    }
+    if (is_older && is_being_told(devices, standing, &fence)) {
+        list_push(&devices->calls, &call->in_devices);
+        standing_settle(devices, standing);
+        return;
+    }
+    buf_init(&call->answer, FENCE_ANSWER_BYTES_MAX);
+    peer_fence_answer_begin(&call->answer);
+    if (is_older) {
+        fence_put_places(&call->answer, devices, standing);
+        standing_was_told_of(devices, standing, call->had_link);
+    } else {
+        older_put_places(&call->answer, devices, call->hash, &fence);
+    }
+    call->answered(call);
 }
 
 bool device_peer_called(struct devices *devices, struct peer_fence_call *call, struct span body)
@@ -258,20 +351,137 @@ bool device_peer_called(struct devices *devices, struct peer_fence_call *call, s
 
     if (!peer_fence_get(body, &fence))
         return false;
-    struct standing *standing = standing_find(devices, fence.user, fence.device);
-    buf_init(&call->answer, FENCE_ANSWER_BYTES_MAX);
-    peer_fence_answer_begin(&call->answer);
-    if (standing != NULL && is_older_link(standing, &fence)) {
-        bool has_link = standing->home != NULL;
-        if (has_link)
-            fence_link(devices, standing, call);
-        else
-            fence_put_places(&call->answer, devices, standing);
-        standing->is_between = false;
-        standing_settle(devices, standing);
-        if (has_link)
-            return true;
-    }
-    call_end(call);
+    list_init(&call->in_devices);
+    call->had_link = false;
+    call->until    = devices->writer->wall + PEER_FENCE_TELL_MS;
+    call->hash     = user_hash(devices, fence.user);
+    call->body     = body;
+    call_take(devices, call);
     return true;
+}
+
+/* Those of one user, all others that have his hash, or, with NULL, all. */
+static void calls_go_on(struct devices *devices, const uint32_t *hash)
+{
+    struct list waiting;
+
+    list_init(&waiting);
+    for (struct list *at = devices->calls.next, *next; at != &devices->calls; at = next) {
+        next = at->next;
+        if (hash != NULL && container_of(at, struct peer_fence_call, in_devices)->hash != *hash)
+            continue;
+        list_take(at);
+        list_push(&waiting, at);
+    }
+    while (!list_is_empty(&waiting)) {
+        struct peer_fence_call *call = container_of(waiting.next, struct peer_fence_call, in_devices);
+        list_take(&call->in_devices);
+        call_take(devices, call);
+    }
+}
+
+void device_calls_go_on(struct devices *devices, uint32_t hash)
+{
+    calls_go_on(devices, &hash);
+}
+
+/* --- the loop of a link was told ---------------------------------------------------------------------------------- */
+
+static void go_on_told(struct standing *standing)
+{
+    struct open_work *work = standing->op == NULL ? NULL : standing->op->work;
+
+    if (work == NULL || work->link_told == NULL)
+        return;
+    void (*link_told)(struct open_work *told) = work->link_told;
+    work->link_told = NULL;
+    link_told(work);
+}
+
+static void standing_told(struct devices *devices, struct standing *standing)
+{
+    struct channel_name *channel = channel_name_ref(standing->channel);
+
+    standing->is_fencing = false;
+    standing->key        = 0;
+    device_calls_go_on(devices, standing->node.hash);
+    standing = standing_of_channel(devices, channel);
+    if (standing != NULL)
+        go_on_told(standing);
+    standing = standing_of_channel(devices, channel);
+    if (standing != NULL)
+        standing_settle(devices, standing);
+    channel_name_unref(channel);
+}
+
+void device_link_told(struct devices *devices, const struct channel_name *channel, uint64_t key)
+{
+    struct standing *standing = standing_of_channel(devices, channel);
+
+    if (standing != NULL && standing->is_fencing && standing->key == key)
+        standing_told(devices, standing);
+}
+
+void device_link_forget(struct devices *devices, struct standing *standing)
+{
+    if (standing->is_fencing)
+        standing_told(devices, standing);
+    else
+        standing_settle(devices, standing);
+}
+
+static struct standing *waits_for_link(const struct devices *devices)
+{
+    for (struct near_list *at = near_list_next(&devices->lists->held); at != &devices->lists->held; at = near_list_next(at)) {
+        struct standing *standing = container_of(at, struct standing, link);
+        if (standing->op != NULL && standing->op->work->link_told != NULL)
+            return standing;
+    }
+    return NULL;
+}
+
+void devices_loops_ended(struct devices *devices)
+{
+    struct standing *standing;
+
+    if (devices->have_loops_ended)
+        return;
+    devices->have_loops_ended = true;
+    while ((standing = waits_for_link(devices)) != NULL)
+        standing_told(devices, standing);
+    calls_go_on(devices, NULL);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+void device_peers_init(struct devices *devices)
+{
+    list_init(&devices->asks);
+    list_init(&devices->calls);
+    list_init(&devices->older);
+}
+
+void device_peers_tick(struct devices *devices)
+{
+    while (!list_is_empty(&devices->older) && older_first(devices)->until <= devices->writer->wall)
+        older_free(devices, older_first(devices));
+    for (struct list *at = devices->calls.next, *next; at != &devices->calls; at = next) {
+        struct peer_fence_call *call = container_of(at, struct peer_fence_call, in_devices);
+        next                         = at->next;
+        if (call->until <= devices->writer->wall)
+            call_put_off(devices, call);
+    }
+}
+
+void device_peers_fini(struct devices *devices)
+{
+    while (!list_is_empty(&devices->asks))
+        ask_free(container_of(devices->asks.next, struct peer_fence_ask, in_devices));
+    while (!list_is_empty(&devices->calls)) {
+        struct peer_fence_call *call = container_of(devices->calls.next, struct peer_fence_call, in_devices);
+        list_take(&call->in_devices);
+        call->dropped(call);
+    }
+    while (!list_is_empty(&devices->older))
+        older_free(devices, older_first(devices));
 }

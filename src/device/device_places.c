@@ -224,7 +224,9 @@ static void places_refused(struct devices *devices, struct standing *standing, s
         places_again(standing, write);
     } else {
         standing_fence(devices, standing, refused_by(devices, write), NULL);
+        standing_part(devices, standing);
         standing_yield(standing);
+        devices->may_be_asked_until = devices->writer->wall + PEER_FENCE_WAIT_MS;
     }
     standing_forget(standing);
 }

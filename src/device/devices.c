@@ -30,7 +30,7 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
     devices->line_end = &devices->line;
     devices->sweep    = device_sweep_new(devices);
     device_looks_init(&devices->looks);
-    list_init(&devices->asks);
+    device_peers_init(devices);
 }
 
 void devices_join(struct devices *devices, struct span node, uint64_t incarnation, const struct device_peers *peers,
@@ -66,7 +66,7 @@ static bool standing_is(const struct near_map_node *node, const void *key)
     return span_eq(standing_user(standing), query->user) && span_eq(standing_device(standing), query->device);
 }
 
-static uint32_t user_hash(const struct devices *devices, struct span user)
+uint32_t user_hash(const struct devices *devices, struct span user)
 {
     return (uint32_t)hash_bytes(devices->hash_key, user);
 }
@@ -479,12 +479,11 @@ void standing_fence(struct devices *devices, struct standing *standing, enum fen
     standing->is_between = false;
     if (standing->home == NULL)
         return;
-    session_fence_send(devices, standing->home, standing->key, reason, wait);
+    session_fence_send(devices, standing, reason, wait);
     counter_add(&devices->counters.fences, 1);
     counter_sub(&devices->counters.linked, 1);
     standing->home       = NULL;
-    standing->key        = 0;
-    standing->is_fencing = wait != NULL;
+    standing->is_fencing = !devices->have_loops_ended;
     standing_part(devices, standing);
 }
 
@@ -517,6 +516,7 @@ void devices_tick(struct devices *devices)
         return;
     standings_end_waits(devices);
     standings_end_parting(devices);
+    device_peers_tick(devices);
     device_compare_tick(devices);
 }
 
@@ -524,6 +524,8 @@ bool devices_is_idle(const struct devices *devices)
 {
     /* What another node was asked is answered within a moment, and may tell places that nobody else can store. */
     if (!list_is_empty(&devices->asks))
+        return false;
+    if (devices->have_loops_ended && (!list_is_empty(&devices->calls) || devices->writer->wall < devices->may_be_asked_until))
         return false;
     /* An opening that waits for a loop need not be waited for: the loop may have stopped. */
     if (devices->read_count > 0 || devices->batch != NULL || !list_is_empty(&devices->urgent))

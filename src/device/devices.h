@@ -55,12 +55,13 @@ struct devices_counters {
     struct counter standing, linked;                        /* sessions in memory, and with a link, now */
     struct counter marks;                                   /* read marks set (read_mark.h) */
     struct counter peer_fences;                             /* other nodes asked to let a link go */
+    struct counter untold;                                  /* … that did not say in time what was acknowledged there */
     struct counter compared, overtaken;                     /* links compared with the ledger; of them, those found replaced */
 };
 
 struct device_peers;   /* peer_fence.h */
 struct device_compare;
-enum { DEVICE_DEAF_MAX = 16, DEVICE_TRANSPORTS_MAX = 15, DEVICE_EPOCHS_MAX = 15 };
+enum { DEVICE_DEAF_MAX = 16, DEVICE_OLDER_MAX = 1024, DEVICE_TRANSPORTS_MAX = 15, DEVICE_EPOCHS_MAX = 15 };
 
 /* Questions about how far devices are (device_look.h). */
 struct device_looks {
@@ -103,6 +104,9 @@ struct devices {
     uint32_t               groups_moving;/* … are under way, or ended and nobody knows how */
     bool                   is_opening;   /* an opening is being decided without a question to the ledger */
     uint32_t               mark_count;   /* read marks being set (read_mark.h) */
+    bool                   have_loops_ended;
+    msec                   may_be_asked_until; /* by the wall clock: another node has taken a session over, and asks for places that are
+                                                * in memory here alone */
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
     bool                   is_unsettled; /* a write ended as LEDGER_BROKEN, and none behind it has settled what became of it: rows may
                                           * turn out to be newer than what is read now */
@@ -115,6 +119,9 @@ struct devices {
     char                   node[DEVICE_NODE_BYTES_MAX + 1];
     uint64_t               incarnation;
     struct list            asks;         /* questions to other nodes under way */
+    struct list            calls;        /* questions of other nodes that can't be answered yet */
+    struct list            older;        /* places that another node may ask for, oldest first … */
+    uint32_t               older_count;  /* … DEVICE_OLDER_MAX at most */
     struct device_deaf {                 /* nodes that did not answer lately: nobody waits for them */
         char               node[DEVICE_NODE_BYTES_MAX + 1];
         uint64_t           incarnation;
@@ -145,6 +152,9 @@ void devices_fini(struct devices *devices);
 void devices_turn_end(struct devices *devices);
 /* About ten times a second. */
 void devices_tick(struct devices *devices);
+
+/* The node stops: all loops have ended, and what they said has been taken. Who waits for one of them waits no more. */
+void devices_loops_ended(struct devices *devices);
 
 /* Whose session it is. They don't change as long as a link of it has not sent session_close, and any thread may read them. */
 struct span standing_user(const struct standing *standing);

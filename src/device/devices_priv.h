@@ -46,7 +46,7 @@ struct standing {
     struct standing_place *places;        /* in the order of their names */
     struct standing_rare  *rare;          /* NULL mostly */
     struct device_home    *home;          /* of the link; NULL: none */
-    uint64_t               key;           /* … its connection */
+    uint64_t               key;           /* … its connection; also while is_fencing */
     uint64_t               generation;    /* 0: there is no session yet */
     msec                   asked_at : 40; /* … and when its opening was asked for, by a clock that starts with the machine; 0: not known */
     uint8_t                user_len;      /* read by loops: in no word with bits that the writer writes */
@@ -65,7 +65,7 @@ struct standing {
     uint64_t               is_writing    : 1;  /* places of it are being written */
     uint64_t               is_seen_dirty : 1;  /* `seen` is not stored yet */
     uint64_t               is_idle       : 1;  /* in devices.lists->idle */
-    uint64_t               is_fencing    : 1;  /* its older link is being told; what it acknowledged before that counts */
+    uint64_t               is_fencing    : 1;  /* the loop of its older link is being told; what was acknowledged before that counts */
     uint64_t               is_between    : 1;  /* its last link was a poll: present until poll_lease_ms after `seen` */
     uint64_t               is_roaming    : 1;  /* it is polled, on any node */
     uint64_t               is_parted     : 1;  /* its link ended a moment ago: another node may ask what it acknowledged */
@@ -95,6 +95,7 @@ static inline struct span standing_class(const struct standing *standing)
 const char      *standing_transport(const struct devices *devices, const struct standing *standing);
 void             standing_set_transport(struct devices *devices, struct standing *standing, const char *transport);
 
+uint32_t         user_hash(const struct devices *devices, struct span user);
 struct standing *standing_find(const struct devices *devices, struct span user, struct span device);
 struct standing *standing_get(struct devices *devices, struct span user, struct span device);
 /* Frees it, or lets it linger, or puts it to those that have news: whatever fits its state. */
@@ -123,8 +124,8 @@ bool             standing_is_online(const struct devices *devices, const struct 
 struct fence_wait {
     void (*over)(struct fence_wait *wait);
 };
-/* Tells the loop of its link, if it has one, that the link is no longer the session's. `wait`: NULL, or told when that is done; not
- * if there is no link. */
+/* Tells the loop of its link, if it has one, that the link is no longer the session's. The standing is_fencing until that is done:
+ * then device_link_told() is called. `wait`: NULL, or told beside; not if there is no link. */
 void             standing_fence(struct devices *devices, struct standing *standing, enum fence_reason reason,
                                 struct fence_wait *wait);
 /* Nothing of it is to be stored any more, because another node has taken it over. That may ask for its places (device_peer.c). */
@@ -198,6 +199,16 @@ void device_open_go_on(struct standing *standing);
  * for open_peer_back(). */
 void device_peer_ask(struct session_open *open, struct span device, const struct session_row *row, uint64_t generation,
                      bool is_own);
+/* The loop of the link has let it go, and has said all that was acknowledged on it: whoever waits for that goes on. */
+void device_link_told(struct devices *devices, const struct channel_name *channel, uint64_t key);
+/* As if its loop had been told: the session has ended, and what is said of it counts no more. May free the standing. */
+void device_link_forget(struct devices *devices, struct standing *standing);
+/* An opening of a session of the user with this hash has ended, or was too late: other nodes whose questions waited for it are answered. */
+void device_calls_go_on(struct devices *devices, uint32_t hash);
+/* The places of an older generation leave memory, because another node has the session: that node may not have asked for them yet. */
+void device_peer_remember(struct devices *devices, const struct standing *standing);
+void device_peers_tick(struct devices *devices);
+void device_peers_init(struct devices *devices);
 void device_peers_fini(struct devices *devices);
 
 /* --- device_compare.c --- */
@@ -235,12 +246,13 @@ struct session_fence {
     struct command       command;
     struct devices      *devices;
     struct device_home  *home;
+    struct channel_name *channel;  /* the session's; owns a reference */
     uint64_t             key;
     enum fence_reason    reason;
     struct fence_wait   *wait;    /* NULL: nobody waits */
 };
 
-void session_fence_send(struct devices *devices, struct device_home *home, uint64_t key, enum fence_reason reason,
-                        struct fence_wait *wait);
+/* To the loop of the link that the standing has. */
+void session_fence_send(struct devices *devices, const struct standing *standing, enum fence_reason reason, struct fence_wait *wait);
 
 #endif

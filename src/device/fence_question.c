@@ -4,7 +4,6 @@
 #include "base/must.h"
 #include "device/devices_priv.h"
 #include "node/peer_question.h"
-#include "node/shard.h"
 
 /* --- asking ----------------------------------------------------------------------------------------------------- */
 
@@ -39,7 +38,6 @@ const struct device_peers peers_by_question = { .ask = ask_by_question };
 
 /* --- being asked ------------------------------------------------------------------------------------------------ */
 
-/* Goes from the loop that was asked to the writer. */
 struct fence_serving {
     struct command         command;
     struct devices        *devices;
@@ -70,6 +68,11 @@ static void fence_serving_answered(struct peer_fence_call *call)
     fence_serving_end(serving);
 }
 
+static void fence_serving_dropped(struct peer_fence_call *call)
+{
+    fence_serving_free(&container_of(call, struct fence_serving, call)->command);
+}
+
 static void fence_serving_at_writer(struct command *command, struct writer *writer)
 {
     struct fence_serving *serving = container_of(command, struct fence_serving, command);
@@ -85,12 +88,12 @@ static const struct command_kind fence_serving_kind = {
     .name = "fence for another node", .free = fence_serving_free, .at_writer = fence_serving_at_writer,
 };
 
-void shard_serve_fence(struct shard *shard, struct devices *devices, struct peer_call *call)
+void devices_serve_fence(struct devices *devices, struct peer_call *call)
 {
     struct fence_serving *serving = calloc(1, sizeof *serving);
 
     must(serving != NULL);
     *serving = (struct fence_serving){ .command.kind = &fence_serving_kind, .devices = devices, .question = call,
-                                       .call.answered = fence_serving_answered };
-    shard_send_own(shard, &serving->command);
+                                       .call = { .answered = fence_serving_answered, .dropped = fence_serving_dropped } };
+    devices->writer->port->post(devices->writer->ctx, &serving->command);
 }

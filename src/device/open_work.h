@@ -55,6 +55,8 @@ struct open_work {
     struct session_row   row;
     char                 row_class[DEVICE_CLASS_BYTES_MAX];
     uint64_t             read_generation;  /* of the row as it was read; 0: there was none */
+    uint64_t             lost_to;     /* a newer opening on another node did not wait for this one any longer; 0: none */
+    uint64_t             raised;      /* the generation with which the row was sent to the ledger, and not refused; 0: it was not */
     struct session_row   before;      /* … and what it said of the link: node, incarnation, is_roaming */
     char                 before_node[DEVICE_NODE_BYTES_MAX];
     uint64_t             groups_moved; /* devices.groups_moved when the first page of groups was asked for */
@@ -73,7 +75,8 @@ struct open_work {
     bool                 has_new_kept;  /* that node told a place in a channel which the session keeps since the rows were read */
     bool                 is_parked;   /* waits until places of the session are written */
     uint32_t             writes_left, fences_left;
-    struct fence_wait    wait;        /* for loops of this node */
+    struct fence_wait    wait;        /* for the loops of links of other sessions */
+    void               (*link_told)(struct open_work *work);  /* … and for that of this session's older link; NULL: nobody waits */
     enum ledger_outcome  outcome;     /* the worst of the writes */
 };
 

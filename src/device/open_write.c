@@ -197,6 +197,7 @@ static void open_write_session(struct session_open *open, struct open_write *wri
     change->is_conditional = work->has_row || !work->is_damaged;
     change->is_sure        = open_is_sure(work);
     work->row_generation   = next;
+    work->raised           = next;
     open_take_row(work, &row, next);
     write->is_session = true;
     open_write_send(write);
@@ -222,6 +223,14 @@ static enum open_outcome refusal_of(enum ledger_outcome outcome)
     return outcome == LEDGER_BUSY ? OPEN_BUSY : OPEN_AWAY;
 }
 
+/* Another node was faster. What it asked meanwhile does not wait for this opening any more: this one is to be the later one. */
+static void open_load_anew(struct session_open *open)
+{
+    open->work->raised = 0;
+    device_calls_go_on(open->devices, open->work->standing->node.hash);
+    open_load(open);
+}
+
 /* All writes have ended. After a refusal nobody knows what stands in the ledger, so what is in memory is read anew by the
  * next one. */
 static void open_settled(struct session_open *open)
@@ -238,7 +247,7 @@ static void open_settled(struct session_open *open)
     if (work->outcome != LEDGER_STALE)
         open_end(open, refusal_of(work->outcome));
     else if (++work->tries < OPEN_TRIES)
-        open_load(open);
+        open_load_anew(open);
     else
         open_end(open, OPEN_BUSY);
 }

@@ -11,7 +11,7 @@
  * (device_compare.c), and that node B reads the places once more: node A may have stored some after node B had read them, and
  * before the raise. The answer waits for node A, so that who has seen `connected` can rely on it that the older link
  * delivers nothing more, and so that what was acknowledged there does not come again; but not for long: a node that doesn't answer
- * may be dead.
+ * may be dead. Why a question may have to wait, and what is kept for one that has not come: docs/decisions/0181.
  *
  * Who carries questions is handed in (struct device_peers). All of it happens on the writer's thread. */
 #ifndef DEVICE_PEER_FENCE_H
@@ -23,7 +23,12 @@
 
 struct devices;
 
-enum { PEER_FENCE_WAIT_MS = 500, PEER_FENCE_PLACES_MAX = 128 };
+enum {
+    PEER_FENCE_WAIT_MS    = 500,  /* whoever asks waits so long, … */
+    PEER_FENCE_TELL_MS    = 350,  /* … whoever is asked says after so long, and a tick, that it does not know yet, … */
+    PEER_FENCE_TRIES_MAX  = 10,   /* … and is asked again */
+    PEER_FENCE_PLACES_MAX = 128,
+};
 
 /* What is asked. */
 struct peer_fence {
@@ -55,6 +60,8 @@ struct peer_fence_ask {
     struct session_open *open;        /* waits for it; NULL: nobody does */
     bool                 is_own;      /* of the session that is being opened: the places of the answer count */
     bool                 is_notice;   /* nobody waits for an answer: it is settled once it was sent */
+    bool                 is_put_off;  /* a node is there, and does not know yet */
+    unsigned             tries;
     char                 node[DEVICE_NODE_BYTES_MAX + 1];  /* to this node … */
     uint64_t             incarnation;                      /* … in this life of it; or, if `node` is empty … */
     struct channel_name *user_log;    /* … to the nodes that follow this log; owns a reference */
@@ -69,11 +76,18 @@ struct device_peers {
 void device_peer_answered(struct peer_fence_ask *ask, struct span answer);
 void device_peer_settled(struct peer_fence_ask *ask, bool is_missing);
 
-/* Another node asks; its owner is told the answer in a later turn, or at once if there is no such link. */
+/* Another node asks; its owner is told the answer once all that was acknowledged on the older link has been said here, and at once if
+ * there is no such link. That may take until an older opening here has ended, which asks a third node. If it takes longer than
+ * PEER_FENCE_TELL_MS the answer has no byte, and the link that the opening here makes is let go at once: whoever asked may not ask again. */
 struct peer_fence_call {
     void (*answered)(struct peer_fence_call *call);  /* takes it */
-    struct buf answer;
-    struct peer_fence_wait *wait;  /* the devices' */
+    void (*dropped)(struct peer_fence_call *call);   /* takes it, because the devices end */
+    struct buf  answer;
+    struct list in_devices;  /* the devices' … */
+    bool        had_link;    /* … too … */
+    uint32_t    hash;        /* of the user */
+    msec        until;
+    struct span body;        /* … and borrowed until then */
 };
 
 /* False: the body can't be read; the call was not taken. */
@@ -82,9 +96,9 @@ bool device_peer_called(struct devices *devices, struct peer_fence_call *call, s
 /* By questions to the nodes of the cluster (node/peer_question.h); ctx is the writer. */
 extern const struct device_peers peers_by_question;
 
-struct shard;
 struct peer_call;
-/* A question of another node, PEER_FENCE, at a loop: answered in a later turn. Takes it. */
-void shard_serve_fence(struct shard *shard, struct devices *devices, struct peer_call *call);
+/* A question of another node, PEER_FENCE: answered in a later turn. It goes to no loop, because a node that stops answers these to its
+ * end. Takes it. */
+void devices_serve_fence(struct devices *devices, struct peer_call *call);
 
 #endif

@@ -173,7 +173,10 @@ static void host_serve(void *ctx, struct peer_call *call)
 {
     struct cluster_host *host = ctx;
 
-    peer_call_serve(&host->server->writer.writer, call);
+    if (call->topic == PEER_FENCE)
+        devices_serve_fence(&host->server->writer.devices, call);
+    else
+        peer_call_serve(&host->server->writer.writer, call);
 }
 
 /* The process must end: others send to the newer one. main reads why. */

@@ -196,6 +196,9 @@ static void put_devices(struct buf *out, const struct server *server)
     put_one(out, "longwire_session_peer_fences_total", "counter",
             "Other nodes of the cluster asked to let a link go, because its session was opened here.",
             counter_get(&counters->peer_fences));
+    put_one(out, "longwire_sessions_untold_total", "counter",
+            "Sessions opened here without having been told in time what was acknowledged on their older link at another node.",
+            counter_get(&counters->untold));
     put_one(out, "longwire_sessions_compared_total", "counter",
             "Sessions with a link that were compared with the ledger, because other nodes may have opened them.",
             counter_get(&counters->compared));

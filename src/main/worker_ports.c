@@ -94,9 +94,7 @@ static void worker_peer_call(void *ctx, struct peer_call *call)
     struct worker *worker = ctx;
     struct server *server = worker->server;
 
-    if (call->topic == PEER_FENCE) {
-        shard_serve_fence(&worker->shard, &server->writer.devices, call);
-    } else if (call->topic == PEER_PUBLISH) {
+    if (call->topic == PEER_PUBLISH) {
         publish_forward_serve(&worker->shard, &server->namespaces, &server->hash_key, call);
     } else if (call->topic == PEER_PRESENCE) {
         shard_serve_presence(&worker->shard, &server->writer.presence, call);

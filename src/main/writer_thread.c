@@ -132,8 +132,10 @@ static void writer_on_turn_end(void *ctx)
 {
     struct writer_thread *thread = ctx;
 
-    if (thread->is_last_mail)
+    if (thread->is_last_mail) {
+        devices_loops_ended(&thread->devices);
         uplink_host_stop(&thread->uplink);
+    }
     if (gate_phase(thread->gate) == GATE_HOLD && clock_now() >= gate_answer_by(thread->gate))
         uplink_host_break_off_links(&thread->uplink);
     writer_finish_turn(thread, thread->loop.now, thread->loop.wall);

@@ -21,7 +21,7 @@ enum peer_topic {
     PEER_DEVICES,       /* how far devices are: receipts, why, sessions */
     PEER_REVOCATION,    /* how many links did the revocation of this seq cut? */
     PEER_DRAIN,         /* drain yourself */
-    PEER_FENCE,         /* a session was opened elsewhere: let go of the older link */
+    PEER_FENCE,         /* a session was opened elsewhere: let go of the older link. Goes to no loop (device/peer_fence.h) */
     PEER_PRESENCE,      /* who joined and left this channel there */
     PEER_LISTING,       /* how many subscribers have these channels? */
     PEER_NODE,          /* what a node tells of itself, for longwire top */

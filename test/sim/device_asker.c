@@ -74,7 +74,7 @@ static void check_trouble(const struct asker *asker, unsigned status)
     struct wire_world       *wire   = asker->link.wire;
     const struct faults     *faults = &wire->world.faults;
     const struct roam       *roam   = device_world_of(wire)->roam;
-    bool is_possible = (status == 429 && faults->tight) || (status == 408 && roam != NULL && roam->faults.pauses) || (status == 507 && faults->full) ||
+    bool is_possible = (status == 429 && (faults->tight || roam != NULL)) || (status == 408 && roam != NULL && roam->faults.pauses) || (status == 507 && faults->full) ||
                        (status == 503 && (faults->broken || faults->away || faults->stuck || faults->read_io || faults->tight ||
                                           faults->unknown || faults->stalls || faults->refused ||
                                           wire->faults.stops || faults->crash));

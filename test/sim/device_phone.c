@@ -16,7 +16,6 @@ enum {
     AWAY_MS_MAX    = 150,
     STAY_MS_MAX    = 1500,
     GHOST_MS_MAX   = 500,
-    STALE_MS       = 2500,
     NEWBORN_MS     = 1000,  /* the contract: revocations hold everywhere within a second */
     LONG_GHOST_MS_MAX = 4000,  /* where another node may find it late that it is fenced */
     OPENING_MS     = 2500,
@@ -157,9 +156,25 @@ static bool may_be_revoked(const struct phone *phone, const struct phone_token *
 
 /* --- coming and going --- */
 
-static uint32_t node_bit(const struct phone_link *link)
+static uint64_t sure_stored(struct phone *phone, unsigned channel);
+
+/* A node that does not know the others yet may open the session, though the phone will not hear of it: then the node of the link before is
+ * not asked what was acknowledged there. */
+static void phone_doubt(struct phone *phone)
 {
-    return UINT32_C(1) << link->link.loop / world_of(link->phone)->loops_a_node;
+    phone->doubtful_until = world_of(phone)->now + OPENING_MS;
+    for (unsigned i = 0; i < world_of(phone)->channel_count; i++) {
+        uint64_t stored    = sure_stored(phone, i);
+        phone->has[i].sure = stored;
+        for (unsigned j = 0; j < PHONE_LINKS; j++)
+            if (phone->links[j].at_place[i].sure > stored)
+                phone->links[j].at_place[i].sure = stored;
+    }
+}
+
+static bool is_doubtful(const struct phone *phone)
+{
+    return world_of(phone)->now < phone->doubtful_until;
 }
 
 void phone_link_go(struct phone_link *link, const char *why)
@@ -173,7 +188,8 @@ void phone_link_go(struct phone_link *link, const char *why)
     client_link_close(&link->link);
     if (link->state == LINK_OPENING && all_of(phone)->roam != NULL) {
         phone->has_left_early = true;
-        phone->racing_nodes |= node_bit(link);
+        if (link->asks_nobody)
+            phone_doubt(phone);
     }
     link->state = LINK_AWAY;
     if (is_current(link))
@@ -260,62 +276,6 @@ static uint64_t sure_stored(struct phone *phone, unsigned channel)
 static uint64_t link_sure(const struct phone_link *link, unsigned channel)
 {
     return all_of(link->phone)->roam == NULL || is_sure(link->phone) ? link->at_place[channel].sure : link->at_place[channel].stored;
-}
-
-/* A node noticed by a write that was refused that it has lost the session, and before its loop had told what was acknowledged: the
- * node that has it now may ask too early. */
-static void phone_note_stale(struct phone *phone)
-{
-    phone->stale_at = world_of(phone)->now;
-    for (unsigned i = 0; i < world_of(phone)->channel_count; i++) {
-        uint64_t stored = sure_stored(phone, i);
-        phone->has[i].sure = stored;
-        for (unsigned j = 0; j < PHONE_LINKS; j++)
-            if (phone->links[j].at_place[i].sure > stored)
-                phone->links[j].at_place[i].sure = stored;
-    }
-}
-
-/* Two newer links were opened at once, on this node and another one, and both raised the session. If this node had the older link, it may
- * have dropped what was acknowledged there and not stored. */
-static void phone_note_race(struct phone_link *link, uint64_t generation)
-{
-    struct phone *phone   = link->phone;
-    bool          is_race = generation > phone->generation + 1 && (phone->racing_nodes & ~node_bit(link)) != 0;
-
-    phone->racing_nodes = 0;
-    for (unsigned i = 0; is_race && i < world_of(phone)->channel_count; i++) {
-        uint64_t stored        = link->at_place[i].stored;
-        link->at_place[i].sure = stored;
-        if (phone->has[i].sure > stored)
-            phone->has[i].sure = stored;
-    }
-}
-
-static bool is_doubtful(const struct phone *phone)
-{
-    return phone->stale_at != 0 && phone->stale_at + STALE_MS >= world_of(phone)->now;
-}
-
-static bool user_is(struct span name, unsigned user)
-{
-    uint64_t no;
-
-    return name.len > 1 && span_u64(span_skip(name, 1), &no) && no == user;
-}
-
-void phones_note_stale(struct world *world, const struct ledger_write *write)
-{
-    struct phones *phones = device_world_of(container_of(world, struct wire_world, world))->phones;
-    struct span    rest   = SPAN(""), user = SPAN("");
-
-    for (size_t i = 0; i < write->count; i++)
-        if (write->changes[i].key.kind == ROW_SESSION)
-            rest = write->changes[i].key.bytes;
-    span_cut(&rest, '\0', &user);
-    for (unsigned i = 0; i < phones->count; i++)
-        if (span_eq(rest, span_str(phones->at[i].name)) && user_is(user, phones->at[i].user))
-            phone_note_stale(&phones->at[i]);
 }
 
 /* What is kept is stored within a second: until then a crash takes it back, and so does a move to another node. There the new link says
@@ -465,7 +425,6 @@ void phone_take_connected(struct phone_link *link, const struct phone_connected 
     }
     truth_scan(all_of(phone)->truth);
     check_connected(link, connected);
-    phone_note_race(link, connected->generation);
     phone->generation = link->generation = connected->generation;
     phone->has_session = true;
     link->connection   = connected->connection;
@@ -566,8 +525,10 @@ void phone_take_message(struct phone_link *link, unsigned channel, uint64_t epoc
     tell(world, "u%u/%s gets %" PRIu64 " of %s on link %u", phone->user, phone->name, seq, text_of(phone, channel),
          link->came_no);
     truth_scan(all_of(phone)->truth);
-    if (link->fenced_at >= 0 && !phone_follows(phone, channel))
-        return;  /* what the older link kept, and was not stored */
+    if (link->fenced_at >= 0 && !phone_follows(phone, channel)) {
+        link->at_place[channel].seq = seq;  /* what the older link kept, and was not stored; the newer one may keep it again */
+        return;
+    }
     promise(world, link->at_place[channel].is_placed && phone_follows(phone, channel), "%s has news before it is followed",
             text_of(phone, channel));
     promise(world, written != NULL && written->epoch == epoch && (is_control || span_eq(message_payload(written), payload)),
@@ -580,6 +541,8 @@ void phone_take_message(struct phone_link *link, unsigned channel, uint64_t epoc
     }
     link->at_place[channel].is_known = true;
     link->at_place[channel].seq      = seq;
+    if (link->fenced_at >= 0 && all_of(phone)->roles[channel].role == ROLE_TOPIC)
+        return;  /* what was kept begins anew with the newer link */
     if (!place->is_known || place->seq < seq)
         place->seq = seq;
     place->is_known = true;
@@ -648,12 +611,22 @@ void phone_take_replaced(struct phone_link *link)
     link->is_told = true;
 }
 
+/* Wires and loops may each take their time. */
+static bool is_slow_world(const struct device_world *all)
+{
+    const struct faults      *faults = &all->wire.world.faults;
+    const struct wire_faults *wired  = &all->wire.faults;
+
+    return wired->slow || wired->narrow || wired->delays || wired->slow_identity || faults->slow_mail || faults->rests;
+}
+
 /* All that a native link says until it has its session has to come in time: where a ticket was refused, that is two
  * questions and an answer. And a node that was paused finds that nothing has come in time. */
 static bool is_slow_to_open(const struct phone_link *link)
 {
-    const struct roam *roam = all_of(link->phone)->roam;
-    bool               is_slow = link->is_native && link->state == LINK_OPENING && link->was_refused;
+    const struct device_world *all  = all_of(link->phone);
+    const struct roam         *roam = all->roam;
+    bool is_slow = link->is_native && link->state == LINK_OPENING && (link->was_refused || is_slow_world(all));
 
     return (is_slow && world_of(link->phone)->now >= link->opened_at + CONNECT_MS) || (roam != NULL && roam->faults.pauses);
 }

@@ -87,9 +87,8 @@ struct phone {
     unsigned            now;                /* the link that it came by last */
     msec                at;                 /* away until then */
     unsigned            came_count;
-    msec                stale_at;           /* a node could not store what was acknowledged on an older link */
+    msec                doubtful_until;     /* what is acknowledged may come again */
     bool                has_left_early;     /* a link ended before it was told anything: another node may still open it */
-    uint32_t            racing_nodes;       /* … a bit each, since the phone was told of a session last */
 };
 
 struct phones {
@@ -104,8 +103,6 @@ struct phones {
 };
 
 struct phones *phones_new(struct device_world *all);
-/* world.on_stale */
-void           phones_note_stale(struct world *world, const struct ledger_write *write);
 void           phones_free(struct phones *phones);
 void           phones_turn(struct phones *phones);
 /* No place goes back, whichever node stores it. */

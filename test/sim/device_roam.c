@@ -115,7 +115,10 @@ static void on_serve(void *ctx, struct peer_call *call)
 {
     struct roam_node *node = ctx;
 
-    peer_call_serve(&node->devices->node->sim_node->writer, call);
+    if (call->topic == PEER_FENCE)
+        devices_serve_fence(&node->devices->devices, call);
+    else
+        peer_call_serve(&node->devices->node->sim_node->writer, call);
 }
 
 static void on_usurped(void *ctx, const char *why)
@@ -227,9 +230,10 @@ static void roam_part(struct wire_devices *devices)
 /* As writer_thread.c has it. */
 bool roam_leave(struct roam *roam, unsigned no)
 {
-    const struct wire_devices *devices = roam->seats[no].node->devices;
-    const struct node_id      *id      = &roam->seats[no].node->id;
+    struct wire_devices  *devices = roam->seats[no].node->devices;
+    const struct node_id *id      = &roam->seats[no].node->id;
 
+    devices_loops_ended(&devices->devices);
     promise(world_of(roam), !world_of(roam)->is_healing || world_of(roam)->now < roam->seats[no].out_since + OUT_MS_MAX,
             "node %u leaves, and never ends: its writer is %s, its devices are %s", no,
             writer_is_idle(&devices->node->sim_node->writer) ? "idle" : "busy", devices_is_idle(&devices->devices) ? "idle" : "busy");

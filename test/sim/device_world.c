@@ -113,7 +113,6 @@ static void device_init(struct device_world *all, bool is_roaming)
     for (unsigned i = 0; i < world->node_count; i++)
         wire_start_node(&all->wire, i);
     all->phones     = phones_new(all);
-    world->on_stale = is_roaming ? phones_note_stale : NULL;
     all->application = application_new(all);
     all->managers   = managers_new(all);
     all->listeners  = listeners_new(all);

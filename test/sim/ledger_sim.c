@@ -85,8 +85,6 @@ static void row_write(struct store_sim *sim, struct ledger_write *write, msec wa
     if (sim->world->plant_write != NULL)
         sim->world->plant_write(sim->world, write);
     write->outcome = ledger_mem_judge(&sim->rows, write, wall);
-    if (write->outcome == LEDGER_STALE && sim->world->on_stale != NULL)
-        sim->world->on_stale(sim->world, write);
     if (write->outcome == LEDGER_DONE)
         sim_write(sim, (struct record){ .write = ledger_write_copy(write), .wall = wall, .is_synced = true });
 }

@@ -47,9 +47,7 @@ static void wire_peer_call(void *ctx, struct peer_call *call)
     struct wire_loop *loop  = ctx;
     struct world     *world = &loop->node->wire->world;
 
-    if (call->topic == PEER_FENCE)
-        shard_serve_fence(loop->sessions.shard, &loop->node->devices->devices, call);
-    else if (call->topic == PEER_LEFT && loop->node->wire->loses_left)
+    if (call->topic == PEER_LEFT && loop->node->wire->loses_left)
         peer_call_answer(loop->sessions.shard, call);
     else if (call->topic == PEER_LEFT)
         shard_serve_left(loop->sessions.shard, &world->spaces, &world->hash_key, call);

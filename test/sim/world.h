@@ -118,8 +118,6 @@ struct world {
     void               (*plant_write)(struct world *world, struct ledger_write *write);
     /* What a read of rows has found, likewise. */
     void               (*plant_read)(struct world *world, struct ledger_read *read);
-    /* A write was refused by its conditions; NULL: nobody cares. */
-    void               (*on_stale)(struct world *world, const struct ledger_write *write);
     bool               (*plant_rows)(struct world *world, const struct message *message, struct ledger_write *rows);
     struct transcript   *transcript;
     jmp_buf             *broken;      /* where a broken promise ends */

@@ -758,6 +758,22 @@ static void a_group_that_was_joined_a_moment_ago_goes_on(void **state)
     }
 }
 
+/* The head of the group would be asked for later, and the user may have joined again by then. */
+static void a_new_session_remembers_where_its_user_left_a_group(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    writes_group(cluster, "one", &(struct group_spans){ 1, { { EPOCH, 2, 3, 1 } } }, 2);
+    struct session_open *first = opens(a, "phone", 10);
+    assert_string_equal(places_of(first), "device:alice/phone@0 user:alice@0");
+    assert_int_equal(standing_place_find(first->standing, SPAN("group:one"))->seq, 3);
+    writes_group(cluster, "one", &(struct group_spans){ 2, { { EPOCH, 2, 3, 1 }, { EPOCH, 7, GROUP_SPAN_OPEN, 0 } } }, 3);
+    assert_string_equal(places_of(opens(b, "phone", 20)), "device:alice/phone@0 group:one@7 user:alice@0");
+    cluster_end(cluster);
+}
+
 static void what_was_kept_a_moment_ago_is_followed(void **state)
 {
     struct cluster *cluster = cluster_start();
@@ -1325,6 +1341,7 @@ int main(void)
         cmocka_unit_test(who_does_not_know_yet_is_asked_again),
         cmocka_unit_test(a_node_that_stops_tells_without_its_loops),
         cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
+        cmocka_unit_test(a_new_session_remembers_where_its_user_left_a_group),
         cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),
         cmocka_unit_test(what_was_dropped_a_moment_ago_is_not_followed),
         cmocka_unit_test(a_place_that_a_call_stored_elsewhere_does_not_go_back),

@@ -526,6 +526,17 @@ static bool group_has_no_bound(const struct group_spans *spans, uint64_t epoch, 
     return group_spans_is_member(spans) && (last->epoch != epoch || last->after <= after);
 }
 
+/* A new session remembers where its user left the group, and not the head, which is asked for later: the user may have joined again by
+ * then, and all from there on is the session's. */
+static void place_where_left(struct work_place *place, const struct group_spans *spans)
+{
+    const struct group_span *last = &spans->spans[spans->count - 1];
+
+    place->epoch    = last->epoch;
+    place->seq      = last->until;
+    place->is_known = place->is_asked = true;
+}
+
 static void gather_group(struct open_work *work, struct work_place *group)
 {
     struct group_span  first  = { 0 };
@@ -540,6 +551,8 @@ static void gather_group(struct open_work *work, struct work_place *group)
     place->is_over = is_over;
     place->is_group = true;
     place->is_replayed = is_over && group->generation > work->groups_seq;
+    if (work->is_new && is_over)
+        place_where_left(place, group->spans);
     if (work->is_new || is_over)
         return;
     if (!place->is_kept) {

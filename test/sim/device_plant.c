@@ -153,7 +153,7 @@ const char *roam_plant_text(unsigned plant)
 unsigned roam_plant_seeds_max(unsigned plant)
 {
     (void)plant;
-    return 100;
+    return 500;
 }
 
 /* Nobody is asked. */

@@ -722,6 +722,33 @@ static void a_node_that_stops_tells_without_its_loops(void **state)
     cluster_end(cluster);
 }
 
+/* Two devices at once, of which the newest alone has a session. The first one's opening still waits for another node when the second one's
+ * row ends its session: the first one is let go as soon as it has its link. */
+static void who_is_ended_while_it_is_opened_is_let_go(void **state)
+{
+    (void)state;
+    for (unsigned where = 0; where < 2; where++) {
+        struct cluster *cluster = cluster_with(DEVICES_NEWEST);
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *c = &cluster->nodes[where == 0 ? 1 : 2];
+        opens(a, "phone", 10);
+        struct session_open *phone = asks(b, OPEN_NEWER, "phone", 20, NULL);
+        cluster->is_slow = true;
+        turns_until_asked(b, 1);
+        settle(cluster);
+        assert_non_null(cluster->late);
+        cluster->is_slow = false;
+        struct session_open *pad = asks(c, OPEN_NEWER, "pad", 30, NULL);
+        settle(cluster);
+        on_called(cluster->late);
+        settle(cluster);
+        assert_int_equal(pad->outcome, OPEN_DONE);
+        assert_int_equal(phone->outcome, OPEN_DONE);
+        assert_fenced(b, 1, 20, FENCE_REPLACED);
+        assert_int_equal(counter_get(&b->devices.counters.linked) + counter_get(&cluster->nodes[2].devices.counters.linked), 1);
+        cluster_end(cluster);
+    }
+}
+
 /* The user joins a group while a newer link is being opened elsewhere, and the older link acknowledges messages of it. Whether
  * the older node has stored that or tells it, and whether the user's log was acknowledged with it: nothing comes again. */
 static void a_group_that_was_joined_a_moment_ago_goes_on(void **state)
@@ -1340,6 +1367,7 @@ int main(void)
         cmocka_unit_test(what_is_said_while_the_next_link_is_opened_counts),
         cmocka_unit_test(who_does_not_know_yet_is_asked_again),
         cmocka_unit_test(a_node_that_stops_tells_without_its_loops),
+        cmocka_unit_test(who_is_ended_while_it_is_opened_is_let_go),
         cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
         cmocka_unit_test(a_new_session_remembers_where_its_user_left_a_group),
         cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),

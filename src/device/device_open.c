@@ -90,6 +90,12 @@ void open_end(struct session_open *open, enum open_outcome outcome)
     open_begin_waiting(devices);
 }
 
+void open_is_lost(struct session_open *open, uint64_t to)
+{
+    if (open->work->lost_to < to)
+        open->work->lost_to = to;
+}
+
 void device_open_take(struct command *command, struct writer *writer)
 {
     struct session_open *open    = container_of(command, struct session_open, command);
@@ -519,7 +525,10 @@ static void fence_other(struct session_open *open, const struct work_device *oth
         return;
     open->work->fences_left += standing->home != NULL;
     standing_fence(open->devices, standing, FENCE_REPLACED, &open->work->wait);
-    standing->generation = other->generation + 1;  /* what it acknowledges from now on is dropped, and what it acknowledged before, too */
+    if (standing->op != NULL)
+        open_is_lost(standing->op, other->generation + 1);
+    else
+        standing->generation = other->generation + 1;  /* what it acknowledges from now on is dropped, and what it acknowledged before, too */
     standing_forget(standing);
     device_link_forget(open->devices, standing);
 }

@@ -298,9 +298,8 @@ static void call_put_off(struct devices *devices, struct peer_fence_call *call)
 
     must(peer_fence_get(call->body, &fence));
     const struct standing *standing = standing_find(devices, fence.user, fence.device);
-    struct open_work      *work     = standing == NULL || standing->op == NULL ? NULL : standing->op->work;
-    if (work != NULL && work->lost_to < fence.generation)
-        work->lost_to = fence.generation;
+    if (standing != NULL && standing->op != NULL)
+        open_is_lost(standing->op, fence.generation);
     list_take(&call->in_devices);
     buf_init(&call->answer, FENCE_ANSWER_BYTES_MAX);
     call->answered(call);

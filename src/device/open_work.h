@@ -55,7 +55,7 @@ struct open_work {
     struct session_row   row;
     char                 row_class[DEVICE_CLASS_BYTES_MAX];
     uint64_t             read_generation;  /* of the row as it was read; 0: there was none */
-    uint64_t             lost_to;     /* a newer opening on another node did not wait for this one any longer; 0: none */
+    uint64_t             lost_to;     /* open_is_lost(); 0: it is not */
     uint64_t             raised;      /* the generation with which the row was sent to the ledger, and not refused; 0: it was not */
     struct session_row   before;      /* … and what it said of the link: node, incarnation, is_roaming */
     char                 before_node[DEVICE_NODE_BYTES_MAX];
@@ -92,6 +92,8 @@ void open_fence(struct session_open *open);
 void open_peer_back(struct session_open *open);
 /* Answers, and lets the next one begin. */
 void open_end(struct session_open *open, enum open_outcome outcome);
+/* If it is one of a lower generation its link is let go as soon as it is there: nobody waits for it. */
+void open_is_lost(struct session_open *open, uint64_t to);
 /* Hands the session to the link. */
 void open_answer(struct session_open *open);
 /* What was loaded counts in memory from now on. A place that moved meanwhile stays. */

@@ -749,6 +749,61 @@ static void who_is_ended_while_it_is_opened_is_let_go(void **state)
     }
 }
 
+/* The loop of the older link had ended before it was told to let it go. An opening that comes to its decision behind that does not wait for
+ * the loop. */
+static void an_opening_does_not_wait_for_a_loop_that_has_ended(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *first = opens(a, "phone", 10);
+    says(a, first, "user:alice", 5, ACK_PLACE);
+    struct session_open *second = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    turns_until_asked(b, 1);
+    command_free(command_of(bundle_take(&a->sent)));  /* nobody takes it any more */
+    struct session_open *third = asks(a, OPEN_NEWER, "phone", 11, NULL);
+    while (a->devices.open_count == 0)
+        node_take(a);
+    devices_loops_ended(&a->devices);
+    settle(cluster);
+    assert_int_equal(a->answer_count, 2);
+    assert_string_equal(places_of(second), "device:alice/phone@0 user:alice@5");
+    assert_string_equal(places_of(third), "device:alice/phone@0 user:alice@5");
+    cluster_end(cluster);
+}
+
+/* … nor for those of links of sessions that it ends. */
+static void a_session_that_ends_others_does_not_wait_for_loops_that_have_ended(void **state)
+{
+    struct cluster *cluster = cluster_with(DEVICES_NEWEST);
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    opens(a, "phone", 10);
+    struct session_open *pad = asks(a, OPEN_NEWER, "pad", 11, NULL);
+    while (a->sent.newest == NULL) {
+        acting = a;
+        for (struct mail *mail = bundle_take(&a->posted), *next; mail != NULL; mail = next) {
+            next = mail->next;
+            writer_take(&a->writer, command_of(mail), WALL);
+        }
+        devices_turn_end(&a->devices);
+        writer_turn_end(&a->writer, WALL);
+    }
+    command_free(command_of(bundle_take(&a->sent)));  /* nobody takes it any more */
+    struct session_open *again = asks(b, OPEN_NEWER, "pad", 20, NULL);
+    turns_until_asked(b, 1);
+    assert_int_equal(a->answer_count, 1);
+    devices_loops_ended(&a->devices);
+    settle(cluster);
+    assert_int_equal(a->answer_count, 2);
+    assert_int_equal(pad->generation, 1);
+    assert_int_equal(again->generation, 2);
+    assert_true(devices_is_idle(&a->devices));
+    cluster_end(cluster);
+}
+
 /* The user joins a group while a newer link is being opened elsewhere, and the older link acknowledges messages of it. Whether
  * the older node has stored that or tells it, and whether the user's log was acknowledged with it: nothing comes again. */
 static void a_group_that_was_joined_a_moment_ago_goes_on(void **state)
@@ -1368,6 +1423,8 @@ int main(void)
         cmocka_unit_test(who_does_not_know_yet_is_asked_again),
         cmocka_unit_test(a_node_that_stops_tells_without_its_loops),
         cmocka_unit_test(who_is_ended_while_it_is_opened_is_let_go),
+        cmocka_unit_test(an_opening_does_not_wait_for_a_loop_that_has_ended),
+        cmocka_unit_test(a_session_that_ends_others_does_not_wait_for_loops_that_have_ended),
         cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
         cmocka_unit_test(a_new_session_remembers_where_its_user_left_a_group),
         cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),

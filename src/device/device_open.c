@@ -335,7 +335,7 @@ static bool open_waits_for_link(struct session_open *open)
     if (!open_was_overtaken(work) || work->read_generation < standing->generation)
         return false;
     standing_fence(open->devices, standing, FENCE_REPLACED, NULL);
-    if (!standing->is_fencing)
+    if (!standing_waits_for_loop(open->devices, standing))
         return false;
     work->link_told = decide_again;
     return true;
@@ -494,7 +494,18 @@ static void fence_back(struct open_work *work)
 
 static void fence_over(struct fence_wait *wait)
 {
-    fence_back(container_of(wait, struct open_work, wait));
+    struct open_work *work = container_of(wait, struct open_work, wait);
+
+    must(work->loops_left > 0);
+    work->loops_left--;
+    fence_back(work);
+}
+
+/* The last one may be what the opening waited for. */
+void open_loops_ended(struct session_open *open)
+{
+    for (uint32_t left = open->work->loops_left; left > 0; left--)
+        fence_over(&open->work->wait);
 }
 
 void open_peer_back(struct session_open *open)
@@ -507,7 +518,7 @@ static void fence_own(struct session_open *open)
     struct open_work *work = open->work;
 
     standing_fence(open->devices, work->standing, FENCE_REPLACED, NULL);
-    if (!work->standing->is_fencing)
+    if (!standing_waits_for_loop(open->devices, work->standing))
         return;
     work->fences_left++;
     work->link_told = fence_back;
@@ -523,8 +534,10 @@ static void fence_other(struct session_open *open, const struct work_device *oth
     device_peer_ask(open, device, &other->row, other->generation + 1, false);
     if (standing == NULL)
         return;
-    open->work->fences_left += standing->home != NULL;
-    standing_fence(open->devices, standing, FENCE_REPLACED, &open->work->wait);
+    const bool waits = standing->home != NULL && !open->devices->have_loops_ended;
+    open->work->loops_left += waits;
+    open->work->fences_left += waits;
+    standing_fence(open->devices, standing, FENCE_REPLACED, waits ? &open->work->wait : NULL);
     if (standing->op != NULL)
         open_is_lost(standing->op, other->generation + 1);
     else

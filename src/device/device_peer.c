@@ -287,7 +287,7 @@ static bool is_being_told(const struct devices *devices, const struct standing *
 {
     const struct session_open *open = standing->op;
 
-    return (standing->is_fencing && !devices->have_loops_ended) ||
+    return standing_waits_for_loop(devices, standing) ||
            (open != NULL && open->work != NULL && open->work->raised != 0 && open->work->raised < fence->generation);
 }
 
@@ -429,11 +429,11 @@ void device_link_forget(struct devices *devices, struct standing *standing)
         standing_settle(devices, standing);
 }
 
-static struct standing *waits_for_link(const struct devices *devices)
+static struct standing *waits_for_loop(const struct devices *devices)
 {
     for (struct near_list *at = near_list_next(&devices->lists->held); at != &devices->lists->held; at = near_list_next(at)) {
         struct standing *standing = container_of(at, struct standing, link);
-        if (standing->op != NULL && standing->op->work->link_told != NULL)
+        if (standing->op != NULL && (standing->op->work->link_told != NULL || standing->op->work->loops_left > 0))
             return standing;
     }
     return NULL;
@@ -446,8 +446,12 @@ void devices_loops_ended(struct devices *devices)
     if (devices->have_loops_ended)
         return;
     devices->have_loops_ended = true;
-    while ((standing = waits_for_link(devices)) != NULL)
-        standing_told(devices, standing);
+    while ((standing = waits_for_loop(devices)) != NULL) {
+        if (standing->op->work->link_told != NULL)
+            standing_told(devices, standing);
+        else
+            open_loops_ended(standing->op);
+    }
     calls_go_on(devices, NULL);
 }
 

@@ -79,6 +79,12 @@ enum { STANDING_PLACES_MAX = (1 << 26) - 1 };
 /* The session has been raised so often since its link was opened that what is said there counts for nothing any more. */
 enum { LINK_LOST = UINT8_MAX };
 
+/* The loop of its older link has not let it go yet, and may still say what was acknowledged on it. */
+static inline bool standing_waits_for_loop(const struct devices *devices, const struct standing *standing)
+{
+    return standing->is_fencing && !devices->have_loops_ended;
+}
+
 static inline uint64_t standing_from(const struct standing *standing)
 {
     return standing->from_back == 0 ? 0 : standing->generation - standing->from_back;

@@ -75,7 +75,8 @@ struct open_work {
     bool                 has_new_kept;  /* that node told a place in a channel which the session keeps since the rows were read */
     bool                 is_parked;   /* waits until places of the session are written */
     uint32_t             writes_left, fences_left;
-    struct fence_wait    wait;        /* for the loops of links of other sessions */
+    uint32_t             loops_left;  /* of fences_left: loops of links of other sessions … */
+    struct fence_wait    wait;        /* … which say so here */
     void               (*link_told)(struct open_work *work);  /* … and for that of this session's older link; NULL: nobody waits */
     enum ledger_outcome  outcome;     /* the worst of the writes */
 };
@@ -88,6 +89,8 @@ void open_decide(struct session_open *open);
 void open_act(struct session_open *open);
 /* The generation is raised. */
 void open_fence(struct session_open *open);
+/* The loops of links of other sessions have ended. */
+void open_loops_ended(struct session_open *open);
 /* Another node has answered, or nobody waits for it any longer. */
 void open_peer_back(struct session_open *open);
 /* Answers, and lets the next one begin. */

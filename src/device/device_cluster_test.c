@@ -871,6 +871,26 @@ static void what_was_kept_a_moment_ago_is_followed(void **state)
     cluster_end(cluster);
 }
 
+/* The older link's node has not stored it yet, and can't any more. What is told of a session that is polled, by any node that had a link of
+ * it once, may be old: there the rows alone count. */
+static void what_was_kept_and_not_stored_is_followed(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    a->last_words              = words(a, older, "topic:two", 8, ACK_KEEP);
+    struct session_open *newer = opens(b, "phone", 20);
+    assert_string_equal(places_of(newer), "device:alice/phone@0 topic:two@8* user:alice@0");
+    settle(cluster);
+    closes(b, newer);
+    node_restarts(b);
+    struct session_open *next = opens(b, "phone", 21);
+    assert_string_equal(places_of(next), "device:alice/phone@0 topic:two@8* user:alice@0");
+    cluster_end(cluster);
+}
+
 static void what_was_dropped_a_moment_ago_is_not_followed(void **state)
 {
     struct cluster *cluster = cluster_start();
@@ -1428,6 +1448,7 @@ int main(void)
         cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
         cmocka_unit_test(a_new_session_remembers_where_its_user_left_a_group),
         cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),
+        cmocka_unit_test(what_was_kept_and_not_stored_is_followed),
         cmocka_unit_test(what_was_dropped_a_moment_ago_is_not_followed),
         cmocka_unit_test(a_place_that_a_call_stored_elsewhere_does_not_go_back),
         cmocka_unit_test(a_place_in_another_life_of_the_log_is_set),

@@ -90,10 +90,11 @@ void device_peer_ask(struct session_open *open, struct span device, const struct
     devices->peers->ask(devices->peers_ctx, ask);
 }
 
-/* The user has joined the group since the rows were read, and the older link has a place in it. */
-static struct standing_place *add_group_place(struct open_work *work, const struct peer_fence_place *told)
+/* The user has joined the group since the rows were read, or the session keeps the channel since then, and the older link has a place
+ * in it. */
+static struct standing_place *add_told_place(struct open_work *work, const struct peer_fence_place *told)
 {
-    const struct devices  *devices = work->open->devices;
+    struct devices        *devices = work->open->devices;
     struct standing_place *place   = NULL;
     struct channel_name   *name;
 
@@ -101,21 +102,40 @@ static struct standing_place *add_group_place(struct open_work *work, const stru
         return NULL;
     place = standing_place_add(work->standing, name);
     channel_name_unref(name);
+    standing_place_set_epoch(devices, work->standing, place, told->epoch);
     return place;
 }
 
+/* A session has a place in such a channel only because it keeps it. The older link's node may not have stored that, and can't any more.
+ * There may be a row all the same: then it is looked at first. */
+static void add_kept_place(struct open_work *work, const struct peer_fence_place *told)
+{
+    struct standing_place *place = add_told_place(work, told);
+
+    if (place == NULL)
+        return;
+    place->seq     = told->seq;
+    place->is_kept = place->is_new = place->is_dirty = place->is_unread = true;
+    standing_settle(work->open->devices, work->standing);
+}
+
 /* What the older link had acknowledged counts, as on one node: the raise made it too late to be stored there. Of a channel that
- * is kept since the rows were read, its row says more. */
-static void take_acknowledged(struct open_work *work, const struct peer_fence_place *told)
+ * is kept since the rows were read, its row says more, if there is one. Of a session that is polled any node that once had a link of it
+ * may tell, and that may be old: there the rows alone say what is kept. A new session keeps nothing of one before it. */
+static void take_acknowledged(struct open_work *work, const struct peer_fence_place *told, bool is_of_session)
 {
     struct devices        *devices  = work->open->devices;
     struct standing       *standing = work->standing;
     struct standing_place *place    = standing_place_find(standing, told->channel);
 
-    if (place == NULL && !span_starts(told->channel, SPAN("group:")))
+    if (place == NULL && !span_starts(told->channel, SPAN("group:"))) {
         work->has_new_kept = true;
-    else if (place == NULL && (place = add_group_place(work, told)) != NULL)
-        standing_place_set_epoch(devices, standing, place, told->epoch);
+        if (is_of_session)
+            add_kept_place(work, told);
+        return;
+    }
+    if (place == NULL)
+        place = add_told_place(work, told);
     if (place != NULL && !place->is_gone && standing_place_epoch(devices, standing, place) == told->epoch)
         standing_acknowledge(devices, standing, place, told->epoch, told->seq);
 }
@@ -154,7 +174,7 @@ void device_peer_answered(struct peer_fence_ask *ask, struct span answer)
     if (ask->open == NULL || !ask->is_own)
         return;
     for (; peer_fence_place_next(&rest, &is_begun, &place); count++)
-        take_acknowledged(ask->open->work, &place);
+        take_acknowledged(ask->open->work, &place, ask->user_log == NULL && !ask->open->work->is_new);
     if (count > 0 && count < PEER_FENCE_PLACES_MAX && !ask->open->work->has_new_kept &&
         !has_dropped(ask->open->devices, ask->open->work->standing, answer))
         ask->open->work->is_untold = false;

@@ -278,8 +278,8 @@ static uint64_t link_sure(const struct phone_link *link, unsigned channel)
     return all_of(link->phone)->roam == NULL || is_sure(link->phone) ? link->at_place[channel].sure : link->at_place[channel].stored;
 }
 
-/* What is kept is stored within a second: until then a crash takes it back, and so does a move to another node. There the new link says
- * whether it follows the channel. */
+/* What is kept is stored within a second: until then a crash takes it back. So does a move to another node, if the older link's node can't
+ * be asked: then the new link says whether it follows the channel. */
 static void phone_check_kept(struct phone *phone)
 {
     unsigned            channel = channel_of_topic(all_of(phone));
@@ -287,7 +287,8 @@ static void phone_check_kept(struct phone *phone)
     bool                is_kept;
 
     stored_place(phone, channel, &is_kept);
-    if ((is_kept && all_of(phone)->roam == NULL) || phone->keep == KEEP_NOT)
+    bool is_safe = all_of(phone)->roam == NULL ? is_kept : is_sure(phone) && (is_kept || phone->keep == KEEP_HEARD);
+    if (is_safe || phone->keep == KEEP_NOT)
         return;
     phone->keep = KEEP_ASKED;
     *place      = (struct phone_place){ .has_floor = true, .floor = place->floor };
@@ -680,8 +681,8 @@ void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq
     struct phone_place *place = &phone->has[channel];
     bool                is_kept;
 
-    if (all_of(phone)->roam != NULL && all_of(phone)->roles[channel].role == ROLE_TOPIC)
-        return;  /* it begins anew with each link */
+    if (all_of(phone)->roam != NULL && all_of(phone)->roles[channel].role == ROLE_TOPIC && !is_sure(phone))
+        return;  /* it may begin anew with each link */
     promise(world_of(phone), place->is_known && seq <= place->seq,
             "u%u/%s is said to have all up to %" PRIu64 " of %s, and has %" PRIu64, phone->user, phone->name, seq,
             text_of(phone, channel), place->seq);

@@ -162,7 +162,8 @@ static uint64_t sure_stored(struct phone *phone, unsigned channel);
  * not asked what was acknowledged there. */
 static void phone_doubt(struct phone *phone)
 {
-    phone->doubtful_until = world_of(phone)->now + OPENING_MS;
+    phone->doubtful_until   = world_of(phone)->now + OPENING_MS;
+    phone->is_keep_doubtful = true;
     for (unsigned i = 0; i < world_of(phone)->channel_count; i++) {
         uint64_t stored    = sure_stored(phone, i);
         phone->has[i].sure = stored;
@@ -280,14 +281,16 @@ static uint64_t link_sure(const struct phone_link *link, unsigned channel)
 
 /* What is kept is stored within a second: until then a crash takes it back. So does a move to another node, if the older link's node can't
  * be asked: then the new link says whether it follows the channel. */
-static void phone_check_kept(struct phone *phone)
+static void phone_check_kept(struct phone *phone, const struct phone_link *link)
 {
     unsigned            channel = channel_of_topic(all_of(phone));
     struct phone_place *place   = &phone->has[channel];
     bool                is_kept;
 
     stored_place(phone, channel, &is_kept);
-    bool is_safe = all_of(phone)->roam == NULL ? is_kept : is_sure(phone) && (is_kept || phone->keep == KEEP_HEARD);
+    bool was_told = phone->keep == KEEP_HEARD && link != NULL && !link->asks_nobody && !phone->is_keep_doubtful;
+    bool is_safe  = all_of(phone)->roam == NULL ? is_kept : is_sure(phone) && (is_kept || was_told);
+    phone->is_keep_doubtful = false;
     if (is_safe || phone->keep == KEEP_NOT)
         return;
     phone->keep = KEEP_ASKED;
@@ -432,7 +435,7 @@ void phone_take_connected(struct phone_link *link, const struct phone_connected 
     link->state        = LINK_OPEN;
     take_ticket(link, connected);
     if (all_of(phone)->roam != NULL || !is_sure(phone))
-        phone_check_kept(phone);
+        phone_check_kept(phone, link);
     set_ceilings(phone);
     if (other->state == LINK_OPEN && other->fenced_at < 0) {
         other->fenced_at        = world->now;
@@ -927,7 +930,7 @@ static void place_crashed(struct phone *phone, unsigned channel)
     if (place->sure > stored)
         place->sure = stored;
     if (all_of(phone)->roam == NULL)
-        phone_check_kept(phone);
+        phone_check_kept(phone, NULL);
 }
 
 void phones_crashed(struct phones *phones)

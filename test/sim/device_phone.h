@@ -80,6 +80,7 @@ struct phone {
     struct phone_ticket ticket, older;
     enum keep_state     keep;
     bool                wants_keep;
+    bool                is_keep_doubtful;   /* a node may have opened the session and asked nobody */
     bool                is_refused;         /* its token was: it needs another one */
     struct phone_place  has[CHANNELS_MAX];
     uint64_t            stored[CHANNELS_MAX];  /* its places in its own channels and in groups, on the disk */

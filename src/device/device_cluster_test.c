@@ -1136,6 +1136,7 @@ static void a_dead_node_is_not_waited_for_again(void **state)
     assert_int_equal(open->outcome, OPEN_DONE);
     assert_int_equal(b->devices.deaf[0].incarnation, a->devices.incarnation);
     assert_int_equal(a->fenced_count, 2);  /* it is told all the same */
+    assert_int_equal(counter_get(&b->devices.counters.untold), 2);  /* neither was told what was acknowledged there */
     cluster_end(cluster);
 }
 

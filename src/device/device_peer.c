@@ -85,7 +85,10 @@ void device_peer_ask(struct session_open *open, struct span device, const struct
                                                      is_own ? open->work->row.since : row->since });
     list_push(&devices->asks, &ask->in_devices);
     counter_add(&devices->counters.peer_fences, 1);
-    open->work->is_untold |= is_own;
+    if (is_own) {
+        open->work->is_untold = true;
+        counter_add(&devices->counters.untold, ask->is_notice);
+    }
     open->work->fences_left += ask->open != NULL;
     devices->peers->ask(devices->peers_ctx, ask);
 }

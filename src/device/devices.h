@@ -55,7 +55,7 @@ struct devices_counters {
     struct counter standing, linked;                        /* sessions in memory, and with a link, now */
     struct counter marks;                                   /* read marks set (read_mark.h) */
     struct counter peer_fences;                             /* other nodes asked to let a link go */
-    struct counter untold;                                  /* … that did not say in time what was acknowledged there */
+    struct counter untold;                                  /* … that did not say in time what was acknowledged there, or were not waited for */
     struct counter compared, overtaken;                     /* links compared with the ledger; of them, those found replaced */
 };
 

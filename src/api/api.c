@@ -15,6 +15,7 @@ void api_init(struct api *api)
     json_doc_init(&api->doc);
     json_doc_init(&api->inner_doc);
     api->page_end = &api->page_first;
+    list_init(&api->probes);
     buf_init(&api->scratch, SIZE_MAX / 2);  /* history_bytes_max and batch_messages_max bound what is put in */
 }
 

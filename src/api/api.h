@@ -9,6 +9,7 @@
 #include "auth/may.h"
 #include "auth/usage_limits.h"
 #include "base/backoff.h"
+#include "base/list.h"
 #include "base/rng.h"
 #include "auth/revocations.h"
 #include "codec/json/json.h"
@@ -110,11 +111,13 @@ struct api {
     uint32_t               pages_waiting; /* how many wait */
     uint32_t               pages_away;         /* how many are being read */
     uint32_t               lists_away;         /* listings of channels under way */
+    struct list            probes;             /* questions for readiness that wait for a read of the log; the oldest first */
 };
 
 /* The caller has filled in server, shard, namespaces, hash_key, limits, port, ctx, pages and version. */
 void api_init(struct api *api);
-/* About once a second: history that has waited for clients to read their answers is read when there is room. */
+/* About once a second: history that has waited for clients to read their answers is read when there is room; probes are answered that have
+ * waited for the store. */
 void api_tick(struct api *api);
 void api_fini(struct api *api);
 

@@ -34,6 +34,7 @@ struct stage {
     enum publish_outcome   outcome;
     msec                   busy_ms;
     enum canary_end        canary_end;
+    bool                  is_silent;   /* nothing is answered */
     int                    fd;
 };
 
@@ -89,6 +90,8 @@ static void answer_all(struct stage *stage)
 {
     struct mail *mail = stage->oldest;
 
+    if (stage->is_silent)
+        return;
     stage->oldest = NULL;
     stage->newest = &stage->oldest;
     while (mail != NULL) {
@@ -522,6 +525,43 @@ static void batches_count_for_their_answers_before_they_have_them(void **state) 
     }
 }
 
+/* A database whose packets are lost is given up after ten seconds, and a balancer does not wait for so long. */
+static void a_store_that_says_nothing_is_reported_in_time(void **state)
+{
+    (void)state;
+    static const char *const paths[] = { "/readyz/read", "/readyz" };
+
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct stage *stage = stage_new();
+        char          text[512];
+        int           len = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", paths[i]);
+
+        stage->shard.engines.durable = "postgres";
+        must(send(stage->fd, text, (size_t)len, MSG_NOSIGNAL) == len);
+        do {
+            stage->is_silent = stage->oldest != NULL && command_of(stage->oldest)->kind == &read_kind;
+            stage_turn(stage);
+        } while (!stage->is_silent);
+        const msec asked = stage->shard.now;
+        api_tick(&stage->api);
+        stage_turn(stage);
+        assert_int_equal(recv(stage->fd, text, sizeof text, 0), -1);
+        stage->shard.now = asked + 1000;
+        api_tick(&stage->api);
+        stage_turn(stage);
+        ssize_t got = recv(stage->fd, text, sizeof text, 0);
+        assert_true(got > 0);
+        assert_int_equal(status_of(span_of(text + 9, (size_t)got - 9)), 503);
+        assert_non_null(memmem(text, (size_t)got, "(postgres)", 10));
+        stage->is_silent = false;
+        for (int turn = 0; turn < 4; turn++)
+            stage_turn(stage);
+        assert_int_equal(stage->shard.away_count, 0);
+        assert_int_equal(recv(stage->fd, text, sizeof text, 0), -1);
+        stage_free(stage);
+    }
+}
+
 enum { QUESTIONS_IN_A_ROW = 4 };  /* of GET /readyz, which has the most */
 
 /* Cut off before the answer: it comes to nobody. */
@@ -667,6 +707,7 @@ int main(void)
         cmocka_unit_test(a_wrong_path_is_no_reason_to_close),
         cmocka_unit_test(a_batch_answers_each_in_order),
         cmocka_unit_test(batches_count_for_their_answers_before_they_have_them),
+        cmocka_unit_test(a_store_that_says_nothing_is_reported_in_time),
         cmocka_unit_test(answers_outlive_their_asker),
         cmocka_unit_test(readiness_to_read_and_to_publish_are_two_questions),
         cmocka_unit_test(a_long_answer_is_whole_and_leaves_no_memory_behind),

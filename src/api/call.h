@@ -93,6 +93,7 @@ void serve_health(struct call *call);
 void serve_ready(struct call *call);  /* to read and to publish */
 void serve_ready_to_read(struct call *call);
 void serve_ready_to_publish(struct call *call);
+void probes_tick(struct api *api);
 void serve_metrics(struct call *call);
 
 /* Drops the pages that wait in line. All their clients are gone. */

@@ -116,6 +116,7 @@ static void pages_go_on(struct api *api)
 void api_tick(struct api *api)
 {
     pages_go_on(api);
+    probes_tick(api);
     if (++api->newest_ticks < PAGES_NEW_TICKS)
         return;
     api->newest_ticks = 0;

@@ -35,7 +35,13 @@ struct readiness {
     struct http_exchange *exchange;
     bool                  of_reading, of_publishing;
     bool                  is_engine_away;  /* of a cluster */
+    struct list           link;            /* in api.probes while the log is read … */
+    msec                  until;           /* … which is waited for no longer */
 };
+
+/* A PostgreSQL whose packets are lost is given up after ten seconds. Whoever asks waits two (docs/operations.md), and api_tick() comes once
+ * in a second. */
+enum { READ_MS_MAX = 700 };
 
 static void readiness_refuse(struct readiness *readiness, const char *detail)
 {
@@ -116,11 +122,29 @@ static void log_was_read(struct read_command *command)
 {
     struct readiness *readiness = command->owner;
 
-    if (command->read.rc != RC_OK)
-        readiness_refuse(readiness, shard_engine_text(readiness->api->shard, NULL, "the store can't be read just now"));
-    else
-        ask_bus(readiness);
+    if (readiness->exchange == NULL) {
+        free(readiness);  /* probes_tick() has answered */
+    } else {
+        list_take(&readiness->link);
+        if (command->read.rc != RC_OK)
+            readiness_refuse(readiness, shard_engine_text(readiness->api->shard, NULL, "the store can't be read just now"));
+        else
+            ask_bus(readiness);
+    }
     command_free(&command->command);
+}
+
+void probes_tick(struct api *api)
+{
+    while (!list_is_empty(&api->probes)) {
+        struct readiness *readiness = container_of(api->probes.next, struct readiness, link);
+        if (readiness->until > api->shard->now)
+            return;
+        list_take(&readiness->link);
+        http_problem(api->server, readiness->exchange, 503, NULL,
+                     shard_engine_text(api->shard, NULL, "the store does not answer a read just now"), retry_after(503));
+        readiness->exchange = NULL;
+    }
 }
 
 /* A channel that is kept in the durable log, or NULL: no namespace is durable. Nothing is ever published there. */
@@ -150,6 +174,8 @@ static void read_log(struct readiness *readiness)
     command->owner              = readiness;
     command->answered           = log_was_read;
     command->read.way           = READ_AFTER;
+    readiness->until            = readiness->api->shard->now + READ_MS_MAX;
+    list_push(&readiness->api->probes, &readiness->link);
     shard_read(readiness->api->shard, command);
     channel_name_unref(name);
 }
@@ -161,7 +187,9 @@ static void disk_was_asked(struct stats_command *command)
     struct readiness *readiness = command->owner;
 
     if (command->stats.busy_ms > SYNC_MS_MAX)
-        readiness_refuse(readiness, "the disk has been busy with one sync for over five seconds");
+        readiness_refuse(readiness, readiness->api->shard->engines.durable == NULL
+                                        ? "the disk has been busy with one sync for over five seconds"
+                                        : shard_engine_text(readiness->api->shard, NULL, "one commit has been under way for over five seconds"));
     else if (readiness->of_reading)
         read_log(readiness);
     else

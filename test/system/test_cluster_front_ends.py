@@ -146,13 +146,20 @@ def events_begin(front, channel):
 
 
 @contextlib.contextmanager
-def postgres_away(cluster):
-    cluster.postgres.stop_hard()
+def postgres_away(cluster, how):
+    """Stopped it refuses connections; paused it says nothing, as behind a cable that was pulled."""
+    if how == "paused":
+        cluster.postgres.pause()
+    else:
+        cluster.postgres.stop_hard()
     try:
         wait_until(lambda: not any(is_ready(node) for node in cluster.nodes))
         yield
     finally:
-        cluster.postgres.start()
+        if how == "paused":
+            cluster.postgres.resume()
+        else:
+            cluster.postgres.start()
 
 
 def is_ready(node):
@@ -160,12 +167,13 @@ def is_ready(node):
         return api.get("/readyz/read").status == 200
 
 
+@pytest.mark.parametrize("how", ["stopped", "paused"])
 @pytest.mark.parametrize("name", ["haproxy", "nginx"])
-def test_what_needs_no_postgresql_goes_on_behind_the_proxy_threat_41(cluster, name):
+def test_what_needs_no_postgresql_goes_on_behind_the_proxy_threat_41(cluster, name, how):
     """All nodes say that they are not ready. A proxy must not take them for gone: links stay, memory channels go on, and what is refused is
     refused by a node, which says when to come again."""
     cluster.wait_whole()
-    channel, payloads = f"live:{name}", [b"before"]
+    channel, payloads = f"live:{name}-{how}", [b"before"]
     with FrontEnd(name, cluster) as front, contextlib.closing(Api(front.url)) as api, \
             Follower("ws", [front.url], "ws", {channel: 0}, silence_s=SECONDS) as links, \
             Follower("sse", [front.url], "sse", {channel: 0}, silence_s=SECONDS) as events:
@@ -173,7 +181,7 @@ def test_what_needs_no_postgresql_goes_on_behind_the_proxy_threat_41(cluster, na
         publish_until_stored(api, channel, "before")
         for follower in followers:
             follower.wait_for_payload(channel, b"before")
-        with postgres_away(cluster):
+        with postgres_away(cluster, how):
             until = time.monotonic() + GIVEN_UP_SECONDS
             while time.monotonic() < until:
                 payloads.append(str(len(payloads)).encode())

@@ -804,6 +804,31 @@ static void a_session_that_ends_others_does_not_wait_for_loops_that_have_ended(v
     cluster_end(cluster);
 }
 
+/* Two nodes that have just started: the one does not know yet whom it could ask. */
+static void openings_wait_until_the_nodes_are_known(void **state)
+{
+    (void)state;
+    for (unsigned is_told = 0; is_told < 2; is_told++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a       = &cluster->nodes[0];
+
+        devices_hold(&a->devices, 3);
+        asks(a, OPEN_NEWER, "phone", 10, NULL);
+        asks(a, OPEN_NEWER, "phone", 11, NULL);
+        settle(cluster);
+        ticks(cluster, 2);
+        assert_int_equal(a->answer_count, 0);
+        if (is_told)
+            devices_go_on(&a->devices);
+        else
+            ticks(cluster, 1);
+        settle(cluster);
+        assert_int_equal(a->answer_count, 2);
+        opens(a, "pad", 12);
+        cluster_end(cluster);
+    }
+}
+
 /* The user joins a group while a newer link is being opened elsewhere, and the older link acknowledges messages of it. Whether
  * the older node has stored that or tells it, and whether the user's log was acknowledged with it: nothing comes again. */
 static void a_group_that_was_joined_a_moment_ago_goes_on(void **state)
@@ -1446,6 +1471,7 @@ int main(void)
         cmocka_unit_test(who_is_ended_while_it_is_opened_is_let_go),
         cmocka_unit_test(an_opening_does_not_wait_for_a_loop_that_has_ended),
         cmocka_unit_test(a_session_that_ends_others_does_not_wait_for_loops_that_have_ended),
+        cmocka_unit_test(openings_wait_until_the_nodes_are_known),
         cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
         cmocka_unit_test(a_new_session_remembers_where_its_user_left_a_group),
         cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),

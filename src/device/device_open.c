@@ -52,9 +52,14 @@ static void open_begin(struct devices *devices, struct session_open *open)
     open_load(open);
 }
 
-static void open_begin_waiting(struct devices *devices)
+static bool open_may_begin(const struct devices *devices)
 {
-    while (devices->line != NULL && devices->open_count < devices->limits.opens_max) {
+    return devices->open_count < devices->limits.opens_max && devices->hold_ticks == 0;
+}
+
+void device_open_begin_waiting(struct devices *devices)
+{
+    while (devices->line != NULL && open_may_begin(devices)) {
         struct session_open *open = devices->line;
         devices->line             = open->next;
         if (devices->line == NULL)
@@ -87,7 +92,7 @@ void open_end(struct session_open *open, enum open_outcome outcome)
         standing_settle(devices, standing);
     }
     device_calls_go_on(devices, hash);
-    open_begin_waiting(devices);
+    device_open_begin_waiting(devices);
 }
 
 void open_is_lost(struct session_open *open, uint64_t to)
@@ -104,7 +109,7 @@ void device_open_take(struct command *command, struct writer *writer)
     (void)writer;
     if (devices->line_count >= devices->limits.waiting_max) {
         open_home(open, OPEN_BUSY);
-    } else if (devices->open_count >= devices->limits.opens_max) {
+    } else if (!open_may_begin(devices)) {
         *devices->line_end = open;
         devices->line_end  = &open->next;
         devices->line_count++;

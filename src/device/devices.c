@@ -504,9 +504,24 @@ void devices_turn_end(struct devices *devices)
     device_io_submit(devices);
 }
 
+void devices_hold(struct devices *devices, uint32_t ticks)
+{
+    devices->hold_ticks = ticks;
+}
+
+void devices_go_on(struct devices *devices)
+{
+    devices->hold_ticks = 0;
+    device_open_begin_waiting(devices);
+}
+
 void devices_tick(struct devices *devices)
 {
     devices->tick++;
+    if (devices->hold_ticks == 1)
+        devices_go_on(devices);
+    else if (devices->hold_ticks > 1)
+        devices->hold_ticks--;
     if (devices->pause_ticks > 0)
         devices->pause_ticks--;
     device_sweep_tick(devices);

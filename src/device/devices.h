@@ -95,6 +95,7 @@ struct devices {
     struct standing_lists *lists;
     struct session_open   *line, **line_end;  /* openings that wait for others to end */
     uint32_t               open_count, line_count;
+    uint32_t               hold_ticks;   /* … or for so many ticks */
     uint32_t               idle_count;
     struct list            urgent, lazy; /* writes that wait for the batch under way */
     struct device_batch   *batch;        /* under way, or NULL */
@@ -137,6 +138,11 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
 /* This node is one of several that share the ledger. From now on rows name it, and others are asked to let links go. */
 void devices_join(struct devices *devices, struct span node, uint64_t incarnation, const struct device_peers *peers,
                   void *peers_ctx);
+/* The other nodes are not known yet: openings wait, but for so many ticks at most. A link that was opened before would have asked nobody, and
+ * nobody would have known whom to ask about it. */
+void devices_hold(struct devices *devices, uint32_t ticks);
+/* … they are known. */
+void devices_go_on(struct devices *devices);
 /* A change of a user's memberships is handed to the store; and has ended. Not known: nobody can say whether it is there. */
 void devices_group_moves(struct devices *devices);
 void devices_group_moved(struct devices *devices, struct span user, bool is_known);

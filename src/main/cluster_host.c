@@ -21,7 +21,8 @@
 
 /* --- events: from the engine's threads to the writer's ------------------------------------------------------------ */
 
-enum { NODE_UNKNOWN_MS = 60000, SESSIONS_BEHIND_HEADS = 4 };
+enum { NODE_UNKNOWN_MS = 60000, SESSIONS_BEHIND_HEADS = 4,
+       SESSIONS_HOLD_TICKS = 20 };  /* two seconds: then they are opened though the engine is away */
 
 enum host_event_kind { EVENT_DONE, EVENT_FRAME, EVENT_UP, EVENT_DOWN, EVENT_SILENT, EVENT_SPEAKS };
 
@@ -291,6 +292,7 @@ static void host_join_sessions(struct cluster_host *host)
     struct writer_thread *thread = &server->writer;
 
     devices_join(&thread->devices, span_str(server->node), server->incarnation, &peers_by_question, &thread->writer);
+    devices_hold(&thread->devices, SESSIONS_HOLD_TICKS);
     thread->offline.lives    = host_session_lives;
     thread->offline.ctx      = host;
     thread->events.lives     = host_link_lives;
@@ -427,6 +429,8 @@ void cluster_host_tick(struct cluster_host *host)
 
     if (host->cluster == NULL)
         return;
+    if (cluster_registry(host->cluster)->version > 0)
+        devices_go_on(&server->writer.devices);
     host_share_doubts(host);
     devices_compare_pace(&server->writer.devices, host_session_pace(host));
     if (cluster_registry(host->cluster)->version != host->nodes_told) {

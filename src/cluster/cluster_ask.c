@@ -7,6 +7,8 @@
 #include "base/must.h"
 #include "node/connection_key.h"
 
+enum { ENDS_SEEN_MAX = 64 };
+
 /* A node that has yet to answer, and what has come of its answer. */
 struct asked_node {
     struct node_id id;
@@ -39,6 +41,8 @@ struct cluster_ask {
     uint64_t                 last_number;
     uint32_t                 asking_count, partial_count, call_count;
     bool                     is_reached;
+    struct node_id           ends[ENDS_SEEN_MAX];  /* what cluster_ask_lost() named last */
+    uint32_t                 ends_next;
 };
 
 struct cluster_ask *cluster_ask_new(const struct cluster_ask_setup *setup)
@@ -233,16 +237,35 @@ static void ask_tagged(struct cluster_ask *ask, struct asking *asking)
             ask_node(ask, asking, &registry->nodes[i].record.id);
 }
 
+static bool has_seen_end(const struct cluster_ask *ask, const struct node_id *id)
+{
+    for (size_t i = 0; i < ENDS_SEEN_MAX; i++)
+        if (node_id_eq(&ask->ends[i], id))
+            return true;
+    return false;
+}
+
+/* Others learn of a start when they list the nodes, some seconds later. */
+static bool start_is_asked(const struct cluster_ask *ask, const struct peer_question *question, const struct node_id *id)
+{
+    const struct registry_node *node = registry_find_id(ask->setup.registry, id);
+
+    return node == NULL ? question->may_be_new && !has_seen_end(ask, id) : node->state != NODE_LOST;
+}
+
 /* A node that is lost, or has begun anew where that matters, has nothing that could be asked for. */
 static void ask_one(struct cluster_ask *ask, struct asking *asking)
 {
     const struct peer_question *question = asking->question;
     const struct registry_node *node     = registry_find(ask->setup.registry, span_str(question->node));
+    struct node_id              start    = { .incarnation = question->incarnation };
 
     expect_nodes(asking, 1);
-    if (node != NULL && node->state != NODE_LOST &&
-        (question->incarnation == 0 || question->incarnation == node->record.id.incarnation))
-        ask_node(ask, asking, &node->record.id);
+    memcpy(start.name, question->node, sizeof start.name);
+    if (question->incarnation == 0 && node != NULL)
+        start = node->record.id;
+    if (start.incarnation != 0 && start_is_asked(ask, question, &start))
+        ask_node(ask, asking, &start);
 }
 
 /* Nobody can be asked: those who would be are missing. */
@@ -462,6 +485,7 @@ void cluster_ask_answer(struct cluster_ask *ask, struct peer_call *call)
 
 void cluster_ask_lost(struct cluster_ask *ask, const struct node_id *id)
 {
+    ask->ends[ask->ends_next++ % ENDS_SEEN_MAX] = *id;
     for (struct list *at = ask->all.next, *next; at != &ask->all; at = next) {
         struct asking *asking = container_of(at, struct asking, in_all);
         next = at->next;

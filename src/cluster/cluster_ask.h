@@ -57,7 +57,7 @@ void cluster_ask_found(struct cluster_ask *ask, uint64_t question, const struct 
 void cluster_ask_take(struct cluster_ask *ask, const struct node_id *from, const struct bus_item *item,
                       struct channel_name *channel, msec now);
 
-/* This incarnation is lost. */
+/* This incarnation is lost. The last 64 are remembered (peer_question.may_be_new). */
 void cluster_ask_lost(struct cluster_ask *ask, const struct node_id *id);
 
 /* The engine can't be reached (false; so it begins), or again (true). While it can't, and before the nodes were told for the first

@@ -188,18 +188,26 @@ static void all_others_are_asked_and_answers_stand_in_their_order(void **state)
 static void one_node_is_asked(void **state)
 {
     (void)state;
-    static const struct { const char *name, *node; uint64_t incarnation; const char *sent, *ended; } rows[] = {
+    static const struct { const char *name, *node; uint64_t incarnation; const char *sent, *ended; bool may_be_new; } rows[] = {
         { "by its name", "c", 0, "c3<question1 t1  1@0; ", NULL },
         { "by its incarnation", "c", 3, "c3<question1 t1  1@0; ", NULL },
         { "another incarnation", "c", 4, "", "asked 0 missing 0" },
         { "lost", "d", 0, "", "asked 0 missing 0" },
         { "unknown", "nosuch", 0, "", "asked 0 missing 0" },
         { "the own one", "b", 0, "", "asked 0 missing 0" },
+        { "begun anew", "c", 4, "c4<question1 t1  1@0; ", NULL, true },
+        { "just begun", "e", 5, "e5<question1 t1  1@0; ", NULL, true },
+        { "lost lately", "d", 4, "", "asked 0 missing 0", true },
+        { "whose end was seen", "f", 6, "", "asked 0 missing 0", true },
+        { "of which only the name is known", "nosuch", 0, "", "asked 0 missing 0", true },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct fixture       *fixture  = fixture_new(10);
         struct peer_question *question = question_of(rows[i].node, "q");
+        const struct node_id  ended    = id_of("f", 6);
         question->incarnation          = rows[i].incarnation;
+        question->may_be_new           = rows[i].may_be_new;
+        cluster_ask_lost(fixture->ask, &ended);
         cluster_ask_put(fixture->ask, question, 0);
         expect_sent(fixture, rows[i].sent);
         if (rows[i].ended != NULL)

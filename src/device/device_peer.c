@@ -7,6 +7,7 @@
 enum {
     DEAF_TICKS  = 100,  /* a node that did not answer is not waited for, for so long */
     OLDER_MS    = 2 * PEER_FENCE_WAIT_MS,
+    NEW_START_MS = 60000, /* longer than it takes until all nodes have heard of one that has begun */
     FENCE_ANSWER_BYTES_MAX = 1 + PEER_FENCE_PLACES_MAX * (2 * 8 + 1 + UINT8_MAX),
     FENCE_BODY_BYTES_MAX   = 1 + 2 * 8 + 2 * (1 + UINT8_MAX),
 };
@@ -49,6 +50,7 @@ static void ask_free(struct peer_fence_ask *ask)
 /* A session that is polled has its link anywhere: every node with a link of the user follows the user's log. */
 static void ask_address(struct devices *devices, struct peer_fence_ask *ask, struct span user, const struct session_row *row)
 {
+    ask->may_be_new = row->seen + NEW_START_MS > devices->writer->wall;
     if (row->is_roaming) {
         ask->user_log = channel_name_of_user(devices->namespaces, devices->hash_key, user);
         return;

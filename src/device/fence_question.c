@@ -26,6 +26,7 @@ static void ask_by_question(void *ctx, struct peer_fence_ask *ask)
     question->is_notice   = ask->is_notice;
     question->channel     = ask->user_log == NULL ? NULL : channel_name_ref(ask->user_log);
     question->incarnation = ask->incarnation;
+    question->may_be_new  = ask->may_be_new;
     question->wait_ms     = PEER_FENCE_WAIT_MS;
     question->settled     = fence_question_settled;
     question->owner       = ask;

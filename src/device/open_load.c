@@ -242,6 +242,7 @@ static void row_keep_link(struct session_row *to, const struct session_row *from
     to->node        = span_of(node, from->node.len);
     to->incarnation = from->incarnation;
     to->is_roaming  = from->is_roaming;
+    to->seen        = from->seen;
 }
 
 void open_take_row(struct open_work *work, const struct session_row *row, uint64_t generation)

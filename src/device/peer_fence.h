@@ -64,6 +64,7 @@ struct peer_fence_ask {
     unsigned             tries;
     char                 node[DEVICE_NODE_BYTES_MAX + 1];  /* to this node … */
     uint64_t             incarnation;                      /* … in this life of it; or, if `node` is empty … */
+    bool                 may_be_new;                       /* which others may not have heard of yet */
     struct channel_name *user_log;    /* … to the nodes that follow this log; owns a reference */
     struct buf           body;
 };

@@ -48,6 +48,8 @@ struct peer_question {
     struct channel_name *channel;    /* owns a reference: goes to the nodes that follow it; NULL: to `node`, or to all others */
     char                 node[65];   /* to this node alone; empty: see channel */
     uint64_t             incarnation;/* … to this incarnation of it alone; 0: any */
+    bool                 may_be_new; /* … which may have begun so lately that the registry does not have it yet: it is asked then, unless
+                                      * this node has seen its end */
     uint16_t             tag;        /* to the nodes whose connections have keys with this tag (connection_key.h); 0: see above */
     struct buf           body;
     msec                 wait_ms;    /* then it comes back with what has come: PEER_WAIT_MS_USUAL, or 1 … PEER_WAIT_MS_MAX */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/group_spans.h"
 #include "device_roam.h"
 #include "sim_node.h"
 #include "store_sim.h"
@@ -192,12 +193,18 @@ bool truth_may(const struct truth *truth, unsigned user, unsigned channel, uint6
     return false;
 }
 
+/* The oldest are forgotten: docs/limits.md. */
+static unsigned first_span(const struct member_truth *member)
+{
+    return member->count > GROUP_SPANS_MAX ? member->count - GROUP_SPANS_MAX : 0;
+}
+
 uint64_t truth_next(const struct truth *truth, unsigned user, unsigned channel, uint64_t from)
 {
     if (truth->all->roles[channel].role != ROLE_GROUP)
         return from;
     const struct member_truth *member = &truth->members[user][truth->all->roles[channel].no];
-    for (unsigned i = 0; i < member->count; i++) {
+    for (unsigned i = first_span(member); i < member->count; i++) {
         uint64_t first = from > member->spans[i].after ? from : member->spans[i].after + 1;
         if (first <= member->spans[i].until)
             return first;

@@ -1124,6 +1124,54 @@ static void of_two_that_race_the_later_one_has_the_session(void **state)
     cluster_end(cluster);
 }
 
+static void abandons(struct node *node, const struct session_open *open)
+{
+    bundle_add(&node->posted, &session_abandon_new(open)->command.mail);
+}
+
+/* The client has given a link up, and has come by a newer one on another node: it is told `replaced` for no link that is there. */
+static void who_has_gone_takes_the_session_from_nobody(void **state)
+{
+    (void)state;
+    for (unsigned before = 0; before < 2; before++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+        closes(a, opens(a, "phone", 10));
+        struct session_open *gone = asks(a, OPEN_NEWER, "phone", 20, NULL), *newer = asks(b, OPEN_NEWER, "phone", 30, NULL);
+        for (unsigned i = 0; i < before; i++)
+            node_take(a);  /* it is about to raise the generation that it has read */
+        for (unsigned i = 0; i < 20; i++)
+            node_take(b);
+        assert_int_equal(b->answer_count, 1);
+        assert_int_equal(newer->outcome, OPEN_DONE);
+        abandons(a, gone);
+        settle(cluster);
+        assert_int_equal(gone->outcome, OPEN_STALE);
+        assert_int_equal(b->fenced_count, 0);
+        assert_int_equal(counter_get(&b->devices.counters.linked), 1);
+        assert_int_equal(opens(a, "phone", 40)->generation, newer->generation + 1);
+        cluster_end(cluster);
+    }
+}
+
+/* One that waits in a line behind another opening of its session, too. */
+static void who_has_gone_while_in_line_opens_nothing(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0];
+
+    (void)state;
+    struct session_open *first = asks(a, OPEN_NEWER, "phone", 10, NULL), *gone = asks(a, OPEN_NEWER, "phone", 11, NULL);
+    node_take(a);
+    abandons(a, gone);
+    settle(cluster);
+    assert_int_equal(first->outcome, OPEN_DONE);
+    assert_int_equal(gone->outcome, OPEN_STALE);
+    assert_int_equal(a->fenced_count, 0);
+    cluster_end(cluster);
+}
+
 /* What another node stored meanwhile counts, and what it took back stays away. */
 static void memory_is_not_believed(void **state)
 {
@@ -1485,6 +1533,8 @@ int main(void)
         cmocka_unit_test(a_paced_comparison_takes_its_share_a_tick),
         cmocka_unit_test(a_stale_link_stores_nothing),
         cmocka_unit_test(of_two_that_race_the_later_one_has_the_session),
+        cmocka_unit_test(who_has_gone_takes_the_session_from_nobody),
+        cmocka_unit_test(who_has_gone_while_in_line_opens_nothing),
         cmocka_unit_test(memory_is_not_believed),
         cmocka_unit_test(a_dead_node_is_not_waited_for_again),
         cmocka_unit_test(a_node_that_starts_anew_is_not_asked),

@@ -55,6 +55,32 @@ struct session_open *session_open_new(struct devices *devices, struct span user,
     return open;
 }
 
+/* --- session_abandon --- */
+
+static void session_abandon_free(struct command *command)
+{
+    free(container_of(command, struct session_abandon, command));
+}
+
+static const struct command_kind session_abandon_kind = {
+    .name = "session_abandon", .free = session_abandon_free, .at_writer = device_abandon_take,
+};
+
+struct session_abandon *session_abandon_new(const struct session_open *open)
+{
+    struct session_abandon *abandon = calloc(1, sizeof *abandon + open->user.len + open->device.len);
+
+    must(abandon != NULL);
+    char *at              = abandon->words;
+    abandon->command.kind = &session_abandon_kind;
+    abandon->devices      = open->devices;
+    abandon->home         = open->home;
+    abandon->key          = open->key;
+    abandon->user         = span_keep(open->user, &at);
+    abandon->device       = span_keep(open->device, &at);
+    return abandon;
+}
+
 /* --- session_close --- */
 
 static void session_close_free(struct command *command)

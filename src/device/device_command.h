@@ -87,6 +87,7 @@ struct session_open {
     msec                  asked_at;      /* when the client's word for it came, by the clock of this node's loops; 0: not known */
     const char           *transport;     /* static; what the listing says of the link */
     bool                  is_poll;       /* the next one may come to another node */
+    bool                  is_abandoned;  /* the devices': its link has ended */
     struct span           user, device;  /* in `words` */
     struct span           device_class;  /* … empty: none */
     uint64_t              generation;    /* asked: of the ticket or cursor. Answered: the session's */
@@ -107,6 +108,20 @@ struct session_open {
     struct open_work     *work;          /* the devices' */
     char                  words[];
 };
+
+/* The link of an opening has ended before it was answered. If the generation was not raised by then it is not raised any more: the
+ * client may have come by a newer link, on another node, and would be told that this one has replaced that. */
+struct session_abandon {
+    struct command      command;
+    struct devices     *devices;
+    struct device_home *home;
+    uint64_t            key;           /* of the connection */
+    struct span         user, device;  /* in `words` */
+    char                words[];
+};
+
+/* Copies the names of the opening, which is still under way. The devices free it. */
+struct session_abandon *session_abandon_new(const struct session_open *open);
 
 /* Copies the names. */
 struct session_open *session_open_new(struct devices *devices, struct span user, struct span device,

@@ -118,6 +118,24 @@ void device_open_take(struct command *command, struct writer *writer)
     }
 }
 
+static void abandon_in(struct session_open *line, const struct session_abandon *abandon)
+{
+    for (; line != NULL; line = line->next)
+        line->is_abandoned |= line->home == abandon->home && line->key == abandon->key;
+}
+
+void device_abandon_take(struct command *command, struct writer *writer)
+{
+    struct session_abandon *abandon  = container_of(command, struct session_abandon, command);
+    struct standing        *standing = standing_find(abandon->devices, abandon->user, abandon->device);
+
+    (void)writer;
+    abandon_in(abandon->devices->line, abandon);
+    if (standing != NULL)
+        abandon_in(standing->op, abandon);
+    command_free(command);
+}
+
 /* --- in memory -------------------------------------------------------------------------------------------------- */
 
 static void standing_take_place(struct devices *devices, struct standing *standing, const struct work_place *from)
@@ -272,6 +290,8 @@ static enum open_outcome open_judge(const struct session_open *open, bool is_the
 {
     const struct open_work *work = open->work;
 
+    if (open->is_abandoned)
+        return OPEN_STALE;
     switch (open->way) {
     case OPEN_NEWER:
         if (open_is_late(open))
@@ -407,7 +427,9 @@ static bool open_begins_roaming(const struct session_open *open)
 
 void open_act(struct session_open *open)
 {
-    if (open->way == OPEN_ACK) {
+    if (open->is_abandoned) {
+        open_end(open, OPEN_STALE);
+    } else if (open->way == OPEN_ACK) {
         open_acknowledge(open);
     } else if (open->way == OPEN_CURSOR && !open_begins_roaming(open)) {
         standing_take(open);

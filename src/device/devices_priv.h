@@ -196,6 +196,7 @@ void device_heads_send(struct devices *devices, struct store *store, struct devi
 
 /* --- device_open.c --- */
 void device_open_take(struct command *command, struct writer *writer);
+void device_abandon_take(struct command *command, struct writer *writer);
 /* Those that wait for others to end, as many as there is room for. */
 void device_open_begin_waiting(struct devices *devices);
 /* Nothing of the session is being written any more: goes on with the opening that waits for that. */

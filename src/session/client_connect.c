@@ -64,7 +64,7 @@ void client_cancel_connect(struct client *client)
     if (connecting->identification != NULL)
         identify_cancel(connecting->identification);
     if (connecting->opening != NULL)
-        connecting->opening->owner = NULL;
+        device_link_abandon(client->link.worker, connecting->opening);
     connecting_free(connecting, client->link.worker);
     client->work->connecting = NULL;
 }

@@ -22,7 +22,7 @@ void client_cancel_unfenced(struct client *client)
     if (unfenced == NULL)
         return;
     if (unfenced->opening != NULL)
-        unfenced->opening->owner = NULL;
+        device_link_abandon(client->link.worker, unfenced->opening);
     list_take(&unfenced->in_worker);
     client->link.worker->gathered_bytes -= unfenced->frame.len;
     buf_fini(&unfenced->frame);

@@ -69,6 +69,12 @@ struct session_open *device_link_ask(struct session_worker *worker, const struct
     return open;
 }
 
+void device_link_abandon(struct session_worker *worker, struct session_open *open)
+{
+    open->owner = NULL;
+    shard_send_own(worker->shard, &session_abandon_new(open)->command);
+}
+
 static void tell_closed(struct session_worker *worker, struct standing *standing, uint64_t key, uint64_t generation)
 {
     shard_send_own(worker->shard, &session_close_new(worker->devices, standing, key, generation)->command);

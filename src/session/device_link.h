@@ -43,6 +43,10 @@ struct device_link {
 _Static_assert(sizeof(struct device_link) == 48, "every idle link of a session pays for one");
 #endif
 
+/* The link has ended before it was answered: nobody takes the answer, and the session is left to whoever has it, if it is not
+ * too late for that. */
+void device_link_abandon(struct session_worker *worker, struct session_open *open);
+
 static inline struct standing *device_link_standing(const struct device_link *device)
 {
     return near_get(device->near_standing);

@@ -491,10 +491,16 @@ static void an_opening_that_was_overtaken_ends_its_link(void **state)
 /* --- tickets while the store is away --- */
 
 static struct command *held_question;
+static unsigned        abandoned_count;
 
 static void hold_opening(struct stage *stage, struct command *command)
 {
     (void)stage;
+    if (strcmp(command->kind->name, "session_abandon") == 0) {
+        abandoned_count++;
+        command_free(command);
+        return;
+    }
     must(strcmp(command->kind->name, "session_open") == 0 && held_question == NULL);
     held_question = command;
 }
@@ -533,6 +539,7 @@ static void unfenced_link_ends(enum open_outcome outcome, bool is_closed_first)
 
     stage_init(&stage, 1);
     stage.other                 = hold_opening;
+    abandoned_count             = 0;
     stage.shard.engines.durable = "postgres";
     ticket_key_init(&stage.worker.ticket_key, SPAN("a secret of thirty-two bytes ...."));
     buf_init(&wire, 1 << 16);
@@ -553,6 +560,7 @@ static void unfenced_link_ends(enum open_outcome outcome, bool is_closed_first)
         answer_opening(&stage, outcome);
     sim_send_end(client.far);
     turns(&stage, &client, 2);
+    assert_int_equal(abandoned_count, is_closed_first);
     if (is_closed_first)
         answer_opening(&stage, outcome);
     assert_true(session_worker_is_idle(&stage.worker));

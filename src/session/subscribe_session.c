@@ -83,7 +83,7 @@ static void waiting_gone(void *owner)
 {
     struct subscribe_waiting *waiting = owner;
 
-    waiting->open->owner = NULL;
+    device_link_abandon(waiting->worker, waiting->open);
     http_answer(waiting->worker->server, waiting->exchange, &(struct http_answer){ .status = 503 });
     waiting_free(waiting);
 }

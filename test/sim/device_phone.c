@@ -187,11 +187,8 @@ void phone_link_go(struct phone_link *link, const char *why)
         return;
     tell(world, "u%u/%s leaves link %u: %s", phone->user, phone->name, link->came_no, why);
     client_link_close(&link->link);
-    if (link->state == LINK_OPENING && all_of(phone)->roam != NULL) {
-        phone->has_left_early = true;
-        if (link->asks_nobody)
-            phone_doubt(phone);
-    }
+    if (link->state == LINK_OPENING && all_of(phone)->roam != NULL && link->asks_nobody)
+        phone_doubt(phone);
     link->state = LINK_AWAY;
     if (is_current(link))
         phone->at = world->now + (msec)draw(world, OF_READERS, AWAY_MS_MAX);
@@ -610,8 +607,7 @@ void phone_take_replaced(struct phone_link *link)
 {
     struct phone *phone = link->phone;
 
-    promise(world_of(phone), phone->came_count > link->came_no || phone->has_left_early, "u%u/%s is replaced, and nobody has come", phone->user,
-            phone->name);
+    promise(world_of(phone), phone->came_count > link->came_no, "u%u/%s is replaced, and nobody has come", phone->user, phone->name);
     link->is_told = true;
 }
 

@@ -89,7 +89,6 @@ struct phone {
     msec                at;                 /* away until then */
     unsigned            came_count;
     msec                doubtful_until;     /* what is acknowledged may come again */
-    bool                has_left_early;     /* a link ended before it was told anything: another node may still open it */
 };
 
 struct phones {

@@ -36,7 +36,7 @@ unsigned device_plant_seeds_max(unsigned plant)
 /* It takes a leave while a link without a session asks. */
 unsigned device_plant_seed_first(unsigned plant)
 {
-    return plant == DEVICE_PLANT_OLD_ANSWERS ? 450 : 1;
+    return plant == DEVICE_PLANT_OLD_ANSWERS ? 380 : 1;
 }
 
 static enum device_plant plant_of(struct wire_world *wire)

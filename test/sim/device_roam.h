@@ -6,6 +6,7 @@
  *  - a session that is opened on another node goes on there: its generation rises, its places and its memberships are the
  *    same, and its older link, wherever it is, gets nothing that is published from then on (threat 33). Where the question to
  *    the older node may be lost, the comparison with the ledger finds the link within a stated time;
+ *  - a link is told `replaced` only if the device has come by a newer one: one that it has given up takes the session from nobody;
  *  - what is acknowledged in the name of an older generation counts nowhere, and no place goes back;
  *  - what was acknowledged on the older link a moment ago does not come again, if its node could be asked;
  *  - what a node is asked about devices on others is right, or says that it is not whole;

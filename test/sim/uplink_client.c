@@ -31,8 +31,18 @@ static void check_replay(struct uplink_world *all, const struct ask *ask, const 
             "request %u is replayed with another answer", ask->no);
 }
 
+/* Is there trouble in this world for which a node may refuse a request? */
+static bool may_be_away(const struct uplink_world *all)
+{
+    const struct faults *faults = &all->world.faults;
+
+    return faults->broken || faults->away || faults->stuck || faults->read_io || faults->tight || faults->unknown || faults->stalls ||
+           faults->refused || all->has_stops;
+}
+
 static void ask_told(struct uplink_world *all, struct ask *ask, const struct request_command *command)
 {
+    const struct faults     *faults = &all->world.faults;
     static const char *const texts[REQUEST_OUTCOME_COUNT] = {
         [REQUEST_ACCEPTED] = "accepted", [REQUEST_ANSWERED] = "answered", [REQUEST_REPLAYED] = "replayed", [REQUEST_CONFLICT] = "a conflict",
         [REQUEST_GONE] = "gone", [REQUEST_NO_SPACE] = "refused: no space", [REQUEST_BUSY] = "refused: busy", [REQUEST_AWAY] = "refused: away",
@@ -53,8 +63,13 @@ static void ask_told(struct uplink_world *all, struct ask *ask, const struct req
         promise(&all->world, ask->shows_other, "request %u is told to be another one", ask->no);
         return;
     case REQUEST_NO_SPACE:
+        promise(&all->world, faults->full, "request %u is %s, and the disk is never full", ask->no, texts[command->outcome]);
+        return;
     case REQUEST_BUSY:
+        promise(&all->world, faults->tight, "request %u is %s, for no reason", ask->no, texts[command->outcome]);
+        return;
     case REQUEST_AWAY:
+        promise(&all->world, may_be_away(all), "request %u is %s, for no reason", ask->no, texts[command->outcome]);
         return;
     case REQUEST_GONE:
     case REQUEST_TOO_OFTEN:  /* nothing bounds them here */
@@ -130,6 +145,7 @@ static void ask_send(struct uplink_world *all, struct ask *ask, bool shows_other
     }
     ask->command           = ask_command(all, ask, shows_other);
     ask->shows_other       = shows_other;
+    ask->nodes            |= 1u << ask->node;
     tellers[ask->no]       = (struct told_ask){ all, ask };
     ask->command->owner    = &tellers[ask->no];
     ask->command->answered = on_told;
@@ -159,7 +175,7 @@ static void ask_begin(struct uplink_world *all)
     struct ask *ask = &all->asks[all->ask_count];
 
     *ask = (struct ask){ .no = all->ask_count, .device = (unsigned)uplink_draw(all, all->device_count),
-                         .is_at_least_once = uplink_one_in(all, 2), .ends_at = all->ended_count };
+                         .is_at_least_once = uplink_one_in(all, 2) };
     all->ask_count++;
     ask_send(all, ask, false);
 }
@@ -197,6 +213,12 @@ void clients_cut(struct uplink_world *all, unsigned node)
     for (unsigned i = 0; i < all->ask_count; i++)
         if (all->asks[i].command != NULL && all->asks[i].node == node)
             all->asks[i].command = NULL;  /* it ends with the node */
+}
+
+void clients_left(struct uplink_world *all, unsigned node)
+{
+    for (unsigned i = 0; i < all->ask_count; i++)
+        all->asks[i].was_left |= (all->asks[i].nodes >> node & 1) != 0;
 }
 
 void clients_leave(struct requests *requests)
@@ -249,7 +271,7 @@ static void check_response(struct uplink_world *all, const struct ask *ask, cons
         promise(world, back_end_gave(all, ask, message), "the answer to %u was never given", ask->no);
     } else if (is_unknown) {
         promise(world, payload_has(message, "\"status\":504") && !ask->is_at_least_once, "request %u is answered unknown", ask->no);
-        promise(world, all->ended_count > ask->ends_at, "request %u is answered unknown, and no node has ended", ask->no);
+        promise(world, ask->was_left, "request %u is answered unknown, and no node that it was sent to has ended since", ask->no);
     } else if (payload_has(message, "\"status\":499")) {
         promise(world, ask->is_cancelled, "request %u is answered as cancelled, and nobody has cancelled it", ask->no);
     } else {

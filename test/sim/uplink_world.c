@@ -127,7 +127,7 @@ static void node_end(struct uplink_world *all, unsigned no)
     free(node);
     all->nodes[no]       = NULL;
     all->world.nodes[no] = NULL;
-    all->ended_count++;
+    clients_left(all, no);
 }
 
 static void node_begin_anew(struct uplink_world *all, unsigned no, const char *why)
@@ -192,7 +192,6 @@ static void node_go_on(struct uplink_world *all, unsigned no)
 
     if (is_lost(all, node))
         node->went_on_at = all->world.now;
-    all->ended_count++;  /* others may have answered for it, or it may take others for lost that are not any more */
     node->is_paused = false;
     tell(&all->world, "node %u goes on", no);
 }
@@ -218,7 +217,7 @@ static void seat_turn(struct uplink_world *all, unsigned no)
         node_draw_trouble(all, no);
     struct uplink_node *node = all->nodes[no];
     if (is_lost(all, node))
-        all->ended_count++;
+        clients_left(all, no);
     if (node->is_paused && (node->paused_until <= all->world.now || all->world.is_healing))
         node_go_on(all, no);
     if (!node->is_paused)

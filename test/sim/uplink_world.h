@@ -51,7 +51,8 @@ struct ask {
     bool                    shows_other; /* … and it is not the same request as before */
     msec                    at;          /* it is sent then, if it is not accepted */
     unsigned                calls;       /* what the back end has got of it … */
-    unsigned                ends_at;     /* how many lives of nodes had ended when it was sent first */
+    unsigned                nodes;       /* it was sent to these, as bits, … */
+    bool                    was_left;    /* … and one of them has ended since, or was taken for lost */
     bool                    has_failed;  /* … and the back end has failed it, or the node's own time was up */
     uint64_t                seq;         /* of the response in the log; 0: none */
 };
@@ -83,7 +84,7 @@ struct uplink_world {
     enum uplink_plant   plant;
     struct rng          chance;
     bool                has_pauses, has_stops;
-    unsigned            device_count, ask_count, call_count, ended_count;
+    unsigned            device_count, ask_count, call_count;
     size_t              scanned;     /* of the journal */
     msec                nodes_told_at;
     struct uplink_node *nodes[NODES_SIM_MAX];
@@ -105,6 +106,8 @@ static inline bool uplink_one_in(struct uplink_world *all, uint64_t count)
 void clients_turn(struct uplink_world *all);
 /* The node is gone. */
 void clients_cut(struct uplink_world *all, unsigned node);
+/* Others may answer for it. */
+void clients_left(struct uplink_world *all, unsigned node);
 /* Nobody waits for a response there any more. */
 void clients_leave(struct requests *requests);
 bool clients_are_done(const struct uplink_world *all);

@@ -239,7 +239,7 @@ static void cluster_init(struct cluster_world *all)
     draw_burdens(all);
     draw_losses(all);
     draw_sense(all);
-    world->late_ms = world->purge_ms = WALK_MS + PAUSE_MS_MAX;
+    world->late_ms = world->purge_ms = world->is_sure ? LATE_MS_MAX : WALK_MS + PAUSE_MS_MAX;
     make_channels(all);
     draw_limits(all);
     all->server = server_new(all);

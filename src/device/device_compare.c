@@ -16,7 +16,7 @@ enum { COMPARE_ROWS_MAX = 200, COMPARE_BYTES_MAX = 256 * 1024, TICK_MS = 100,
 struct device_compare {
     struct device_read read;
     struct devices    *devices;
-    uint32_t           round : 24;  /* as standing.compared */
+    uint32_t           round : 20;  /* as standing.compared */
     uint32_t           credit;      /* thousandths of sessions that may be compared now */
     uint32_t           pace;        /* sessions in a tick of a round that is urgent; 0: no bound */
     bool               is_urgent;   /* goes on without a pause until the round ends … */

@@ -210,6 +210,8 @@ void standing_take(struct session_open *open)
     if (standing->generation != work->row_generation)
         standing->is_seen_dirty = false;
     standing->link_back  = link_back_of(work);
+    if (standing->generation != work->row_generation || work->raised != 0)
+        standing_set_life(open->devices, standing, work->epoch);
     standing->generation = work->row_generation;
     standing->since      = work->row.since;
     standing->seen       = work->row.seen;

@@ -359,6 +359,7 @@ static void write_put_session(struct devices *devices, struct places_write *writ
         .generation     = standing->generation,
         .is_conditional = true,
         .if_generation  = standing->generation,
+        .if_epoch       = standing_life(devices, standing),
     };
     write->has_seen         = standing->is_seen_dirty;
     standing->is_seen_dirty = false;

@@ -56,7 +56,9 @@ struct standing {
     uint64_t               handle_count : 16;  /* links that have not sent session_close */
     msec                   seen : 48;
     uint64_t               parted_until : 16;  /* is_parted: the tick, its lowest bits */
-    uint64_t               compared      : 24; /* the round in which it was compared with the ledger (device_compare.c) */
+    uint64_t               compared      : 20; /* the round in which it was compared with the ledger (device_compare.c) */
+    uint64_t               life          : 4;  /* of the database in which the generation was raised: in devices.epochs, from 1; 0: in
+                                                * any. After it the same number may be given a second time */
     uint64_t               place_count   : 26;
     uint64_t               transport     : 4;  /* of the last link: in devices.transports, from 1; 0: not known */
     uint64_t               is_unsettled  : 1;  /* the generation was read while devices.is_unsettled */
@@ -110,6 +112,8 @@ void             standing_settle(struct devices *devices, struct standing *stand
 bool             standing_has_news(const struct standing *standing);
 /* What is in memory is not believed any more. */
 void             standing_forget(struct standing *standing);
+void             standing_set_life(struct devices *devices, struct standing *standing, uint64_t epoch);
+uint64_t         standing_life(const struct devices *devices, const struct standing *standing);
 struct standing_place *standing_place_find(const struct standing *standing, struct span channel);
 void             standing_places_free(struct standing *standing);
 void             standing_set_class(struct standing *standing, struct span device_class);

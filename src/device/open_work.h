@@ -57,6 +57,7 @@ struct open_work {
     uint64_t             read_generation;  /* of the row as it was read; 0: there was none */
     uint64_t             lost_to;     /* open_is_lost(); 0: it is not */
     uint64_t             raised;      /* the generation with which the row was sent to the ledger, and not refused; 0: it was not */
+    uint64_t             epoch;       /* … and the life of the database that it was raised in; 0: not known */
     struct session_row   before;      /* … and what it said of the link: node, incarnation, is_roaming */
     char                 before_node[DEVICE_NODE_BYTES_MAX];
     uint64_t             groups_moved; /* devices.groups_moved when the first page of groups was asked for */

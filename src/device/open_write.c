@@ -260,6 +260,8 @@ static void open_written(struct device_write *device)
 
     if (is_worse(device->write.outcome, work->outcome))
         work->outcome = device->write.outcome;
+    if (write->is_session)
+        work->epoch = device->write.epoch;
     open_write_free(write);
     must(work->writes_left > 0);
     if (--work->writes_left == 0)

@@ -89,7 +89,9 @@ struct ledger_change {
     bool              is_conditional;
     bool              is_sure;         /* the condition holds: the caller has all writes of this row, which nobody else makes,
                                         * before its eyes. The ledger need not look; writes of the same batch excepted */
-    uint64_t          if_generation;   /* the row's generation must be this; 0: there must be no row */
+    uint64_t          if_generation;   /* the row's generation must be this; 0: there must be no row … */
+    uint64_t          if_epoch;        /* … and in this life of the log, in which it was written: in another one the row is lost,
+                                        * whatever stands there. 0: in any */
 };
 
 enum ledger_outcome {
@@ -110,6 +112,7 @@ struct ledger_write {
     struct ledger_change *changes;   /* borrowed */
     size_t                count;     /* 1 … LEDGER_WRITE_COUNT_MAX */
     enum ledger_outcome   outcome;
+    uint64_t              epoch;     /* LEDGER_DONE: of the log. 0: nothing that was acknowledged can be lost while the store is open */
     size_t                stale_at;  /* LEDGER_STALE: the first change whose condition did not hold */
     struct ledger_row     now;       /* … and its row; the value is freed by ledger_write_fini() */
     struct list           link;      /* in ledger_batch.writes, in the order of submission */

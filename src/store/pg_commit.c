@@ -316,6 +316,7 @@ static void commit_take(struct pg_lane *lane)
                 commit->has_recall - commit->has_purge - (commit->row_count > 0 ? 2 : 0);
 
     at++;  /* begin */
+    commit->epoch = lane->epoch;
     if (commit->channel_count > 0) {
         take_channels(lane->pg, commit, lane->results[at++]);
         commit->epoch = (uint64_t)pg_i64(lane->results[at++], 0, 0);

@@ -364,6 +364,7 @@ static void append_decide(struct pg *pg, struct pg_commit *commit, struct pg_app
     if (append->write != NULL) {
         pg_rows_apply(pg, commit, append->write, append->message->seq, mine->wall);
         append->write->outcome = LEDGER_DONE;
+        append->write->epoch   = commit->epoch;
     }
 }
 
@@ -379,6 +380,7 @@ void commit_decide(struct pg *pg, struct pg_commit *commit)
                 continue;
             pg_rows_apply(pg, commit, write, 0, batch->wall);
             write->outcome = LEDGER_DONE;
+            write->epoch   = commit->epoch;
         }
     }
 }

@@ -54,6 +54,8 @@ enum ledger_outcome pg_rows_judge(struct pg *pg, struct pg_commit *commit, struc
         const struct ledger_change *change = &write->changes[i];
         struct pg_row              *row    = row_find(pg, commit, &change->key);
         uint64_t                    now    = ledger_generation(row->generation, row->expires_at, wall);
+        if (change->is_conditional && change->if_epoch != 0 && change->if_epoch != commit->epoch)
+            now = 0;
         if (ledger_change_holds(change, now))
             continue;
         ledger_write_refuse(write, i, now, now == 0 ? 0 : row->expires_at, now == 0 ? SPAN("") : row->value);

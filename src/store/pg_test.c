@@ -1114,6 +1114,44 @@ static void a_lost_commit_is_noticed(void **state)
     assert_true(next.answer.epoch != said.answer.epoch);
 }
 
+static struct ledger_write write_if(struct bench *bench, uint64_t generation, uint64_t epoch)
+{
+    static struct ledger_change change;
+    struct ledger_write         write = { .changes = &change, .count = 1 };
+
+    change                = bench_put(1, "ann", 2, "raised");
+    change.is_conditional = true;
+    change.if_generation  = generation;
+    change.if_epoch       = epoch;
+    do {
+        write.epoch = 0;
+        bench_write_all(bench, &write, 1);
+    } while (write.outcome == LEDGER_AWAY || write.outcome == LEDGER_BROKEN);
+    return write;
+}
+
+/* What was lost with its epoch may stand there once more, written by somebody else: whoever wrote it first does not take it for theirs. */
+static void a_generation_of_another_epoch_is_no_condition_that_holds(void **state)
+{
+    struct bench       *bench = *state;
+    struct ledger_write first = write_if(bench, 0, 0);
+    struct published    said  = bench_publish(bench, HELLO);
+
+    assert_int_equal(first.outcome, LEDGER_DONE);
+    assert_true(first.epoch == said.answer.epoch);
+    assert_int_equal(write_if(bench, 2, first.epoch).outcome, LEDGER_DONE);
+    engine_sql("update longwire.shard set incarnation = ''");
+    engine_sql("select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'longwired-%'");
+    struct ledger_write stale = write_if(bench, 2, first.epoch);
+    assert_int_equal(stale.outcome, LEDGER_STALE);
+    assert_int_equal(stale.now.generation, 0);
+    ledger_write_fini(&stale);
+    struct ledger_write anew = write_if(bench, 2, 0);
+    assert_int_equal(anew.outcome, LEDGER_DONE);
+    assert_true(anew.epoch != first.epoch);
+    assert_int_equal(write_if(bench, 2, anew.epoch).outcome, LEDGER_DONE);
+}
+
 /* --- a full disk -------------------------------------------------------------------------------------------------- */
 
 static void a_full_disk_refuses_and_recovers_threat_41(void **state)
@@ -1208,6 +1246,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(timeouts_for_others_do_not_count_threat_41),
         ENGINE_TEST(no_timeout_is_left_threat_41),
         ENGINE_TEST(a_lost_commit_is_noticed),
+        ENGINE_TEST(a_generation_of_another_epoch_is_no_condition_that_holds),
         ENGINE_TEST(a_full_disk_refuses_and_recovers_threat_41),
         ENGINE_TEST(a_replica_that_is_promoted_has_another_epoch_threat_40),
     };

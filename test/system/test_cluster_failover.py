@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -19,12 +20,15 @@ from longwire_server import is_built
 from postgres_server import Postgres
 from redis_server import is_installed
 from test_cluster_failures import CONFIG, FAULT_SECONDS, Trial
+from test_sessions import Device, said_first, sent
 from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built() or not is_installed() or postgres_server.binaries() is None,
                                 reason="no longwired is built, or PostgreSQL or Redis are not installed")
 
 DISK_MIB = 160
+COMPARE_SECONDS = 60 # session_compare_s
+STALE_SECONDS = 2    # in which a node stores what it has yet to store
 LOCK_SECONDS = float(os.environ.get("LW_LOCK_SECONDS", "12"))
 
 
@@ -147,6 +151,47 @@ def test_failover_to_a_standby_that_lacks_commits(twofold):
     gaps = [receipt for receipts in history.receipts.values() for receipt in receipts if receipt.kind == "gap"]
     assert {receipt.object["why"] for receipt in gaps} == {"epoch"}
     assert len(gaps) == len(trial.load.followers) * len(trial.load.channels)
+
+
+def comes_again(phone):
+    """On a new link, once the database is there."""
+    with contextlib.suppress(AssertionError, OSError, ValueError, KeyError):
+        phone.connect()
+        return True
+    return False
+
+
+def test_generations_that_are_given_a_second_time(twofold):
+    """The copy lacks a session's last opening, so its generation is given once more, to a link elsewhere. What the node of the lost link
+    has yet to store is of another life of the database: it does not touch the rows of the newer link, although the number is the same."""
+    first, second, third = twofold.nodes
+    postgres = twofold.postgres
+    with Device(second, "roamer", "phone") as phone:
+        user = f"user:{phone.user}"
+        phone.connect()
+        phone.cut()
+        wait_until(postgres.standby.has_all)
+        postgres.standby.stop_receiving()
+        assert phone.connect()["generation"] == 2
+        for _ in range(3):
+            sent(first, user)
+        phone.read(3)
+        postgres.stop_hard()
+        phone.ack(user, 3)
+        phone.cut()
+        time.sleep(STALE_SECONDS / 4)
+        second.pause()
+        postgres.fail_over()
+        phone.server = first
+        wait_until(lambda: comes_again(phone))
+        assert phone.said["generation"] == 2, "the copy lacked nothing"
+        second.resume()
+        time.sleep(STALE_SECONDS)
+        older, phone.server = phone.ws, third
+        phone.connect()
+        began = time.monotonic()
+        assert said_first(older, "replaced")["code"] == 4001
+        assert time.monotonic() - began < COMPARE_SECONDS / 4, "nobody but a comparison found the older link"
 
 
 def test_failover_to_a_standby_that_has_all(twofold):

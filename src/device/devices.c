@@ -418,7 +418,6 @@ void standing_place_set_epoch(struct devices *devices, struct standing *standing
     epochs[place - standing->places] = epoch;
 }
 
-/* A place comes at this index. */
 void standing_set_life(struct devices *devices, struct standing *standing, uint64_t epoch)
 {
     standing->life = epoch_number(devices, standing->channel, epoch) & (DEVICE_EPOCHS_MAX);
@@ -429,6 +428,7 @@ uint64_t standing_life(const struct devices *devices, const struct standing *sta
     return standing->life == 0 ? 0 : devices->epochs[standing->life - 1];
 }
 
+/* A place comes at this index. */
 static void standing_make_room_for_epoch(struct standing *standing, uint32_t at)
 {
     uint64_t *epochs = standing_epochs(standing);

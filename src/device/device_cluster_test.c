@@ -106,19 +106,30 @@ static const struct devices_limits plenty = {
     .compare_ms = 1000,
 };
 
-static void node_take(struct node *node)
+static void node_take_mail(struct node *node)
 {
     acting = node;
     for (struct mail *mail = bundle_take(&node->posted), *next; mail != NULL; mail = next) {
         next = mail->next;
         writer_take(&node->writer, command_of(mail), WALL);
     }
-    devices_turn_end(&node->devices);
-    writer_turn_end(&node->writer, WALL);
+}
+
+static void node_give_mail(struct node *node)
+{
+    acting = node;
     for (struct mail *mail = bundle_take(&node->sent), *next; mail != NULL; mail = next) {
         next = mail->next;
         shard_take(&node->shard, command_of(mail));
     }
+}
+
+static void node_take(struct node *node)
+{
+    node_take_mail(node);
+    devices_turn_end(&node->devices);
+    writer_turn_end(&node->writer, WALL);
+    node_give_mail(node);
 }
 
 static bool is_moving(const struct cluster *cluster)
@@ -783,11 +794,7 @@ static void a_session_that_ends_others_does_not_wait_for_loops_that_have_ended(v
     opens(a, "phone", 10);
     struct session_open *pad = asks(a, OPEN_NEWER, "pad", 11, NULL);
     while (a->sent.newest == NULL) {
-        acting = a;
-        for (struct mail *mail = bundle_take(&a->posted), *next; mail != NULL; mail = next) {
-            next = mail->next;
-            writer_take(&a->writer, command_of(mail), WALL);
-        }
+        node_take_mail(a);
         devices_turn_end(&a->devices);
         writer_turn_end(&a->writer, WALL);
     }
@@ -825,6 +832,39 @@ static void openings_wait_until_the_nodes_are_known(void **state)
         settle(cluster);
         assert_int_equal(a->answer_count, 2);
         opens(a, "pad", 12);
+        cluster_end(cluster);
+    }
+}
+
+/* A link acknowledges, and the device goes on by polls, each at another node. A poll reads the rows and asks nobody. */
+static void what_a_link_acknowledged_does_not_come_again_by_polls(void **state)
+{
+    (void)state;
+    for (unsigned way = 0; way < 16; way++) {
+        const bool      is_raise = (way & 1) != 0, is_here = (way & 2) != 0;
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[is_here ? 0 : 1], *c = &cluster->nodes[2];
+        struct session_open *link = opens(a, "phone", 10);
+        struct session_open *poll = asks(b, is_raise ? OPEN_NEWER : OPEN_CURSOR, "phone", 20, link);
+        poll->is_poll = true;
+        a->last_words = words(a, link, "user:alice", 5, ACK_PLACE);
+        for (unsigned i = 0; i < way / 4; i++)
+            node_take(b);
+        for (const size_t before = b->answer_count;;) {
+            node_take_mail(b);
+            node_give_mail(b);
+            if (b->answer_count > before)
+                break;  /* what its turn leaves to be stored takes its time */
+            devices_turn_end(&b->devices);
+            writer_turn_end(&b->writer, WALL);
+            node_take(a);
+        }
+        assert_int_equal(poll->outcome, OPEN_DONE);
+        struct session_open *next = asks(c, OPEN_CURSOR, "phone", 30, poll);
+        while (c->answer_count == 0)
+            node_take(c);
+        assert_int_equal(next->outcome, OPEN_DONE);
+        assert_string_equal(places_of(next), "device:alice/phone@0 user:alice@5");
         cluster_end(cluster);
     }
 }
@@ -1520,6 +1560,7 @@ int main(void)
         cmocka_unit_test(an_opening_does_not_wait_for_a_loop_that_has_ended),
         cmocka_unit_test(a_session_that_ends_others_does_not_wait_for_loops_that_have_ended),
         cmocka_unit_test(openings_wait_until_the_nodes_are_known),
+        cmocka_unit_test(what_a_link_acknowledged_does_not_come_again_by_polls),
         cmocka_unit_test(a_group_that_was_joined_a_moment_ago_goes_on),
         cmocka_unit_test(a_new_session_remembers_where_its_user_left_a_group),
         cmocka_unit_test(what_was_kept_a_moment_ago_is_followed),

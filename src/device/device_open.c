@@ -393,10 +393,34 @@ void open_decide(struct session_open *open)
         open_ask_heads(open);
 }
 
-void device_open_go_on(struct standing *standing)
+/* Who could not store them goes on: then they are told as far as they are stored. */
+static void open_stored(struct session_open *open, enum ledger_outcome outcome)
 {
-    if (standing->op != NULL && standing->op->work->is_parked)
-        open_decide(standing->op);
+    struct standing *standing = open->work->standing;
+
+    if ((outcome == LEDGER_DONE || outcome == LEDGER_STALE) && standing_has_news(standing)) {
+        standing_settle(open->devices, standing);
+        return;
+    }
+    open->work->is_storing = false;
+    open->work->has_stored = true;
+    standing_settle(open->devices, standing);
+    open_answer(open);
+}
+
+void device_open_go_on(struct standing *standing, enum ledger_outcome outcome)
+{
+    struct session_open *open = standing->op;
+
+    if (open->work->is_parked)
+        open_decide(open);
+    else if (open->work->is_storing)
+        open_stored(open, outcome);
+}
+
+bool device_open_is_storing(const struct standing *standing)
+{
+    return standing->op != NULL && standing->op->work->is_storing;
 }
 
 /* --- acting ----------------------------------------------------------------------------------------------------- */
@@ -477,6 +501,16 @@ static void answer_places(struct session_open *open)
     }
 }
 
+/* The next poll may come to any node, which reads the rows and asks nobody. What the older link acknowledged a moment ago has to be there. */
+static bool open_has_to_store(const struct session_open *open)
+{
+    const struct devices  *devices  = open->devices;
+    const struct standing *standing = open->work->standing;
+
+    return open->is_poll && devices->peers != NULL && devices->pause_ticks == 0 && !open->work->has_stored &&
+           (standing->is_writing || standing_has_news(standing));
+}
+
 void open_answer(struct session_open *open)
 {
     struct devices   *devices  = open->devices;
@@ -492,6 +526,11 @@ void open_answer(struct session_open *open)
         work->is_again = true;
         work->was_new  = work->is_new;
         open_load_groups_again(work);
+        return;
+    }
+    if (open_has_to_store(open)) {
+        work->is_storing = true;
+        standing_settle(devices, standing);
         return;
     }
     answer_places(open);

@@ -265,6 +265,7 @@ static void places_written(struct device_write *device)
     struct places_write *write    = container_of(device, struct places_write, device);
     struct devices      *devices  = device->devices;
     struct standing     *standing = write->standing;
+    enum ledger_outcome  outcome  = device->write.outcome;
 
     standing->is_writing = false;
     if (device->write.outcome == LEDGER_DONE) {
@@ -280,8 +281,10 @@ static void places_written(struct device_write *device)
         places_again(standing, write);
     }
     places_write_free(write);
-    device_open_go_on(standing);
-    standing_settle(devices, standing);
+    if (standing->op != NULL)
+        device_open_go_on(standing, outcome);
+    else
+        standing_settle(devices, standing);
 }
 
 /* The key of a place is the session's and the channel; that of the session is its beginning. */

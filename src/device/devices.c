@@ -331,7 +331,7 @@ static void standings_end_parting(struct devices *devices)
 
 void standing_settle(struct devices *devices, struct standing *standing)
 {
-    bool is_busy = standing->is_writing || standing->op != NULL;
+    bool is_busy = standing->is_writing || (standing->op != NULL && !device_open_is_storing(standing));
 
     standing_unlist(devices, standing);
     if (!is_busy && standing_has_news(standing))
@@ -588,6 +588,7 @@ void devices_fini(struct devices *devices)
     device_writes_drop(&devices->lazy);
     device_looks_fini(devices);
     standings_free_opens(&devices->lists->held);
+    standings_free_opens(&devices->lists->dirty);
     opens_free(devices->line);
     standings_free(devices, &devices->lists->idle);
     standings_free(devices, &devices->lists->dirty);

@@ -203,8 +203,10 @@ void device_open_take(struct command *command, struct writer *writer);
 void device_abandon_take(struct command *command, struct writer *writer);
 /* Those that wait for others to end, as many as there is room for. */
 void device_open_begin_waiting(struct devices *devices);
-/* Nothing of the session is being written any more: goes on with the opening that waits for that. */
-void device_open_go_on(struct standing *standing);
+/* Nothing of the session is being written any more: goes on with the opening that waits for that. The standing has one, and may be freed. */
+void device_open_go_on(struct standing *standing, enum ledger_outcome outcome);
+/* Does its opening wait until what is known of its places is stored? */
+bool device_open_is_storing(const struct standing *standing);
 
 
 /* --- device_peer.c --- */

@@ -75,6 +75,8 @@ struct open_work {
     bool                 is_untold;   /* another node may have stored places since they were read, and did not tell */
     bool                 has_new_kept;  /* that node told a place in a channel which the session keeps since the rows were read */
     bool                 is_parked;   /* waits until places of the session are written */
+    bool                 is_storing;  /* of a poll: waits until all that is known of its places is stored … */
+    bool                 has_stored;  /* … or has waited for it */
     uint32_t             writes_left, fences_left;
     uint32_t             loops_left;  /* of fences_left: loops of links of other sessions … */
     struct fence_wait    wait;        /* … which say so here */

@@ -5,9 +5,10 @@
 #include "device/open_work.h"
 
 enum {
-    DEAF_TICKS  = 100,  /* a node that did not answer is not waited for, for so long */
-    OLDER_MS    = 2 * PEER_FENCE_WAIT_MS,
-    NEW_START_MS = 60000, /* longer than it takes until all nodes have heard of one that has begun */
+    DEAF_TICKS     = 100,   /* a node that did not answer is not waited for, for so long */
+    OLDER_MS       = 2 * PEER_FENCE_WAIT_MS,
+    NEW_START_MS   = 60000, /* longer than it takes until all nodes have heard of one that has begun */
+    LAST_WRITES_MS = 2000,  /* a ledger that refuses at the end may take it then: two tries */
     FENCE_ANSWER_BYTES_MAX = 1 + PEER_FENCE_PLACES_MAX * (2 * 8 + 1 + UINT8_MAX),
     FENCE_BODY_BYTES_MAX   = 1 + 2 * 8 + 2 * (1 + UINT8_MAX),
 };
@@ -471,6 +472,7 @@ void devices_loops_ended(struct devices *devices)
     if (devices->have_loops_ended)
         return;
     devices->have_loops_ended = true;
+    devices->stores_until     = devices->writer->wall + LAST_WRITES_MS;
     while ((standing = waits_for_loop(devices)) != NULL) {
         if (standing->op->work->link_told != NULL)
             standing_told(devices, standing);

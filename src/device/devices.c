@@ -555,7 +555,8 @@ bool devices_is_idle(const struct devices *devices)
     /* An opening that waits for a loop need not be waited for: the loop may have stopped. */
     if (devices->read_count > 0 || devices->batch != NULL || !list_is_empty(&devices->urgent))
         return false;
-    return devices->pause_ticks > 0 || (near_list_is_empty(&devices->lists->dirty) && list_is_empty(&devices->lazy));
+    const bool may_pause = !devices->have_loops_ended || devices->writer->wall >= devices->stores_until;
+    return (devices->pause_ticks > 0 && may_pause) || (near_list_is_empty(&devices->lists->dirty) && list_is_empty(&devices->lazy));
 }
 
 static void standings_free(struct devices *devices, struct near_list *list)

@@ -108,6 +108,7 @@ struct devices {
     bool                   have_loops_ended;
     msec                   may_be_asked_until; /* by the wall clock: another node has taken a session over, and asks for places that are
                                                 * in memory here alone */
+    msec                   stores_until; /* likewise: the loops have ended, and what the ledger has refused is tried again until then */
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
     bool                   is_unsettled; /* a write ended as LEDGER_BROKEN, and none behind it has settled what became of it: rows may
                                           * turn out to be newer than what is read now */

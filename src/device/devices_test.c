@@ -1243,6 +1243,30 @@ static void refused_acks_are_stored_later(void **state)
     stage_free(stage);
 }
 
+/* … also at the end: the ledger may take them a moment later. But nobody waits for it for ever. */
+static void refused_acks_are_waited_for_at_the_end(void **state)
+{
+    (void)state;
+    for (int is_taken = 0; is_taken < 2; is_taken++) {
+        struct stage        *stage = stage_new();
+        struct session_open *open  = opens(stage, "phone", 10);
+
+        stage->odd.refuse_with = LEDGER_BUSY;
+        acks(stage, open, "user:alice", 9);
+        assert_true(devices_is_idle(&stage->devices));
+        devices_loops_ended(&stage->devices);
+        assert_false(devices_is_idle(&stage->devices));
+        if (is_taken)
+            stage->odd.refuse_with = LEDGER_WAITING;
+        else
+            stage->writer.wall += 2000;
+        ticks(stage, 11);
+        assert_true(devices_is_idle(&stage->devices));
+        stage->odd.refuse_with = LEDGER_WAITING;
+        stage_free(stage);
+    }
+}
+
 static void acks_of_a_slow_ledger_are_merged(void **state)
 {
     struct stage *stage = stage_new();
@@ -1628,6 +1652,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_and_not_stored_is_followed_by_the_next_link),
         cmocka_unit_test(another_node_has_raised),
         cmocka_unit_test(refused_acks_are_stored_later),
+        cmocka_unit_test(refused_acks_are_waited_for_at_the_end),
         cmocka_unit_test(acks_of_a_slow_ledger_are_merged),
         cmocka_unit_test(a_slow_raise_loses_no_acks),
         cmocka_unit_test(a_ledger_that_can_not_be_read_refuses),

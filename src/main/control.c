@@ -86,7 +86,8 @@ void control_rows_came(struct control *control, bool are_all)
 /* If rows are being read now, that may have passed by what is missed here. */
 static void control_take_gap(struct control *control, const struct gap *gap)
 {
-    LOG(LOG_WARN, "control_messages_missed", log_u64("from", gap->from), log_u64("to", gap->to));
+    if (gap->from <= gap->to)
+        LOG(LOG_WARN, "control_messages_missed", log_u64("from", gap->from), log_u64("to", gap->to));
     control->must_read = true;
     control_read_rows(control);
 }

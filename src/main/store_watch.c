@@ -32,6 +32,15 @@ static void look_at_damage(struct store_watch *watch, const struct store_stats *
             log_str("notice", "readers get a gap `corrupt` for messages that are lost; everything else is delivered"));
 }
 
+static void look_at_epochs(struct store_watch *watch, const struct store_stats *stats)
+{
+    if (stats->epoch_count != watch->epochs_told)
+        LOG(LOG_WARN, "store_notice",
+            log_str("notice", "PostgreSQL failed over to a copy, was restored, or lacks commits: acknowledged messages may be missing. The "
+                              "logs have a new epoch, and readers are told by a gap `epoch`"));
+    watch->epochs_told = stats->epoch_count;
+}
+
 /* Nodes compare what they stamped with what others stamped: tokens and tickets with revocations, messages with their time to live. */
 static void look_at_clock(struct store_watch *watch, int64_t ahead_ms)
 {
@@ -56,5 +65,6 @@ void store_watch_look(struct store_watch *watch, const struct store_stats *stats
     watch->was_full = stats->is_full;
     look_at_failures(watch, stats, engine);
     look_at_damage(watch, stats);
+    look_at_epochs(watch, stats);
     look_at_clock(watch, stats->clock_ahead_ms);
 }

@@ -14,6 +14,7 @@ struct store_watch {
     bool     was_failed;
     uint64_t failures_told;
     uint64_t damages_told;
+    uint64_t epochs_told;
     bool     is_clock_told;  /* that clocks differ */
 };
 

@@ -398,6 +398,7 @@ static void pg_stats(struct store *store, struct store_stats *ret_stats)
         .is_broken     = counter_get(&pg->is_broken) + counter_get(&pg->is_away) != 0,
         .failure_count = counter_get(&pg->failure_count),
         .clock_ahead_ms = (int64_t)counter_get(&pg->clock_ahead_ms),
+        .epoch_count    = counter_get(&pg->epoch_count),
     };
     for (size_t i = 0; i < sizeof pg->sync_us_buckets / sizeof pg->sync_us_buckets[0]; i++)
         ret_stats->sync_us_buckets[i] = counter_get(&pg->sync_us_buckets[i]);

@@ -258,6 +258,8 @@ static void lane_greeted(struct pg_lane *lane)
     lane->was_greeted = true;
 
     lane->epoch         = (uint64_t)pg_i64(said, 0, 1);
+    counter_add(&lane->pg->epoch_count, lane->pg->epoch != 0 && lane->pg->epoch != lane->epoch);
+    lane->pg->epoch     = lane->epoch;
     lane->old_writer    = 0;
     lane->failure_count = 0;
     lane->commit_sent = lane->commit_done = 0;

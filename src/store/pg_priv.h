@@ -137,6 +137,8 @@ struct pg {
     struct counter          reconnect_count, resolved_count, unresolved_count;
     struct counter          failure_count, channel_count, disk_bytes, is_full, is_broken;
     struct counter          clock_ahead_ms;  /* signed */
+    struct counter          epoch_count;
+    uint64_t                epoch;           /* as a greeting told it last; 0: none has yet */
     struct counter          is_away;         /* no lane can append: publishes are refused until one has a connection again */
 };
 

@@ -1105,13 +1105,16 @@ static void a_replica_that_is_promoted_has_another_epoch_threat_40(void **state)
 /* The same timeline, but a commit that was acknowledged is not there. */
 static void a_lost_commit_is_noticed(void **state)
 {
-    struct bench    *bench = *state;
-    struct published said  = bench_publish(bench, HELLO);
+    struct bench      *bench = *state;
+    struct published   said  = bench_publish(bench, HELLO);
+    struct store_stats stats;
 
     engine_sql("update longwire.writer set last = 0");
     engine_sql("select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'longwired-%'");
     struct published next = publish_until_done(bench, "next");
     assert_true(next.answer.epoch != said.answer.epoch);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_int_equal(stats.epoch_count, 1);
 }
 
 static struct ledger_write write_if(struct bench *bench, uint64_t generation, uint64_t epoch)

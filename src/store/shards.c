@@ -278,6 +278,7 @@ static void stats_add(struct store_stats *sum, const struct store_stats *stats)
     sum->is_broken |= stats->is_broken;
     sum->is_unreadable |= stats->is_unreadable;
     sum->failure_count += stats->failure_count;
+    sum->epoch_count += stats->epoch_count;
     if (llabs(stats->clock_ahead_ms) > llabs(sum->clock_ahead_ms))
         sum->clock_ahead_ms = stats->clock_ahead_ms;
     if (stats->failure[0] != '\0')

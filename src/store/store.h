@@ -204,6 +204,7 @@ struct store_stats {
     char     failure[160];         /* what the engine said of the last failure; "" if none */
     int64_t  clock_ahead_ms;       /* how far this machine's clock is before that of the engine, when it was last compared; of several
                                     * engines, the one that is farthest away; 0 without an engine */
+    uint64_t epoch_count;          /* times that the logs of an engine took another epoch while it was in use here */
     uint64_t damage_count;         /* places on the disk that were found damaged; each counts once */
     char     damages[STORE_DAMAGES_TOLD][STORE_DAMAGE_BYTES];  /* what is damaged there, file and offset if they are
                                                                 * known: place n (from 0) is at n % STORE_DAMAGES_TOLD */

@@ -5,6 +5,7 @@ HAProxy does it; or their URL names both servers."""
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import time
@@ -148,6 +149,9 @@ def test_failover_to_a_standby_that_lacks_commits(twofold):
     assert history.lost_with_their_epoch(), "the copy lacked nothing: was there a fault?"
     after = {channel: epoch_of(twofold, channel) for channel in trial.load.channels}
     assert not set(before.values()) & set(after.values()), (before, after)
+    for node in twofold.nodes:
+        wait_until(lambda log=node.log: re.search("event=store_notice .*new epoch", log()), node.log)
+        assert "control_messages_missed" not in node.log(), "nothing is damaged"
     gaps = [receipt for receipts in history.receipts.values() for receipt in receipts if receipt.kind == "gap"]
     assert {receipt.object["why"] for receipt in gaps} == {"epoch"}
     assert len(gaps) == len(trial.load.followers) * len(trial.load.channels)

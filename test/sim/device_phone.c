@@ -255,7 +255,7 @@ static bool is_sure(const struct phone *phone)
     struct world *world = world_of(phone);
 
     if (all_of(phone)->roam != NULL)
-        return roam_is_sound(all_of(phone));
+        return roam_tells_all(all_of(phone));
     return store_sim_port(world->disk, 0)->has_one_writer || !world->faults.broken;
 }
 
@@ -386,7 +386,7 @@ static void take_ticket(struct phone_link *link, const struct phone_connected *c
     phone->older  = phone->ticket;
     phone->ticket = (struct phone_ticket){ .is_there = true, .generation = connected->generation,
                                            .connection = connected->connection, .issued_s = now_s(phone),
-                                           .token = link->token };
+                                           .token = link->token, .came_no = link->came_no };
     memcpy(phone->ticket.text, connected->ticket.at, connected->ticket.len);
 }
 
@@ -560,13 +560,25 @@ static bool has_trouble(const struct phone *phone)
            faults->unknown || faults->stalls || faults->refused || faults->crash || all->wire.faults.stops;
 }
 
-/* A ticket may always be stale: a newer link may have been opened, and nobody was told. */
+/* A ticket may be stale because a newer link was opened, and nobody was told. */
+static void check_stale(const struct phone_link *link, struct span reason)
+{
+    const struct phone        *phone  = link->phone;
+    const struct phone_ticket *ticket = &link->ticket;
+    bool is_next = phone->ticket.generation == ticket->generation && link->came_no == phone->ticket.came_no + 1;
+
+    promise(world_of(phone),
+            !is_next || !is_sure(phone) || token_ends(phone, &ticket->token) || may_be_revoked(phone, &ticket->token, ticket->connection),
+            "u%u/%s is refused with its newest ticket, and has come by no other link: %.*s", phone->user, phone->name, SPAN_ARG(reason));
+}
+
 static void take_refusal(struct phone_link *link, struct span reason)
 {
     struct phone *phone = link->phone;
 
     tell(world_of(phone), "u%u/%s is refused: %.*s", phone->user, phone->name, SPAN_ARG(reason));
     if (link->by_ticket) {
+        check_stale(link, reason);
         if (phone->ticket.generation == link->ticket.generation)
             phone->ticket.is_there = false;
         phone->older.is_there = phone->older.is_there && phone->older.generation != link->ticket.generation;

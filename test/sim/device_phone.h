@@ -22,6 +22,7 @@ struct phone_ticket {
     char               text[PHONE_TICKET_BYTES];
     uint64_t           generation, connection;
     int64_t            issued_s;  /* or a moment before */
+    unsigned           came_no;   /* of the link that was given it */
     struct phone_token token;
 };
 

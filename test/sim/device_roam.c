@@ -388,7 +388,11 @@ bool roam_is_newborn(const struct device_world *all, unsigned no)
     return all->roam != NULL && all->wire.world.now < all->roam->seats[no].born_at + NEWBORN_MS;
 }
 
-bool roam_is_sound(const struct device_world *all)
+bool roam_tells_all(const struct device_world *all)
 {
-    return all->roam->is_sound;
+    const struct faults      *faults = &all->wire.world.faults;
+    const struct roam_faults *more   = &all->roam->faults;
+
+    return !more->lost_frames && !more->late_frames && !more->lost_calls && !more->breaks && !more->pauses && !faults->crash &&
+           !faults->broken && !faults->away && !faults->unknown;
 }

@@ -315,16 +315,23 @@ static struct start never_back(const struct start *stored, struct start named, c
     return *stored;
 }
 
-static void note_known_groups(struct group_follow *follow, const struct session_open *open)
+/* The session knows what the user's log says of groups up to its place there, also if the client names an earlier one. */
+static void note_known_groups(struct group_follow *follow, const struct session_open *open, const struct token *named)
 {
-    for (size_t i = 0; i < open->place_count; i++)
-        if (open->places[i].name->space->membership == MEMBER_IS_USER && !open->places[i].is_kept)
-            group_follow_know(follow, open->places[i].epoch, open->places[i].seq, open->groups_seq);
+    for (size_t i = 0; i < open->place_count; i++) {
+        const struct session_place *place = &open->places[i];
+        if (place->name->space->membership != MEMBER_IS_USER || place->is_kept)
+            continue;
+        const struct place *instead = named_place(named, place->name);
+        const bool          is_back = instead != NULL && instead->seq < place->seq;
+        group_follow_know(follow, place->epoch, is_back ? instead->seq : place->seq,
+                          is_back && open->groups_seq < place->seq ? place->seq : open->groups_seq);
+    }
 }
 
 void device_link_follow_all(struct link *link, const struct session_open *open, const struct token *named)
 {
-    note_known_groups(&link_device(link)->groups, open);
+    note_known_groups(&link_device(link)->groups, open, named);
     listen_at_first(link, open);
     /* A reader's list begins with the last. So it has the order of the names. */
     for (size_t i = open->place_count; i-- > 0;) {
@@ -372,6 +379,8 @@ struct reader_sub *device_link_move(struct link *link, struct reader_sub *sub, s
 
     start = never_back(&(struct start){ START_AFTER, subscription_seen(&sub->sub), subscription_seen_epoch(&sub->sub) }, start,
                        name, sub->sub.is_bounded);
+    if (!is_kept && name->space->membership == MEMBER_IS_USER && start.kind == START_AFTER)
+        group_follow_know(&link_device(link)->groups, subscription_seen_epoch(&sub->sub), start.seq, subscription_seen(&sub->sub));
     link_device(link)->own_count--;
     sub               = follow_own(link, name, start, NULL, sub);
     sub->sub.is_kept  = is_kept;

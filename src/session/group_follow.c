@@ -59,8 +59,16 @@ static struct group_bound *bound_add(struct group_follow *follow, struct reader_
 
 void group_follow_know(struct group_follow *follow, uint64_t epoch, uint64_t seq, uint64_t known)
 {
-    if (known > seq)
-        bound_add(follow, NULL, &(struct group_spans){ 1, { { epoch, seq, known, 0 } } });
+    struct group_bound *bound = bound_of(follow, NULL);
+
+    if (known <= seq)
+        return;
+    if (bound != NULL && bound->spans.spans[0].epoch == epoch) {
+        if (bound->spans.spans[0].until < known)
+            bound->spans.spans[0].until = known;
+        return;
+    }
+    bound_add(follow, NULL, &(struct group_spans){ 1, { { epoch, seq, known, 0 } } });
 }
 
 static bool news_are_known(const struct group_follow *follow, const struct message *message)

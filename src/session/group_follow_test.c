@@ -225,6 +225,30 @@ static void old_news_of_a_join_begin_where_the_session_stands(void **state)
     follower_free(follower);
 }
 
+/* The client names an earlier place of the log: what that says of groups, up to where the link was, is known. */
+static void news_that_are_told_again_are_passed_over(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    follower->lobby->head = 4;
+    group_follow_know(&link_device(&follower->link)->groups, EPOCH, 0, 1);
+    follower->user->head = 2;
+    struct reader_sub *user = reader_find(&follower->reader, SPAN("user:ann"));
+    must(subscription_is_placed(&user->sub));
+    user->sub.next = 3;
+    device_link_move(&follower->link, user, (struct start){ START_AFTER, 0, EPOCH });
+    follower->user->head = 0;
+    say_membership(follower, false, 1);
+    say_membership(follower, true, 2);
+    expect_told(follower, "ann 1, ann 2, ");
+    say_membership(follower, false, 3);
+    say_membership(follower, true, 3);
+    expect_told(follower, "ann 3, ann 4, lobby 4, ");
+    follower_free(follower);
+}
+
 static void the_log_of_another_user_says_nothing_of_her_groups(void **state)
 {
     struct stage     stage;
@@ -489,6 +513,7 @@ int main(void)
         cmocka_unit_test(spans_of_a_device_that_was_away),
         cmocka_unit_test(a_span_that_is_over_ends_with_it),
         cmocka_unit_test(old_news_of_a_join_begin_where_the_session_stands),
+        cmocka_unit_test(news_that_are_told_again_are_passed_over),
         cmocka_unit_test(who_comes_back_gets_what_is_theirs),
         cmocka_unit_test(what_is_heard_again_changes_nothing),
         cmocka_unit_test(a_fenced_link_is_given_nothing),

@@ -336,7 +336,7 @@ void standing_settle(struct devices *devices, struct standing *standing)
     standing_unlist(devices, standing);
     if (!is_busy && standing_has_news(standing))
         near_list_push(&devices->lists->dirty, &standing->link);
-    else if (is_busy || standing->handle_count > 0)
+    else if (is_busy || standing->op != NULL || standing->handle_count > 0)
         near_list_push(&devices->lists->held, &standing->link);
     else if (standing->is_parted)
         near_list_push(&devices->lists->parted, &standing->link);

@@ -150,8 +150,8 @@ static const struct { unsigned status; const char *detail; } ack_refusals[] = {
     [OPEN_FULL]     = { 403, "this user has as many devices as a user may have" },
     [OPEN_ASTRAY]   = { 404, "this session does not follow one of these channels; nothing was acknowledged" },
     [OPEN_NO_SPACE] = { 507, "the disk is full" },
-    [OPEN_BUSY]     = { 503, "too many sessions are being looked at; come again later" },
-    [OPEN_AWAY]     = { 503, "sessions can't be read just now; come again later" },
+    [OPEN_BUSY]     = { 503, "too many sessions are being looked at, or this one is in use just now; come again later" },
+    [OPEN_AWAY]     = { 503, "sessions can't be read or stored just now; come again later" },
 };
 
 /* Is it the store's fault? */

@@ -165,12 +165,16 @@ static void device_batch_came(struct command *command, struct writer *writer)
     devices->batch = NULL;
     while ((at = list_pop(&done->batch.writes)) != NULL) {
         struct device_write *write = container_of(container_of(at, struct ledger_write, link), struct device_write, write);
-        if (is_refusal(write->write.outcome))
-            devices->pause_ticks = PAUSE_TICKS;
+        if (is_refusal(write->write.outcome)) {
+            devices->pause_ticks  = PAUSE_TICKS;
+            devices->refused_with = write->write.outcome;
+        }
         note_settled(devices, write->write.outcome);
         write->done(write);
     }
     free(done);
+    if (devices->pause_ticks > 0)
+        device_opens_refused(devices);
 }
 
 static const struct command_kind device_batch_kind = {

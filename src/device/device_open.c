@@ -43,6 +43,7 @@ static void open_begin(struct devices *devices, struct session_open *open)
     must(open->work != NULL);
     open->work->open     = open;
     open->work->standing = standing;
+    list_init(&open->work->in_storing);
     buf_init(&open->work->prefix, LEDGER_KEY_BYTES_MAX);
     buf_init(&open->work->place_prefix, LEDGER_KEY_BYTES_MAX);
     buf_init(&open->work->after, LEDGER_KEY_BYTES_MAX);
@@ -317,36 +318,6 @@ static enum open_outcome open_judge(const struct session_open *open, bool is_the
     return OPEN_AWAY;
 }
 
-static bool open_has_place(const struct open_work *work, struct channel_name *name)
-{
-    const struct standing_place *place = standing_place_find(work->standing, channel_name_span(name));
-
-    return work_places_find(&work->places, name) != NULL || (place != NULL && place->is_kept && !place->is_gone);
-}
-
-/* The heads of the named channels are asked for, because nobody acknowledges beyond them. */
-static void open_ack_begin(struct session_open *open)
-{
-    struct open_work  *work = open->work;
-    struct work_places named = { 0 };
-
-    standing_take(open);
-    standing_store_new(work);
-    for (size_t i = 0; i < open->named_count; i++) {
-        if (open->named[i].name == NULL || !open_has_place(work, open->named[i].name)) {
-            open->fault_at = i;
-            work_places_free(&named);
-            open_end(open, OPEN_ASTRAY);
-            return;
-        }
-        work_places_add(&named, channel_name_ref(open->named[i].name));
-    }
-    work_places_sort(&named);
-    work_places_free(&work->places);
-    work->places = named;
-    open_ask_heads(open);
-}
-
 static void decide_again(struct open_work *work)
 {
     open_decide(work->open);
@@ -399,13 +370,27 @@ static void open_stored(struct session_open *open, enum ledger_outcome outcome)
     struct standing *standing = open->work->standing;
 
     if ((outcome == LEDGER_DONE || outcome == LEDGER_STALE) && standing_has_news(standing)) {
-        standing_settle(open->devices, standing);
+        open_store(open);
         return;
     }
-    open->work->is_storing = false;
     open->work->has_stored = true;
     standing_settle(open->devices, standing);
     open_answer(open);
+}
+
+void open_store(struct session_open *open)
+{
+    list_push(&open->devices->storing, &open->work->in_storing);
+    standing_settle(open->devices, open->work->standing);
+}
+
+static void open_store_ended(struct session_open *open, enum ledger_outcome outcome)
+{
+    list_take(&open->work->in_storing);
+    if (open->way == OPEN_ACK)
+        open_ack_stored(open, outcome);
+    else
+        open_stored(open, outcome);
 }
 
 void device_open_go_on(struct standing *standing, enum ledger_outcome outcome)
@@ -414,36 +399,34 @@ void device_open_go_on(struct standing *standing, enum ledger_outcome outcome)
 
     if (open->work->is_parked)
         open_decide(open);
-    else if (open->work->is_storing)
-        open_stored(open, outcome);
+    else if (list_is_linked(&open->work->in_storing))
+        open_store_ended(open, outcome);
 }
 
 bool device_open_is_storing(const struct standing *standing)
 {
-    return standing->op != NULL && standing->op->work->is_storing;
+    return standing->op != NULL && list_is_linked(&standing->op->work->in_storing);
+}
+
+static struct session_open *first_unwritten(const struct devices *devices)
+{
+    for (struct list *at = devices->storing.next; at != &devices->storing; at = at->next) {
+        struct open_work *work = container_of(at, struct open_work, in_storing);
+        if (!work->standing->is_writing)
+            return work->open;
+    }
+    return NULL;
+}
+
+void device_opens_refused(struct devices *devices)
+{
+    struct session_open *open;
+
+    while ((open = first_unwritten(devices)) != NULL)
+        open_store_ended(open, devices->refused_with);
 }
 
 /* --- acting ----------------------------------------------------------------------------------------------------- */
-
-static void open_acknowledge(struct session_open *open)
-{
-    struct open_work *work = open->work;
-
-    for (size_t i = 0; i < open->named_count; i++) {
-        struct session_place    *named = &open->named[i];
-        const struct work_place *head  = work_places_find(&work->places, named->name);
-        struct standing_place   *place = standing_place_find(work->standing, channel_name_span(named->name));
-        must(head != NULL);
-        if (place == NULL)
-            continue;
-        standing_acknowledge(open->devices, work->standing, place, head->epoch,
-                             named->seq < head->seq ? named->seq : head->seq);
-        named->epoch = standing_place_epoch(open->devices, work->standing, place);
-        named->seq   = place->seq;
-    }
-    open->generation = work->row_generation;
-    open_end(open, OPEN_DONE);
-}
 
 /* The first poll of a session says so in its row, because the link may be on any node from then on. */
 static bool open_begins_roaming(const struct session_open *open)
@@ -529,8 +512,7 @@ void open_answer(struct session_open *open)
         return;
     }
     if (open_has_to_store(open)) {
-        work->is_storing = true;
-        standing_settle(devices, standing);
+        open_store(open);
         return;
     }
     answer_places(open);

@@ -26,6 +26,7 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
     pool_init(&devices->standing_pool, sizeof(struct standing));
     standing_lists_init(devices);
     list_init(&devices->urgent);
+    list_init(&devices->storing);
     list_init(&devices->lazy);
     devices->line_end = &devices->line;
     devices->sweep    = device_sweep_new(devices);

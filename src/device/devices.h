@@ -96,6 +96,7 @@ struct devices {
     struct session_open   *line, **line_end;  /* openings that wait for others to end */
     uint32_t               open_count, line_count;
     uint32_t               hold_ticks;   /* … or for so many ticks */
+    struct list            storing;      /* openings that wait until places are stored: of those under way */
     uint32_t               idle_count;
     struct list            urgent, lazy; /* writes that wait for the batch under way */
     struct device_batch   *batch;        /* under way, or NULL */
@@ -109,7 +110,8 @@ struct devices {
     msec                   may_be_asked_until; /* by the wall clock: another node has taken a session over, and asks for places that are
                                                 * in memory here alone */
     msec                   stores_until; /* likewise: the loops have ended, and what the ledger has refused is tried again until then */
-    uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
+    uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks … */
+    enum ledger_outcome    refused_with; /* … as it did last */
     bool                   is_unsettled; /* a write ended as LEDGER_BROKEN, and none behind it has settled what became of it: rows may
                                           * turn out to be newer than what is read now */
     struct device_looks    looks;

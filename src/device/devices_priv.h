@@ -207,6 +207,9 @@ void device_open_begin_waiting(struct devices *devices);
 void device_open_go_on(struct standing *standing, enum ledger_outcome outcome);
 /* Does its opening wait until what is known of its places is stored? */
 bool device_open_is_storing(const struct standing *standing);
+/* The ledger has refused, and nothing is tried for a moment: openings that wait for a write that has not begun go on, as if it had been
+ * refused, too. */
+void device_opens_refused(struct devices *devices);
 
 
 /* --- device_peer.c --- */

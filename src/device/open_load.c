@@ -83,6 +83,7 @@ void open_work_free(struct session_open *open)
     if (work == NULL)
         return;
     open_work_empty(work);
+    list_take(&work->in_storing);
     buf_fini(&work->prefix);
     buf_fini(&work->place_prefix);
     buf_fini(&work->after);

@@ -4,6 +4,7 @@
  *     device_open.c   whose turn it is, what is decided, the fence, the answer
  *     open_load.c     what ledger and stores know of the session
  *     open_write.c    what is written
+ *     open_ack.c      a call that acknowledges, and has no link
  */
 #ifndef DEVICE_OPEN_WORK_H
 #define DEVICE_OPEN_WORK_H
@@ -75,8 +76,9 @@ struct open_work {
     bool                 is_untold;   /* another node may have stored places since they were read, and did not tell */
     bool                 has_new_kept;  /* that node told a place in a channel which the session keeps since the rows were read */
     bool                 is_parked;   /* waits until places of the session are written */
-    bool                 is_storing;  /* of a poll: waits until all that is known of its places is stored … */
-    bool                 has_stored;  /* … or has waited for it */
+    struct list          in_storing;  /* open_store() */
+    bool                 has_stored;  /* of a poll: it has waited for that */
+    unsigned             store_count; /* of OPEN_ACK: the writes that it has waited for */
     uint32_t             writes_left, fences_left;
     uint32_t             loops_left;  /* of fences_left: loops of links of other sessions … */
     struct fence_wait    wait;        /* … which say so here */
@@ -100,6 +102,8 @@ void open_peer_back(struct session_open *open);
 void open_end(struct session_open *open, enum open_outcome outcome);
 /* If it is one of a lower generation its link is let go as soon as it is there: nobody waits for it. */
 void open_is_lost(struct session_open *open, uint64_t to);
+/* Waits until a write of the session's places has ended, or none will be tried soon; then open_stored() or open_ack_stored(). */
+void open_store(struct session_open *open);
 /* Hands the session to the link. */
 void open_answer(struct session_open *open);
 /* What was loaded counts in memory from now on. A place that moved meanwhile stays. */
@@ -136,7 +140,20 @@ struct work_place *work_places_find(const struct work_places *places, struct cha
 
 /* --- open_write.c --- */
 
-/* Then open_fence(), open_load() anew, or open_end(). */
+/* Then open_fence(), open_try_again(), or open_end(). */
 void open_write(struct session_open *open);
+/* Another node has the session since it was loaded: open_load() anew, or open_end() once that was so too often. */
+void open_try_again(struct session_open *open);
+/* How an opening ends whose write the ledger has refused. */
+enum open_outcome open_refusal(enum ledger_outcome outcome);
+
+/* --- open_ack.c --- */
+
+/* All is loaded: does the session have a place in each named channel? Then open_ask_heads(), or open_end(). */
+void open_ack_begin(struct session_open *open);
+/* The heads are known, and nobody acknowledges beyond them. In a cluster waits until it is stored; then open_end(). */
+void open_acknowledge(struct session_open *open);
+/* open_store() has ended so. */
+void open_ack_stored(struct session_open *open, enum ledger_outcome outcome);
 
 #endif

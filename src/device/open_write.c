@@ -216,16 +216,20 @@ static bool is_worse(enum ledger_outcome outcome, enum ledger_outcome than)
     return outcome != LEDGER_DONE && (than == LEDGER_DONE || than == LEDGER_STALE);
 }
 
-static enum open_outcome refusal_of(enum ledger_outcome outcome)
+enum open_outcome open_refusal(enum ledger_outcome outcome)
 {
     if (outcome == LEDGER_NO_SPACE)
         return OPEN_NO_SPACE;
     return outcome == LEDGER_BUSY ? OPEN_BUSY : OPEN_AWAY;
 }
 
-/* Another node was faster. What it asked meanwhile does not wait for this opening any more: this one is to be the later one. */
-static void open_load_anew(struct session_open *open)
+/* What another node asked meanwhile does not wait for this opening any more: this one is to be the later one. */
+void open_try_again(struct session_open *open)
 {
+    if (++open->work->tries == OPEN_TRIES) {
+        open_end(open, OPEN_BUSY);
+        return;
+    }
     open->work->raised = 0;
     device_calls_go_on(open->devices, open->work->standing->node.hash);
     open_load(open);
@@ -245,11 +249,9 @@ static void open_settled(struct session_open *open)
     }
     standing_forget(work->standing);
     if (work->outcome != LEDGER_STALE)
-        open_end(open, refusal_of(work->outcome));
-    else if (++work->tries < OPEN_TRIES)
-        open_load_anew(open);
+        open_end(open, open_refusal(work->outcome));
     else
-        open_end(open, OPEN_BUSY);
+        open_try_again(open);  /* another node was faster */
 }
 
 static void open_written(struct device_write *device)

@@ -195,7 +195,7 @@ static void ack_answered(struct managers *managers, struct manager *manager, uns
         return;
     const struct json_token *root   = object_read(&managers->objects, buf_span(&manager->asker.body));
     const struct json_token *places = json_member(&managers->objects.doc, root, SPAN("places"));
-    phone_take_acknowledged(phone, channel, object_number(&managers->objects, places, world->channels[channel]->text), false);
+    phone_take_called(phone, channel, object_number(&managers->objects, places, world->channels[channel]->text));
 }
 
 /* --- all of them --- */

@@ -686,8 +686,8 @@ void phone_take_expiring(struct phone_link *link)
 
 /* --- acknowledging --- */
 
-/* What a node without the link was told it stores within a second, and only if the session has not moved by then. */
-void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq, bool is_on_link)
+/* What is acknowledged on a link is sure if its node will be asked. */
+static void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq, bool is_sure_by_itself)
 {
     struct phone_place *place = &phone->has[channel];
     bool                is_kept;
@@ -698,8 +698,20 @@ void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq
             "u%u/%s is said to have all up to %" PRIu64 " of %s, and has %" PRIu64, phone->user, phone->name, seq,
             text_of(phone, channel), place->seq);
     tell(world_of(phone), "u%u/%s has acknowledged %" PRIu64 " of %s", phone->user, phone->name, seq, text_of(phone, channel));
-    if ((is_on_link && !is_doubtful(phone)) || all_of(phone)->roam == NULL || stored_place(phone, channel, &is_kept) >= seq)
+    if ((is_sure_by_itself && !is_doubtful(phone)) || all_of(phone)->roam == NULL || stored_place(phone, channel, &is_kept) >= seq)
         place->sure = seq > place->sure ? seq : place->sure;
+}
+
+/* Where the next link may be on another node it is stored by then: nobody asks this one. */
+void phone_take_called(struct phone *phone, unsigned channel, uint64_t seq)
+{
+    bool     is_kept;
+    uint64_t stored = stored_place(phone, channel, &is_kept);
+
+    promise(world_of(phone), all_of(phone)->roam == NULL || stored >= seq,
+            "a call has acknowledged %" PRIu64 " of %s for u%u/%s, and %" PRIu64 " is stored", seq, text_of(phone, channel), phone->user,
+            phone->name, stored);
+    phone_take_acknowledged(phone, channel, seq, false);
 }
 
 void phone_take_ack(struct phone_link *link, unsigned channel, uint64_t seq, uint64_t ref)

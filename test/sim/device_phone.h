@@ -136,7 +136,8 @@ void phone_take_replaced(struct phone_link *link);
 void phone_take_closing(struct phone_link *link, uint64_t code);
 void phone_take_expiring(struct phone_link *link);
 void phone_take_ack(struct phone_link *link, unsigned channel, uint64_t seq, uint64_t ref);
-void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq, bool is_on_link);
+/* A call was answered 200. */
+void phone_take_called(struct phone *phone, unsigned channel, uint64_t seq);
 void phone_link_go(struct phone_link *link, const char *why);
 
 /* --- what links say --- */

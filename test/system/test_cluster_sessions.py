@@ -130,6 +130,24 @@ def test_what_was_acknowledged_a_moment_before_the_move_counts(nodes):
             expect_close(older, 4001)
 
 
+def test_what_a_call_acknowledged_comes_on_no_link_that_is_opened_then(nodes):
+    """Nobody asks the node that answered the call: it has stored that by then."""
+    for n in range(30):
+        with device_of(nodes[n % 3]) as phone:
+            user = f"user:{phone.user}"
+            phone.connect()
+            sent(nodes[0], user)
+            phone.read(1)
+            said = request(nodes[(n + 1) % 3], "POST", f"/v1/ack?user={phone.user}",
+                           json.dumps({"device": "phone", "places": {user: 1}}).encode()).want(200).json()
+            assert said == {"places": {user: 1}}
+            move(phone, nodes[(n + 2) % 3], "name")
+            sent(nodes[0], user)
+            while phone.got[user][-1:] != [2]:
+                phone.read(1)
+            assert phone.got[user] == [1, 2] and phone.repeats == 0
+
+
 def test_two_links_that_fight_on_two_nodes(nodes):
     """The older one is told that it was replaced: after its generation, or in place of one, if the newer one overtook it."""
     user = next(names)

@@ -4,20 +4,24 @@
 
 enum { CLOCK_APART_MS = 2000 };
 
+/* Further failures, until all works again, belong to the first one. A failure may be over before anybody looks: then it has ended by
+ * the next look, if nothing else has failed. */
 static void look_at_failures(struct store_watch *watch, const struct store_stats *stats, const char *engine)
 {
-    if (stats->failure_count != watch->failures_told) {
+    uint64_t failed = stats->failure_count - watch->failures_seen;
+
+    watch->failures_seen = stats->failure_count;
+    if (failed > 0 && !watch->was_failed) {
         LOG(LOG_ERROR, "store_failed", log_str("error", stats->failure),
-            log_u64("times", stats->failure_count - watch->failures_told),
-            log_str("engine", engine == NULL ? "" : engine),
+            log_u64("times", failed), log_str("engine", engine == NULL ? "" : engine),
             log_str("notice", engine == NULL
                                   ? "publishes under way were answered 503 or 507; the log is read anew from the disk"
                                   : "what can't be done meanwhile is answered 503; the connection is made again by itself"));
-        watch->failures_told = stats->failure_count;
-        watch->was_failed    = true;
-    }
-    if (watch->was_failed && !stats->is_broken && !stats->is_full) {
-        LOG(LOG_INFO, "store_reopened", log_str("notice", "publishes are taken again"));
+        watch->was_failed     = true;
+        watch->failures_ended = stats->failure_count - failed;
+    } else if (failed == 0 && watch->was_failed && !stats->is_failing && !stats->is_broken && !stats->is_full) {
+        LOG(LOG_INFO, "store_reopened", log_u64("times", stats->failure_count - watch->failures_ended),
+            log_str("notice", "publishes are taken again"));
         watch->was_failed = false;
     }
 }

@@ -12,7 +12,8 @@
 struct store_watch {
     bool     was_full;
     bool     was_failed;
-    uint64_t failures_told;
+    uint64_t failures_seen;   /* as of the last look */
+    uint64_t failures_ended;  /* before the one that was logged last */
     uint64_t damages_told;
     uint64_t epochs_told;
     bool     is_clock_told;  /* that clocks differ */

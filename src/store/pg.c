@@ -17,7 +17,7 @@
 
 enum {
     WRITERS_DEFAULT = 4, BATCH_LEAST = 64, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
-    CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TEND_MS = 1000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
+    CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TEND_MS = 1000, ROOM_MS = 5000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
     REFUSAL_MS = 2000,
     VERSION_TEXT_BYTES = 120, PLACE_TEXT_BYTES = 200, PLACES_SINCE_VERSION = 3, VOLATILE_SINCE_VERSION = 4,
     REQUEST_KINDS = 4,
@@ -176,6 +176,15 @@ static bool class_is_down(const struct pg *pg, enum lane_class class)
     return true;
 }
 
+static bool has_lost_lanes(const struct pg *pg)
+{
+    bool has_lost = false;
+
+    for (size_t i = 0; i < pg->lane_count; i++)
+        has_lost |= pg->lanes[i].is_lost;
+    return has_lost;
+}
+
 /* Nobody can be asked: what waits is answered so, by a lane that is away. */
 static void class_refuse(struct pg *pg, enum lane_class class)
 {
@@ -192,6 +201,7 @@ static void class_refuse(struct pg *pg, enum lane_class class)
 static void work_give(struct pg *pg)
 {
     counter_set(&pg->is_away, class_is_down(pg, LANE_APPEND));
+    counter_set(&pg->is_failing, has_lost_lanes(pg));
     for (int class = 0; class < LANE_CLASS_COUNT; class++)
         if (class_is_down(pg, class))
             class_refuse(pg, class);
@@ -396,6 +406,7 @@ static void pg_stats(struct store *store, struct store_stats *ret_stats)
         .unresolved_count = counter_get(&pg->unresolved_count),
         .is_full       = counter_get(&pg->is_full) != 0,
         .is_broken     = counter_get(&pg->is_broken) + counter_get(&pg->is_away) != 0,
+        .is_failing    = counter_get(&pg->is_failing) != 0,
         .failure_count = counter_get(&pg->failure_count),
         .clock_ahead_ms = (int64_t)counter_get(&pg->clock_ahead_ms),
         .epoch_count    = counter_get(&pg->epoch_count),
@@ -744,6 +755,7 @@ static void pg_options_fill(struct pg_store_options *options)
     options->answer_ms   = options->answer_ms == 0 ? ANSWER_MS : options->answer_ms;
     options->doubt_ms    = options->doubt_ms == 0 ? DOUBT_MS : options->doubt_ms;
     options->tend_ms     = options->tend_ms == 0 ? TEND_MS : options->tend_ms;
+    options->room_ms     = options->room_ms == 0 ? ROOM_MS : options->room_ms;
 }
 
 static void lanes_init(struct pg *pg)

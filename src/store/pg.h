@@ -51,6 +51,7 @@ struct pg_store_options {
     msec               answer_ms;         /* how long an answer may take; 0: 10 s */
     msec               doubt_ms;          /* how long the outcome of a COMMIT is looked for; 0: 8 s */
     msec               tend_ms;           /* steps of retention are at least so far apart; 0: 1 s. What tick() asks sooner is left out */
+    msec               room_ms;           /* how long after a refusal for want of room it is tried whether there is room again; 0: 5 s */
 };
 
 /* Makes the schema `longwire` in the database, which is number `index` of the `count` of its cluster and has that place; an

@@ -273,7 +273,7 @@ static struct store *engine_store_with(struct bench *bench, const char *url, str
 {
     const struct pg_store_options options = { .url = url, .spaces = &bench->spaces, .hash_key = bench->hash_key,
                                               .answer_ms = patience.answer_ms, .connect_ms = patience.connect_ms,
-                                              .doubt_ms = patience.doubt_ms, .tend_ms = 1, .is_volatile = is_volatile };
+                                              .doubt_ms = patience.doubt_ms, .tend_ms = 1, .room_ms = 1, .is_volatile = is_volatile };
     struct store                 *store   = NULL;
     char                          why[WHY_BYTES];
 

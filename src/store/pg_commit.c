@@ -588,10 +588,10 @@ static void sync_note(struct pg *pg, uint64_t us)
     counter_add(&pg->sync_us_buckets[bucket], 1);
 }
 
+/* It says nothing of room: on a full disk rows still find some in pages that are there already. */
 static void commit_finish(struct pg_lane *lane)
 {
     lane->commit_done = lane->commit_sent;
-    counter_set(&lane->pg->is_full, 0);
     counter_set(&lane->pg->is_broken, 0);
     sync_note(lane->pg, commit_clock_us() - lane->commit.sent_us);
     commit_answer_all(lane);
@@ -621,6 +621,7 @@ static void commit_rolled_back(struct pg_lane *lane)
         commit_start(lane);
     } else if (state_is(lane, "53100")) {
         counter_set(&lane->pg->is_full, 1);
+        lane->pg->full_at = pg_now();
         commit_refuse_all(lane, APPEND_NO_SPACE, LEDGER_NO_SPACE);
     } else {
         commit_refuse_all(lane, APPEND_AWAY, LEDGER_AWAY);

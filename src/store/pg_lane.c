@@ -85,6 +85,7 @@ void lane_lose(struct pg_lane *lane, const char *why)
     results_clear(lane);
     PQfinish(lane->conn);
     lane->conn         = NULL;
+    lane->is_lost      = true;
     lane->is_listening = false;
     lane->sync_count   = 0;
     lane->state      = LANE_AWAY;
@@ -256,6 +257,7 @@ static void lane_greeted(struct pg_lane *lane)
     counter_add(&lane->pg->resolved_count, lane->doubt_until != 0);
     counter_add(&lane->pg->reconnect_count, lane->was_greeted);
     lane->was_greeted = true;
+    lane->is_lost     = false;
 
     lane->epoch         = (uint64_t)pg_i64(said, 0, 1);
     counter_add(&lane->pg->epoch_count, lane->pg->epoch != 0 && lane->pg->epoch != lane->epoch);

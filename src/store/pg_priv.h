@@ -83,6 +83,7 @@ struct pg_lane {
     uint64_t              commit_sent, commit_done;  /* numbers of commits */
     const struct pg_work *work;           /* NULL: nothing to do */
     int                   phase;          /* the work's */
+    bool                  is_lost;        /* its connection, or an attempt to make one, has failed, and none stands yet */
     bool                  was_greeted;    /* a connection of it stood once */
     uint32_t              loss_count;     /* connections that were lost with this work */
     msec                  doubt_until;    /* a COMMIT of unknown outcome: until then it is looked for; 0: no doubt */
@@ -136,9 +137,11 @@ struct pg {
     struct counter          append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[20];
     struct counter          reconnect_count, resolved_count, unresolved_count;
     struct counter          failure_count, channel_count, disk_bytes, is_full, is_broken;
+    msec                    full_at;         /* when a commit was last refused for want of room */
     struct counter          clock_ahead_ms;  /* signed */
     struct counter          epoch_count;
     uint64_t                epoch;           /* as a greeting told it last; 0: none has yet */
+    struct counter          is_failing;      /* a connection was lost, and does not stand again */
     struct counter          is_away;         /* no lane can append: publishes are refused until one has a connection again */
 };
 

@@ -1,8 +1,12 @@
 /* One step of retention for each tick: longwire.tend() does it in the database, and only one node at a time. */
+#include <string.h>
+
 #include "base/must.h"
 #include "store/pg_priv.h"
 
-enum { SIZES_EVERY = 30, KEEP_UP_EVERY = 60, CLOCK_TRIP_MS = 1000 };
+enum { SIZES_EVERY = 30, KEEP_UP_EVERY = 60, CLOCK_TRIP_MS = 1000, TICK_TENDS = 0, TICK_TRIES_ROOM };
+
+static const char DISK_FULL[] = "53100";
 
 static void push_space(struct pg_args *args, struct span name, const struct namespace *space)
 {
@@ -69,6 +73,7 @@ static void pg_tick_start(struct pg_lane *lane)
     msec wall = pg->lists.tick_wall;
     msec at   = pg->lists.tick_after - pg->options.tend_ms;
     pthread_mutex_unlock(&pg->lock);
+    lane->phase        = TICK_TENDS;
     pg->tick_sent      = pg_now();
     pg->tick_sent_wall = wall + pg->tick_sent - at;
     pg_args_clear(&lane->args);
@@ -103,11 +108,47 @@ static void compare_clocks(struct pg *pg, msec told)
         counter_set(&pg->clock_ahead_ms, (uint64_t)(pg->tick_sent_wall + took / 2 - told));
 }
 
+/* Whether there is room, and whether anything can be written at all, does not depend on whether somebody publishes here: a load
+ * balancer that asks for readiness sends nobody until then. */
+static bool must_try_room(const struct pg *pg)
+{
+    return counter_get(&pg->is_broken) != 0 || (counter_get(&pg->is_full) != 0 && pg_now() - pg->full_at >= pg->options.room_ms);
+}
+
+static void try_room(struct pg_lane *lane)
+{
+    const enum pg_statement statements[] = { SQL_BEGIN, SQL_TRY_ROOM, SQL_ROLLBACK };
+
+    lane->phase = TICK_TRIES_ROOM;
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        pg_args_clear(&lane->args);
+        lane_send(lane, statements[i]);
+        lane_sync(lane);
+    }
+}
+
+static void room_was_tried(struct pg_lane *lane)
+{
+    struct pg *pg = lane->pg;
+
+    if (!lane->has_failed) {
+        counter_set(&pg->is_full, 0);
+        counter_set(&pg->is_broken, 0);
+    } else if (strcmp(lane->sqlstate, DISK_FULL) == 0) {
+        pg->full_at = pg_now();
+    }
+}
+
 /* A step that failed is made again by the next tick; its failure stands in the stats. */
 static void pg_tick_step(struct pg_lane *lane)
 {
     struct pg *pg = lane->pg;
 
+    if (lane->phase == TICK_TRIES_ROOM) {
+        room_was_tried(lane);
+        lane_release(lane);
+        return;
+    }
     if (!lane->has_failed) {
         pg->tend_from = pg_i64(lane->results[1], 0, 0);
         if (lane->result_count > 2) {
@@ -116,7 +157,10 @@ static void pg_tick_step(struct pg_lane *lane)
             compare_clocks(pg, pg_i64(lane->results[2], 0, 2));
         }
     }
-    lane_release(lane);
+    if (must_try_room(pg))
+        try_room(lane);
+    else
+        lane_release(lane);
 }
 
 static void pg_tick_refuse(struct pg_lane *lane)

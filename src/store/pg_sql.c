@@ -215,6 +215,10 @@ const struct pg_text pg_texts[SQL_COUNT] = {
         "select greatest(reltuples, 0)::bigint, pg_database_size(current_database()),"
         " (extract(epoch from clock_timestamp()) * 1000)::bigint from pg_class where oid = 'longwire.channel'::regclass" },
 
+    /* A megabyte of new pages, rolled back. */
+    [SQL_TRY_ROOM] = { "try_room",
+        "create table longwire.room as select n, repeat('x', 1000) as filler from generate_series(1, 1000) n" },
+
     /* --- what others publish --------------------------------------------------------------------------------------- */
     [SQL_LISTEN]      = { "listen", "listen longwire" },
     [SQL_MOVED_COUNT] = { "moved_count",

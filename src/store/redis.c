@@ -341,7 +341,7 @@ static void redis_stats(struct store *port, struct store_stats *ret)
             ret->sync_us_buckets[at] += counter_get(&line->answer_us_buckets[at]);
     }
     pthread_mutex_lock(&store->thread.lock);
-    ret->is_broken = ret->is_unreadable = store->is_down;
+    ret->is_broken = ret->is_failing = ret->is_unreadable = store->is_down;
     memcpy(ret->failure, store->failure, sizeof ret->failure);
     pthread_mutex_unlock(&store->thread.lock);
 }

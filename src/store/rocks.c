@@ -448,6 +448,7 @@ static void rocks_stats(struct store *store, struct store_stats *ret_stats)
     pthread_mutex_lock(&rocks->commits.lock);
     ret_stats->is_full       = rocks->commits.is_full;
     ret_stats->is_broken     = rocks->commits.health == ROCKS_BROKEN;
+    ret_stats->is_failing    = rocks->commits.health != ROCKS_HEALTHY;
     ret_stats->is_unreadable = counter_get(&rocks->is_unreadable) != 0;
     ret_stats->failure_count = rocks->commits.failure_count;
     snprintf(ret_stats->failure, sizeof ret_stats->failure, "%s", rocks->commits.failure);

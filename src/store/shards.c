@@ -276,6 +276,7 @@ static void stats_add(struct store_stats *sum, const struct store_stats *stats)
     sum->unresolved_count += stats->unresolved_count;
     sum->is_full |= stats->is_full;
     sum->is_broken |= stats->is_broken;
+    sum->is_failing |= stats->is_failing;
     sum->is_unreadable |= stats->is_unreadable;
     sum->failure_count += stats->failure_count;
     sum->epoch_count += stats->epoch_count;

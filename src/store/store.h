@@ -198,6 +198,7 @@ struct store_stats {
     uint64_t resolved_count;       /* commits whose answer was lost, and whose outcome was learnt afterwards */
     uint64_t unresolved_count;     /* … and could not be learnt in time */
     bool     is_full, is_broken;   /* publishes are refused while one of them is true */
+    bool     is_failing;           /* what failed last has not worked again */
     bool     is_unreadable;        /* reads fail: the log is closed, and can't even be opened for reading */
     uint64_t failure_count;        /* writes and syncs that failed; some failures are over before anybody sees
                                     * is_broken */

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(not is_built() or not is_installed() or postgres
 DISK_MIB = 160
 COMPARE_SECONDS = 60 # session_compare_s
 STALE_SECONDS = 2    # in which a node stores what it has yet to store
+FULL_SECONDS = 3
 LOCK_SECONDS = float(os.environ.get("LW_LOCK_SECONDS", "12"))
 
 
@@ -283,6 +284,9 @@ def test_postgres_is_full():
             postgres.fill()
             wait_until(lambda: postgres.fill() or trial.refusals(), "no publish was refused".__str__)
             assert all(node.is_healthy() for node in cluster.nodes)
+            trial.hold(FULL_SECONDS)
+            told = [re.findall("event=(disk_full|disk_has_room|store_failed|store_reopened)", node.log()) for node in cluster.nodes]
+            assert not any(told.count(event) > 1 or "room" in event or "reopened" in event for told in told for event in told), told
             postgres.spare()
             if not is_running(postgres):
                 postgres.is_running = False

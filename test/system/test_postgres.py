@@ -2,6 +2,7 @@
 two servers on one database, and while PostgreSQL is stopped hard, paused and started again (threats 1, 17, 38, 40)."""
 import contextlib
 import json
+import re
 import subprocess
 
 import pytest
@@ -220,6 +221,9 @@ def test_postgresql_goes_away_and_comes_back(postgres, store, fault):
         else:
             postgres.resume()
         wait_until(lambda: api.publish("topic:after", b"x").status == 201)
+        wait_until(lambda: "event=store_reopened" in server.log(), server.log)
+        told = re.findall("event=(store_failed|store_reopened)", server.log())
+        assert told == ["store_failed", "store_reopened"], "one line when it begins, one when it has ended"
         known = [publisher.sent for publisher in publishers]
         wait_until(lambda: all(publisher.sent > before + 20 for publisher, before in zip(publishers, known)))
         for publisher in publishers:

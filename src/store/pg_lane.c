@@ -237,6 +237,18 @@ static bool lane_take_timeline(struct pg_lane *lane, int64_t system, int64_t tim
     return true;
 }
 
+/* After a failover the first greeting of all gives the logs another epoch: a process that has only just started notices it by what the
+ * epoch was before; 0: there was none. Several lanes may notice the same one, and the first that hears need not be among them. */
+static void epoch_take(struct pg *pg, uint64_t epoch, uint64_t before)
+{
+    const bool is_other = (pg->epoch != 0 && pg->epoch != epoch) || (before != 0 && before != epoch);
+
+    counter_add(&pg->epoch_count, is_other && pg->epoch_noticed != epoch);
+    if (is_other)
+        pg->epoch_noticed = epoch;
+    pg->epoch = epoch;
+}
+
 /* The last result of the greeting says what became of the old writer's last commit. */
 static void lane_greeted(struct pg_lane *lane)
 {
@@ -260,8 +272,7 @@ static void lane_greeted(struct pg_lane *lane)
     lane->is_lost     = false;
 
     lane->epoch         = (uint64_t)pg_i64(said, 0, 1);
-    counter_add(&lane->pg->epoch_count, lane->pg->epoch != 0 && lane->pg->epoch != lane->epoch);
-    lane->pg->epoch     = lane->epoch;
+    epoch_take(lane->pg, lane->epoch, (uint64_t)pg_i64(said, 0, 4));
     lane->old_writer    = 0;
     lane->failure_count = 0;
     lane->commit_sent = lane->commit_done = 0;

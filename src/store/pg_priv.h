@@ -141,6 +141,7 @@ struct pg {
     struct counter          clock_ahead_ms;  /* signed */
     struct counter          epoch_count;
     uint64_t                epoch;           /* as a greeting told it last; 0: none has yet */
+    uint64_t                epoch_noticed;   /* the one that was counted last */
     struct counter          is_failing;      /* a connection was lost, and does not stand again */
     struct counter          is_away;         /* no lane can append: publishes are refused until one has a connection again */
 };

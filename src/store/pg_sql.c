@@ -59,7 +59,8 @@ const struct pg_text pg_texts[SQL_COUNT] = {
     [SQL_COMMIT]   = { "commit", "commit" },
     [SQL_ROLLBACK] = { "rollback", "rollback" },
     [SQL_GREET]    = { "greet", "select last_done, epoch, system_identifier,"
-                                " ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint"
+                                " ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint,"
+                                " coalesce((select s.epoch from longwire.shard s), 0)"  /* as it was before greet() */
                                 " from longwire.greet($1::bigint, $2::bigint, $3::bigint, $4::bigint[], $5::bigint[]), pg_control_system()" },
 
     /* --- a commit: what is there ---------------------------------------------------------------------------------- */

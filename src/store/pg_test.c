@@ -1103,6 +1103,27 @@ static void a_replica_that_is_promoted_has_another_epoch_threat_40(void **state)
     assert_true(publish_until_done(bench, "again").answer.epoch == other.answer.epoch);
 }
 
+/* Of those that start after a failover the first one gives the logs another epoch: it can say so. */
+static void a_failover_is_noticed_by_who_starts_after_it(void **state)
+{
+    struct bench      *bench = *state;
+    struct store_stats stats;
+
+    bench_publish(bench, HELLO);
+    bench_shut(bench);
+    engine_sql("update longwire.shard set incarnation = ''");
+    for (uint64_t want = 1; want <= 1; want--) {
+        const time_t deadline = time(NULL) + DEADLINE_S;
+        bench->store          = engine_store(bench, engine_url());
+        do {
+            bench_publish(bench, HELLO);  /* another lane may be the one that was greeted first */
+            bench->store->ops->stats(bench->store, &stats);
+        } while (stats.epoch_count < want && time(NULL) < deadline);
+        assert_int_equal(stats.epoch_count, want);
+        bench_shut(bench);
+    }
+}
+
 /* The same timeline, but a commit that was acknowledged is not there. */
 static void a_lost_commit_is_noticed(void **state)
 {
@@ -1266,6 +1287,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(an_answer_that_came_is_not_late_threat_40),
         ENGINE_TEST(timeouts_for_others_do_not_count_threat_41),
         ENGINE_TEST(no_timeout_is_left_threat_41),
+        ENGINE_TEST(a_failover_is_noticed_by_who_starts_after_it),
         ENGINE_TEST(a_lost_commit_is_noticed),
         ENGINE_TEST(a_generation_of_another_epoch_is_no_condition_that_holds),
         ENGINE_TEST(a_full_disk_refuses_and_recovers_threat_41),

@@ -2,6 +2,7 @@
 hundred."""
 import contextlib
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from longwire_server import BUILD, Server, free_port
 from waiting import SECONDS, wait_until
 
 BENCH = BUILD / "longwire-bench"
+ROOT = Path(__file__).parents[2]
 
 EXACT, INEXACT, BROKEN = 0, 1, 2
 
@@ -167,3 +169,13 @@ def edge(*words):
 def test_the_row_of_a_take_over_loses_no_link():
     *_, row = edge("--only", "take-over", "--links", "40", "--turns-of-take-over", "1")
     assert row.startswith("| take-over with 40 links, half with sessions") and " ms, 0 lost |" in row
+
+
+def test_each_price_names_a_command_that_is_there():
+    """tools/scale/scale --prices: programs, and rows that they have."""
+    prices = subprocess.run([ROOT / "tools/scale/scale", "--prices"], capture_output=True, text=True, check=True).stdout
+    commands = re.findall(r"(tools/bench/\w+)(?: --only (\S+))?[;)]", prices)
+    assert len(commands) > 5, prices
+    for program, row in commands:
+        done = subprocess.run([ROOT / program, *(["--only", row] if row else []), "--help"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{program} {row}: {done.stderr}"

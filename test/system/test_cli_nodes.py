@@ -1,11 +1,18 @@
 """`longwire nodes` and `longwire top`: a node alone lists itself, and top shows what it does."""
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import termios
 
 import pytest
 
 from longwire_client import Api, Reader
 from longwire_server import Server, is_built
-from test_cli import Running, lines, run
+from mock_server import Mock
+from test_cli import LONGWIRE, Running, lines, run
 from waiting import SECONDS
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -50,6 +57,45 @@ def test_top_has_straight_columns_and_fits_a_terminal_of_80(name):
         title, row = lines(server, "top", "-n", "1")
     assert len(title) == len(row) == max(80, len(name) + 66), (title, row)
     assert row.index("up") == title.index("STATE")
+
+
+def top_on_terminal(rows, columns, states):
+    """The lines of one table on a terminal of that size."""
+    nodes = [{"node": f"web{i:02}", "state": state, "connections": 0} for i, state in enumerate(states)]
+    mine, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def answer(handler):
+        if handler.path == "/v1/nodes":
+            handler.answer(200, {"nodes": nodes})
+        return handler.path == "/v1/nodes"
+    with Mock() as mock:
+        mock.faults.append(answer)
+        subprocess.run([LONGWIRE, "top", "-n", "1"], stdout=its, timeout=SECONDS, check=True, env={**os.environ, "LONGWIRE_SERVER": mock.url})
+    os.close(its)
+    text = b""
+    try:
+        while piece := os.read(mine, 65536):
+            text += piece
+    except OSError:  # all is read, and the other end is closed
+        pass
+    os.close(mine)
+    return text.decode().removeprefix("\x1b[H\x1b[2J").splitlines()
+
+
+@pytest.mark.parametrize("rows, columns, shown", [(32, 80, 30), (31, 80, 28), (24, 80, 21), (24, 79, 9), (24, 40, 9), (3, 80, 1), (1, 80, 1), (0, 0, 30)])
+def test_top_says_how_many_nodes_have_no_room(rows, columns, shown):
+    """Those that aren't up come first then: they are what one looks for."""
+    states = ["up"] * 28 + ["draining", "lost"]
+    title, *table = top_on_terminal(rows, columns, states)
+    assert title.split() == TITLES
+    names = [line.split()[0] for line in table]
+    if shown == 30:
+        assert names == [f"web{i:02}" for i in range(30)]
+        return
+    assert table.pop() == f"{30 - shown} more not shown: longwire top -n 2 | less"
+    assert len(table) == shown
+    assert names[:shown] == [*["web28", "web29"], *[f"web{i:02}" for i in range(28)]][:shown]
 
 
 def test_top_shows_rates(server):

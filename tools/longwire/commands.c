@@ -451,12 +451,16 @@ static const struct tool_section top_sections[] = {
       "missing since the node's start; each time what was missing was read from the log. `WAITING`: publishes that wait for the store. "
       "`LAGGING`: readers whose connection takes no more for now. `-`: the node does not answer, or nobody says where it is: a "
       "node is asked at the address that `advertise` names." },
+    { "Many nodes",
+      "A terminal with too few lines shows as many nodes as it has room for, first those that are not `up`, and says how many are left out. "
+      "In a pipe or file all are shown." },
     SECTION_TIMES,
     { NULL, NULL },
 };
 
 static const char *const top_examples[] = {
     "longwire top",
+    "longwire top -n 2 | less",
     "longwire top -n 1 --json | jq .delivered_per_s",
     NULL,
 };

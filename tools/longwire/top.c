@@ -3,6 +3,7 @@
  * Each round asks one node for the list of all (GET /v1/nodes), and each node that is up for its /metrics. Where a node can be
  * asked is what `allocate` says, because the list has no addresses; it is asked again while a node's is not known. */
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -220,10 +221,53 @@ static size_t top_name_width(const struct top *top)
     return width;
 }
 
+/* How many nodes have room on the terminal, below the titles and above the line that counts the others. */
+static size_t top_room(const struct top *top, size_t name_width)
+{
+    struct winsize size;
+    const size_t   width = name_width + TOP_STATE_WIDTH + NUMBER_COUNT * TOP_NUMBER_WIDTH;
+
+    if (!top->printer.is_tty || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0)
+        return SIZE_MAX;
+    const size_t lines = (width + size.ws_col - 1) / size.ws_col;  /* of the terminal, that one row takes */
+    const size_t rows  = (size.ws_row - 1U) / lines;               /* the cursor stands in the last line */
+    if (top->node_count + 1 <= rows)
+        return SIZE_MAX;
+    return rows > 3 ? rows - 2 : 1;
+}
+
+/* Those that are up, or the others, while there is room; returns how many it has left out. */
+static size_t top_put_rows(struct top *top, size_t name_width, bool are_up, size_t *room)
+{
+    size_t left_out = 0;
+
+    for (size_t i = 0; i < top->node_count; i++) {
+        const struct top_node *node = &top->nodes[i];
+        if ((strcmp(node->state, "up") == 0) != are_up)
+            continue;
+        if (*room > 0)
+            top_put_row(top, node, name_width);
+        else
+            left_out++;
+        *room -= *room > 0;
+    }
+    return left_out;
+}
+
+/* Where not all have room, those that are not up come first: a lost node is what one looks for. */
+static void top_put_fitting(struct top *top, size_t name_width, size_t room)
+{
+    size_t left_out = top_put_rows(top, name_width, false, &room);
+
+    left_out += top_put_rows(top, name_width, true, &room);
+    buf_putf(&top->text, "%zu more not shown: longwire top -n 2 | less\n", left_out);
+}
+
 static void top_put_table(struct top *top)
 {
     struct buf  *buf        = &top->text;
     const size_t name_width = top_name_width(top);
+    const size_t room       = top_room(top, name_width);
 
     if (top->printer.is_tty)
         buf_put_lit(buf, "\033[H\033[2J");
@@ -231,7 +275,9 @@ static void top_put_table(struct top *top)
     for (size_t i = 0; i < NUMBER_COUNT; i++)
         put_right(buf, TOP_NUMBER_WIDTH, span_str(node_columns[i].title));
     buf_putc(buf, '\n');
-    for (size_t i = 0; i < top->node_count; i++)
+    if (room < top->node_count)
+        top_put_fitting(top, name_width, room);
+    for (size_t i = 0; i < top->node_count && room >= top->node_count; i++)
         top_put_row(top, &top->nodes[i], name_width);
 }
 

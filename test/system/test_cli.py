@@ -195,6 +195,8 @@ def test_common_options_stand_before_the_command_or_behind_it(mock, before, behi
     (["channels", "-F", "{seq}"], "no field {seq}. The fields are {channel} {epoch}"),
     (["purge"], "which channel?"),
     (["pub", "topic:a", "x", "--event", ""], "--event needs a name"),
+    (["pub", "topic:a", "x", "--collapse-key", ""], "--collapse-key needs a key"),
+    (["pub", "topic:a", "x", "--priority", "low"], "--priority is now or beat, not"),
     (["history", "topic:a", "--limit", "1001"], "at most 1000"),
     (["recall", "topic:a"], "which message?"),
     (["recall", "topic:a", "seven"], "whole number"),
@@ -980,6 +982,28 @@ def test_pub_event(server):
     assert lines(server, "history", "topic:a", "-F", "{event}|{data}") == ["grün & 100%|x", "tick|y", "tick|z"]
     run(server, "pub", "topic:a", "no event")
     assert "event" not in objects(server, "history", "topic:a", "-n", "1")[0]
+
+
+def test_pub_collapse_key(server):
+    """Who is behind gets the newest message of each key."""
+    for score in ("0:0", "1:0"):
+        run(server, "pub", "topic:a", score, "--collapse-key", "grün & 100%")
+    run(server, "pub", "topic:a", "--collapse-key", "grün & 100%", stdin=b"1:1\n2:1\n")
+    behind = objects(server, "sub", "topic:a", "--after", "0", "-n", "1", "-j")
+    assert [(one["type"], one.get("why"), one.get("data")) for one in behind] == [("gap", "collapsed", None), ("message", None, "2:1")]
+
+
+def test_pub_priority_and_collapse_key_are_sent(mock):
+    run(mock, "pub", "topic:a", "x", "--priority", "beat", "--collapse-key", "a b")
+    assert mock.requests[-1][1].endswith("/messages?priority=beat") and mock.requests[-1][2]["Collapse-Key"] == "a%20b"
+    run(mock, "pub", "topic:a", "x", "--priority", "beat", "--ttl", "5")
+    assert mock.requests[-1][1].endswith("/messages?ttl=5&priority=beat")
+    run(mock, "pub", "topic:a", "x", "--priority", "now")
+    assert mock.requests[-1][1].endswith("/messages") and "Collapse-Key" not in mock.requests[-1][2]
+    run(mock, "pub", "topic:a", "--priority", "beat", "--collapse-key", "a b", stdin=b"x\ny\n")
+    assert [(one["priority"], one["collapse_key"]) for one in json.loads(mock.requests[-1][3])["messages"]] == [("beat", "a b")] * 2
+    run(mock, "pub", "topic:a", stdin=b"x\ny\n")
+    assert not {"priority", "collapse_key"} & {name for one in json.loads(mock.requests[-1][3])["messages"] for name in one}
 
 
 def test_info_of_the_server(server):

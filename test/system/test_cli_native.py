@@ -90,6 +90,12 @@ def test_pub_refused_says_why(server):
 # --- sub ------------------------------------------------------------------------------------------------------------
 
 
+def test_pub_collapse_key_and_priority(server):
+    run(native(server), "pub", "topic:a", "--collapse-key", "score", "--priority", "beat", stdin=b"0:0\n1:0\n")
+    behind = [json.loads(line) for line in run(server, "sub", "topic:a", "--after", "0", "-n", "1", "-j").stdout.splitlines()]
+    assert [(one["type"], one.get("why"), one.get("data")) for one in behind] == [("gap", "collapsed", None), ("message", None, "1:0")]
+
+
 def test_sub_prints_what_it_prints_over_http(server):
     """The same JSON objects, but for the cursor, which only the NDJSON stream has."""
     run(server, "pub", "topic:a", "text", "--event", "named")

@@ -127,6 +127,10 @@ static const struct tool_option pub_options[] = {
       "the idempotency key; for lines KEY-1, KEY-2 ..., so that the same input can be sent again and only what is "
       "missing is published (default: random)" },
     { OPTION_RATE, "rate", "", "N", NULL, "at most N messages a second (also written N/s)" },
+    { OPTION_COLLAPSE_KEY, "collapse-key", "", "KEY", NULL,
+      "a later message of the channel with the same key replaces these for readers that are behind: the latest score, the latest position" },
+    { OPTION_PRIORITY, "priority", "", "PRIORITY", "now beat",
+      "`beat`: they wake nobody, and go along with the next heartbeat of each link, or with what can't wait (default `now`)" },
     OPT_RETRY,
     OPT_TIMEOUT,
     { OPTION_JSON, "json", "j", NULL, NULL, "print each acknowledgement as JSON, as the server sent it" },
@@ -149,6 +153,7 @@ static const struct tool_section pub_sections[] = {
 static const char *const pub_examples[] = {
     "longwire pub topic:hello 'Hello, world'",
     "longwire pub topic:prices '{\"eur\":1.09}' --media application/json --ttl 5m",
+    "longwire pub topic:score 2:1 --collapse-key score --priority beat",
     "longwire pub topic:pictures -f cat.png --media image/png",
     "tail -f app.log | longwire pub topic:log -q",
     "seq 1000 | longwire pub topic:numbers --rate 100/s --count-only",

@@ -128,6 +128,8 @@ static struct curl_slist *headers_new(const struct http_request *request)
         header_add(&headers, "Prefer", request->prefer);
     if (request->event != NULL)
         header_add(&headers, "Longwire-Event", request->event);
+    if (request->collapse_key != NULL)
+        header_add(&headers, "Collapse-Key", request->collapse_key);
     return headers;
 }
 
@@ -283,6 +285,8 @@ static void request_say(const struct http *http, const struct http_request *requ
         say("> Last-Event-ID: %s", request->last_event_id);
     if (request->event != NULL)
         say("> Longwire-Event: %s", request->event);
+    if (request->collapse_key != NULL)
+        say("> Collapse-Key: %s", request->collapse_key);
     if (request->has_body)
         say("> a body of %zu bytes", request->body.len);
 }

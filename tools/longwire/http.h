@@ -42,6 +42,7 @@ struct http_request {
     const char   *last_event_id;    /* NULL: none */
     const char   *prefer;           /* Prefer; NULL: nothing */
     const char   *event;            /* Longwire-Event of a publish, percent-encoded; NULL: none */
+    const char   *collapse_key;     /* Collapse-Key of a publish, likewise */
     bool          has_body;
     struct span   body;
     http_sink_fn *sink;             /* NULL: the body is kept in the answer */

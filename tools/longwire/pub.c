@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -107,11 +108,20 @@ static bool is_header_value(const char *name, const char *text, size_t bytes_max
 }
 
 /* What a name may be, the server says. It is part of JSON and of a header, so it must be text. */
-static bool is_event_name(const char *text)
+static bool is_text(const char *option, const char *what, const char *text)
 {
     if (*text != '\0' && utf8_is_valid(span_str(text)))
         return true;
-    say("--event needs a name, as UTF-8");
+    say("%s needs a %s, as UTF-8", option, what);
+    return false;
+}
+
+static bool pub_set_priority(struct pub *pub, const char *text)
+{
+    pub->waits_for_beat = strcmp(text, "beat") == 0;
+    if (pub->waits_for_beat || strcmp(text, "now") == 0)
+        return true;
+    say("--priority is now or beat, not \"%s\"", text);
     return false;
 }
 
@@ -154,7 +164,9 @@ static bool pub_option(void *arg, int option, const char *value)
     switch (option) {
     case OPTION_FILE: pub->file = value; return true;
     case OPTION_MEDIA: pub->media = value; return is_header_value("--media", value, MEDIA_BYTES_MAX);
-    case OPTION_EVENT: pub->event = value; return is_event_name(value);
+    case OPTION_EVENT: pub->event = value; return is_text("--event", "name", value);
+    case OPTION_COLLAPSE_KEY: pub->collapse_key = value; return is_text("--collapse-key", "key", value);
+    case OPTION_PRIORITY: return pub_set_priority(pub, value);
     case OPTION_KEY_ID: pub->key = value; return is_header_value("--key-id", value, KEY_BYTES_MAX);
     case OPTION_TTL: return pub_set_ttl(pub, value);
     case OPTION_RATE: return pub_set_rate(pub, value);
@@ -197,6 +209,8 @@ static void pub_make_path(struct pub *pub)
     buf_put_lit(&pub->path, "/messages");
     if (pub->has_ttl)
         buf_putf(&pub->path, "?ttl=%llu", (unsigned long long)pub->ttl_s);
+    if (pub->waits_for_beat)
+        buf_putf(&pub->path, "%cpriority=beat", pub->has_ttl ? '&' : '?');
     buf_putc(&pub->path, '\0');
 }
 
@@ -216,6 +230,8 @@ static int pub_run(struct pub *pub, const struct target *target)
     pub_make_path(pub);
     http_put_encoded(&pub->event_header, span_str(pub->event));
     buf_putc(&pub->event_header, '\0');
+    http_put_encoded(&pub->collapse_header, span_str(pub->collapse_key));
+    buf_putc(&pub->collapse_header, '\0');
     pub_make_key(pub);
     if (target->is_native && !pub_native_open(pub, target)) {
         pub_native_close(pub->native);
@@ -240,12 +256,14 @@ int command_pub(struct invocation *invocation)
     printer_init(&pub->printer);
     buf_init(&pub->path, HTTP_PATH_BYTES_MAX);
     buf_init(&pub->event_header, HTTP_PATH_BYTES_MAX);
+    buf_init(&pub->collapse_header, HTTP_PATH_BYTES_MAX);
     buf_init(&pub->body, SIZE_MAX);
     buf_init(&pub->decoded, HTTP_BODY_BYTES_MAX);
     if (pub_parse(pub, invocation))
         invocation->exit = pub_run(pub, &invocation->target);
     buf_fini(&pub->path);
     buf_fini(&pub->event_header);
+    buf_fini(&pub->collapse_header);
     buf_fini(&pub->body);
     buf_fini(&pub->decoded);
     printer_fini(&pub->printer);

@@ -28,6 +28,9 @@ struct pub {
     const char    *media;          /* NULL: not said */
     const char    *event;          /* NULL: none */
     struct buf     event_header;   /* percent-encoded, NUL-terminated */
+    const char    *collapse_key;   /* NULL: none */
+    struct buf     collapse_header;/* likewise */
+    bool           waits_for_beat; /* --priority beat */
     const char    *key;            /* NULL: random */
     uint64_t       ttl_s;
     bool           has_ttl;

@@ -75,6 +75,7 @@ static void pub_send_one(struct pub *pub, struct item *item, struct http_answer 
         .path            = pub->path.at,
         .media           = pub->media,
         .event           = pub->event != NULL ? pub->event_header.at : NULL,
+        .collapse_key    = pub->collapse_key != NULL ? pub->collapse_header.at : NULL,
         .idempotency_key = pub_key(pub, item, key, sizeof key),
         .has_body        = true,
         .body            = item->data,
@@ -114,6 +115,12 @@ static void pub_put_item(struct buf *body, const struct pub *pub, const struct i
         buf_put_lit(body, ",\"event\":");
         json_put_string(body, span_str(pub->event));
     }
+    if (pub->collapse_key != NULL) {
+        buf_put_lit(body, ",\"collapse_key\":");
+        json_put_string(body, span_str(pub->collapse_key));
+    }
+    if (pub->waits_for_beat)
+        buf_put_lit(body, ",\"priority\":\"beat\"");
     if (pub->has_ttl)
         buf_putf(body, ",\"ttl\":%llu", (unsigned long long)pub->ttl_s);
     buf_put_lit(body, ",\"key\":");

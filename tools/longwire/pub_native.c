@@ -156,6 +156,7 @@ static bool put_item(struct pub_native *native, struct item *item, struct pub_an
     enum lw_result result = lw_publish(native->lw, &(struct lw_publish){
         .channel = pub->channel, .data = item->data.at, .data_len = item->data.len, .media = pub->media,
         .event = pub->event, .key = pub_key(pub, item, key, sizeof key), .ttl_s = pub->ttl_s,
+        .collapse_key = pub->collapse_key, .priority = pub->waits_for_beat ? LW_BEAT : LW_NOW,
     }, on_published, answer);
     native->waiting += result == LW_OK;
     if (result == LW_OK)

@@ -184,8 +184,32 @@ static void put_response_fields(struct buf *object, unsigned status, const struc
 
 /* --- instructions ----------------------------------------------------------------------------------------------- */
 
-/* Channels with commas between, each percent-encoded. */
-static const char *read_instruction(struct span value, struct buf *words, struct span *ret, size_t *count)
+enum { FOLLOW, LEAVE, PUBLISH, INSTRUCTION_COUNT };
+
+/* What an instruction is called, and what is told of one that can't be carried out. */
+static const struct {
+    struct span name;
+    const char *many, *garbled;
+} instruction_rows[INSTRUCTION_COUNT] = {
+    [FOLLOW]  = { SPAN("longwire-subscribe"), "Longwire-Subscribe in the back end's answer names more than 64 channels",
+                  "Longwire-Subscribe in the back end's answer names a channel that is not percent-encoded UTF-8" },
+    [LEAVE]   = { SPAN("longwire-unsubscribe"), "Longwire-Unsubscribe in the back end's answer names more than 64 channels",
+                  "Longwire-Unsubscribe in the back end's answer names a channel that is not percent-encoded UTF-8" },
+    [PUBLISH] = { SPAN("longwire-publish"), "Longwire-Publish in the back end's answer names several channels; it may name one",
+                  "Longwire-Publish in the back end's answer names a channel that is not percent-encoded UTF-8" },
+};
+
+static size_t instruction_of(struct span name)
+{
+    size_t at = 0;
+
+    while (at < INSTRUCTION_COUNT && !span_eq_nocase(name, instruction_rows[at].name))
+        at++;
+    return at;
+}
+
+/* Channels with commas between, each percent-encoded; at most `most` with those that were read before. */
+static const char *read_instruction(size_t instruction, struct span value, struct buf *words, struct span *ret, size_t *count, size_t most)
 {
     struct span one, plain;
     struct buf  scratch;
@@ -195,12 +219,14 @@ static const char *read_instruction(struct span value, struct buf *words, struct
     while (fault == NULL && span_cut(&value, ',', &one)) {
         if ((one = span_trim(one)).len == 0)
             continue;
-        if (*count == RESPONSE_INSTRUCTIONS_MAX || !url_decode(one, URL_PATH, &scratch, &plain) || !utf8_is_valid(plain)) {
-            fault = "the back end's answer names more than 64 channels to follow or to leave, or one that is not percent-encoded";
-            continue;
+        if (*count == most) {
+            fault = instruction_rows[instruction].many;
+        } else if (!url_decode(one, URL_PATH, &scratch, &plain) || !utf8_is_valid(plain)) {
+            fault = instruction_rows[instruction].garbled;
+        } else {
+            ret[(*count)++] = span_of(words->at + words->len, plain.len);
+            buf_put(words, plain);
         }
-        ret[(*count)++] = span_of(words->at + words->len, plain.len);
-        buf_put(words, plain);
     }
     buf_fini(&scratch);
     return fault;
@@ -209,30 +235,26 @@ static const char *read_instruction(struct span value, struct buf *words, struct
 const char *response_instructions_read(struct span head, struct response_instructions *ret)
 {
     struct span rest = head, name, value;
-    const char *fault = NULL;
+    const char *fault         = NULL;
+    size_t      publish_count = 0;
 
     ret->subscribe_count = ret->unsubscribe_count = 0;
     ret->publish         = SPAN("");
     buf_init(&ret->words, SIZE_MAX / 2);
     while (fault == NULL && head_next(&rest, &name, &value)) {
-        struct span publish[RESPONSE_INSTRUCTIONS_MAX];
-        size_t      count = 0;
         if (!is_own_field(name))
             continue;
         if (ret->words.cap == 0) {  /* there is room for all that comes: what is read does not move */
             buf_extend(&ret->words, head.len + 1);
             buf_clear(&ret->words);
         }
-        if (span_eq_nocase(name, SPAN("longwire-subscribe")))
-            fault = read_instruction(value, &ret->words, ret->subscribe, &ret->subscribe_count);
-        else if (span_eq_nocase(name, SPAN("longwire-unsubscribe")))
-            fault = read_instruction(value, &ret->words, ret->unsubscribe, &ret->unsubscribe_count);
-        else if (span_eq_nocase(name, SPAN("longwire-publish")))
-            fault = read_instruction(value, &ret->words, publish, &count);
-        if (fault == NULL && (count > 1 || (count == 1 && ret->publish.len > 0)))
-            fault = "the back end's answer is to be published in several channels; it may name one";
-        if (count == 1)
-            ret->publish = publish[0];
+        const size_t instruction = instruction_of(name);
+        if (instruction == FOLLOW)
+            fault = read_instruction(FOLLOW, value, &ret->words, ret->subscribe, &ret->subscribe_count, RESPONSE_INSTRUCTIONS_MAX);
+        else if (instruction == LEAVE)
+            fault = read_instruction(LEAVE, value, &ret->words, ret->unsubscribe, &ret->unsubscribe_count, RESPONSE_INSTRUCTIONS_MAX);
+        else if (instruction == PUBLISH)
+            fault = read_instruction(PUBLISH, value, &ret->words, &ret->publish, &publish_count, 1);
     }
     return fault;
 }

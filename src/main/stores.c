@@ -37,6 +37,14 @@ static struct rocks_store_options rocks_options_of(const struct settings *settin
     };
 }
 
+static void tell_strange(const struct store *store)
+{
+    if (store->strange[0] != '\0')
+        LOG(LOG_WARN, "namespaces_not_configured", log_str("names", store->strange),
+            log_str("notice", "there are channels of these namespaces, but no section [namespace NAME]: they are answered 404, and what they hold "
+                              "stays where it is, for as long as they are not configured"));
+}
+
 static enum rc open_rocks(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
                           struct hash_key hash_key, char *why, size_t why_size)
 {
@@ -45,6 +53,8 @@ static enum rc open_rocks(struct stores *stores, const struct settings *settings
 
     if (rc == RC_OK && why[0] != '\0')
         LOG(LOG_WARN, "store_notice", log_str("notice", why));
+    if (rc == RC_OK)
+        tell_strange(stores->durable);
     return rc;
 }
 
@@ -268,6 +278,8 @@ static enum rc databases_open(const struct databases *databases, struct pg_store
     if (!shard_table_make(databases->places, databases->count, shards.shard_of_slot, why, why_size))
         return RC_BAD;
     enum rc rc = databases_open_each(databases, options, stores, why, why_size);
+    for (size_t i = 0; rc == RC_OK && i < databases->count; i++)
+        tell_strange(stores[i]);
     if (rc == RC_OK)
         *ret = databases->count == 1 ? stores[0] : shards_new(&shards);
     return rc;

@@ -807,14 +807,35 @@ static struct pg *pg_new(const struct pg_store_options *options)
     return pg;
 }
 
+/* The first channel of each namespace, by one look into the index each. If it can't be asked, nothing is known of them. */
+static PGresult *spaces_ask(PGconn *conn)
+{
+    return PQexec(conn,
+        "set enable_seqscan = off; with recursive spaces(name) as ("
+        "(select name from longwire.channel where head > 0 order by name limit 1) union all select"
+        " (select c.name from longwire.channel c where c.name >= substring(s.name from 1 for position(':'::bytea in s.name) - 1) || ';'::bytea"
+        " and c.head > 0 order by c.name limit 1) from spaces s where s.name is not null)"
+        " select encode(name, 'escape') from spaces where name is not null limit 512");
+}
+
+static void spaces_look(struct pg *pg, PGresult *spaces)
+{
+    for (int i = 0; PQresultStatus(spaces) == PGRES_TUPLES_OK && i < PQntuples(spaces); i++)
+        store_look_at_space(&pg->store, pg->options.spaces, span_str(PQgetvalue(spaces, i, 0)), NULL);
+    PQclear(spaces);
+}
+
 enum rc pg_store_open(const struct pg_store_options *options, struct store **ret, char *ret_why, size_t why_size)
 {
-    PGconn *conn    = NULL;
-    int     version = 0;
-    enum rc rc      = question_connect(options->url, &conn, ret_why, why_size);
+    PGconn   *conn    = NULL;
+    PGresult *spaces  = NULL;
+    int       version = 0;
+    enum rc   rc      = question_connect(options->url, &conn, ret_why, why_size);
 
     if (rc == RC_OK)
         rc = version_ask(conn, &version, ret_why, why_size);
+    if (rc == RC_OK && version == PG_SCHEMA_VERSION && !options->is_volatile)
+        spaces = spaces_ask(conn);
     PQfinish(conn);
     if (rc == RC_OK && version == 0) {
         snprintf(ret_why, why_size, "the database has no schema for Longwire yet: run longwired with the same --store and --init once");
@@ -822,9 +843,12 @@ enum rc pg_store_open(const struct pg_store_options *options, struct store **ret
     } else if (rc == RC_OK) {
         rc = version_judge(version, ret_why, why_size);
     }
-    if (rc != RC_OK)
+    if (rc != RC_OK) {
+        PQclear(spaces);
         return rc;
+    }
     struct pg *pg = pg_new(options);
+    spaces_look(pg, spaces);
     must(pthread_create(&pg->thread, NULL, pg_thread, pg) == 0);
     *ret = &pg->store;
     return RC_OK;

@@ -530,6 +530,7 @@ enum rc rocks_store_open(const struct rocks_store_options *options, struct store
     if (rc != RC_OK)
         goto out;
     rocks->store.wall_seen = rocks_load_clock(rocks);
+    listing_look_at_spaces(rocks);
     threads_start(rocks);
     *ret  = &rocks->store;
     rocks = NULL;

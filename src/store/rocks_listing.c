@@ -23,6 +23,24 @@ static rocksdb_iterator_t *listing_iterator(struct rocks *rocks, const struct st
     return iterator;
 }
 
+/* One seek for each namespace: behind the first of its channels, over all others. */
+void listing_look_at_spaces(struct rocks *rocks)
+{
+    rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(rocks->db.db, rocks->db.get, rocks->db.families[FAMILY_CHANNELS]);
+    struct buf          next;
+
+    buf_init(&next, LISTING_TEXT_MAX + 2);
+    rocksdb_iter_seek_to_first(iterator);
+    for (size_t looks = 0; looks < STORE_STRANGE_LOOKS && rocksdb_iter_valid(iterator); looks++) {
+        struct span text;
+        text.at = rocksdb_iter_key(iterator, &text.len);
+        store_look_at_space(&rocks->store, rocks->options.spaces, text, &next);
+        rocksdb_iter_seek(iterator, next.at, next.len);
+    }
+    buf_fini(&next);
+    rocksdb_iter_destroy(iterator);
+}
+
 /* A channel with damaged records is listed as such: it must not make the whole page fail. */
 static enum rc listing_put(struct rocks *rocks, struct store_listing *listing, struct channel_name **take)
 {

@@ -232,6 +232,9 @@ enum rc read_serve(struct rocks *rocks, struct store_read *read, const rocksdb_r
 /* Fills in the answer; the caller calls done(). db_lock is held for reading. (rocks_listing.c) */
 enum rc listing_serve(struct rocks *rocks, struct store_listing *listing) RC_MUST_USE;
 
+/* Notes in store.strange which namespaces are not configured that have channels. */
+void listing_look_at_spaces(struct rocks *rocks);
+
 /* Puts the page's entries (rocks_scan.c). */
 struct page;
 enum rc page_fill_rows(struct rocks *rocks, struct page *page, const struct channel_state *state) RC_MUST_USE;

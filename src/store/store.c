@@ -1,6 +1,8 @@
 #include "store/store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/must.h"
 
@@ -15,6 +17,26 @@ void append_check(const struct append *append)
     must(append->key.len <= APPEND_KEY_BYTES_MAX);
     must(append->publisher.len <= APPEND_PUBLISHER_BYTES_MAX);
     must(!append->is_purge || (message->kind == MESSAGE_PLAIN && append->key.len == 0 && append->write == NULL));
+}
+
+void store_look_at_space(struct store *store, struct namespaces *spaces, struct span channel, struct buf *ret_next)
+{
+    struct span rest = channel, space = SPAN("");
+    size_t      used = strlen(store->strange);
+
+    span_cut(&rest, ':', &space);
+    if (ret_next != NULL) {
+        buf_clear(ret_next);
+        buf_put(ret_next, space);
+        buf_putc(ret_next, ':' + 1);
+    }
+    if (namespaces_find(spaces, space) != NULL)
+        return;
+    const bool has_room = used + space.len + sizeof ", ..." < sizeof store->strange - sizeof ", ...";
+    if (has_room)
+        snprintf(store->strange + used, sizeof store->strange - used, "%s%.*s", used > 0 ? ", " : "", SPAN_ARG(space));
+    else if (used < 3 || strcmp(store->strange + used - 3, "...") != 0)
+        snprintf(store->strange + used, sizeof store->strange - used, ", ...");
 }
 
 void store_read_check(const struct store_read *read)

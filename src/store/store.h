@@ -250,9 +250,14 @@ struct store_ops {
     enum rc (*take_back)(struct store *store, char *ret_why, size_t why_size);
 };
 
+enum { STORE_STRANGE_BYTES = 256, STORE_STRANGE_LOOKS = 512 };
+
 /* Set by the maker. */
 struct store {
     const struct store_ops *ops;
+    char                    strange[STORE_STRANGE_BYTES];  /* Names, with commas between: when it was opened it held channels of
+                                              * these namespaces, which are not configured. Nobody can read these, and nothing
+                                              * of them is ever removed */
     msec                    wall_seen;       /* the newest time that it was told before it was opened, to a minute; 0:
                                               * not known */
     struct ledger          *ledger;          /* rows that commit with this log (ledger.h), closed with it; NULL: it has
@@ -271,5 +276,9 @@ struct store {
 };
 
 enum { STORE_BATCHES_MAX = 64 };
+
+/* For makers, at the opening, for the first channel of each namespace: notes the namespace in `strange` if it is not configured. *ret_next,
+ * if not NULL, gets what all names of its channels stand before. */
+void store_look_at_space(struct store *store, struct namespaces *spaces, struct span channel, struct buf *ret_next);
 
 #endif

@@ -278,3 +278,18 @@ def test_a_purge_survives_kill_9():
         receipt = api.publish("topic:purge/kill", b"y").json
         assert (receipt["epoch"], receipt["seq"]) == (epoch, 6)
         assert purge(api, "topic:purge/kill")["purged"] == 1
+
+
+def test_a_start_names_the_namespaces_that_are_not_configured_any_more(tmp_path):
+    """Once, and only those that have channels."""
+    spaces = "".join(f"[namespace {name}]\n" for name in ("aa", "up", "video", "unused"))
+    with Server(data=tmp_path / "data", config=spaces) as server:
+        with contextlib.closing(Api(server.url)) as api:
+            for channel in ("aa:1", "topic:a", "up:a", "up:b", "video:a:b", "user:ann"):
+                assert api.publish(channel, b"x").status == 201
+        assert "namespaces_not_configured" not in server.log()
+    with Server(data=tmp_path / "data", config="[namespace aa]\n") as server:
+        assert server.log().count('event=namespaces_not_configured names="up, video"') == server.log().count("namespaces_not_configured") == 1
+    with Server(data=tmp_path / "data", config=spaces) as server, contextlib.closing(Api(server.url)) as api:
+        assert "namespaces_not_configured" not in server.log()
+        assert api.history("up:a", after=0)["head"] == 1

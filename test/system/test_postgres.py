@@ -48,6 +48,18 @@ def longwired(*flags):
 
 # --- the schema ---------------------------------------------------------------------------------------------------
 
+def test_a_start_names_the_namespaces_that_are_not_configured_any_more(store):
+    spaces = "".join(f"[namespace {name}]\n" for name in ("aa", "up", "video", "unused"))
+    with node(store, config=spaces) as server, contextlib.closing(Api(server.url)) as api:
+        for channel in ("aa:1", "topic:a", "up:a", "up:b", "video:grün:b", "user:ann"):
+            assert api.publish(channel, b"x").status == 201
+        assert "namespaces_not_configured" not in server.log()
+    with node(store, config="[namespace aa]\n") as server:
+        assert server.log().count('event=namespaces_not_configured names="up, video"') == server.log().count("namespaces_not_configured") == 1
+    with node(store, config=spaces) as server:
+        assert "namespaces_not_configured" not in server.log()
+
+
 def test_without_a_schema_it_says_what_to_run(postgres):
     url = postgres.create("bare")
     done = longwired("--store", url)

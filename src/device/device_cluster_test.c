@@ -760,6 +760,34 @@ static void who_does_not_know_yet_is_asked_again(void **state)
     }
 }
 
+/* A client that is told to come again is on another node at once. That one has read that the link is here when its end is stored, and asks
+ * about it a moment later: all is stored then, and it is told so. */
+static void a_node_that_stops_tells_that_all_is_stored(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *first = opens(a, "phone", 10);
+    says(a, first, "user:alice", 5, ACK_PLACE);
+    struct session_open *second = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    while (b->devices.read_count == 0)
+        node_take(b);  /* it reads the row */
+    struct session_close *close = session_close_new(&a->devices, first->standing, first->key, first->generation);
+    bundle_add(&a->posted, &close->command.mail);
+    devices_loops_ended(&a->devices);
+    while (!near_list_is_empty(&a->devices.lists->dirty) || a->posted.newest != NULL || a->devices.batch != NULL)
+        node_take(a);
+    assert_false(devices_is_idle(&a->devices));
+    settle(cluster);
+    assert_string_equal(places_of(second), "device:alice/phone@0 user:alice@5");
+    assert_int_equal(cluster->asked_count, 1);
+    assert_int_equal(counter_get(&b->devices.counters.untold), 0);
+    a->writer.wall += PEER_FENCE_WAIT_MS;
+    assert_true(devices_is_idle(&a->devices));
+    cluster_end(cluster);
+}
+
 /* The loops have ended: nobody waits for them, and what they have said is told to the end. */
 static void a_node_that_stops_tells_without_its_loops(void **state)
 {
@@ -1808,6 +1836,7 @@ int main(void)
         cmocka_unit_test(what_is_said_after_a_write_was_refused_counts),
         cmocka_unit_test(what_is_said_while_the_next_link_is_opened_counts),
         cmocka_unit_test(who_does_not_know_yet_is_asked_again),
+        cmocka_unit_test(a_node_that_stops_tells_that_all_is_stored),
         cmocka_unit_test(a_node_that_stops_tells_without_its_loops),
         cmocka_unit_test(who_is_ended_while_it_is_opened_is_let_go),
         cmocka_unit_test(an_opening_does_not_wait_for_a_loop_that_has_ended),

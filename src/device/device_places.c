@@ -269,6 +269,8 @@ static void places_written(struct device_write *device)
 
     standing->is_writing = false;
     if (device->write.outcome == LEDGER_DONE) {
+        if (devices->have_loops_ended && devices->peers != NULL)
+            devices->may_be_asked_until = devices->writer->wall + PEER_FENCE_WAIT_MS;
         counter_add(&devices->counters.places_stored, write->count);
         places_tell_events(devices, write);
         standing_take_gone(standing);

@@ -108,7 +108,8 @@ struct devices {
     uint32_t               mark_count;   /* read marks being set (read_mark.h) */
     bool                   have_loops_ended;
     msec                   may_be_asked_until; /* by the wall clock: another node has taken a session over, and asks for places that are
-                                                * in memory here alone */
+                                                * in memory here alone; or it has read that the link is here, before its end was
+                                                * stored */
     msec                   stores_until; /* likewise: the loops have ended, and what the ledger has refused is tried again until then */
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks … */
     enum ledger_outcome    refused_with; /* … as it did last */

@@ -25,6 +25,10 @@ static void put_listed_place(struct buf *buf, const struct place_listing *listin
         buf_put_u64(buf, place->head);
     else
         buf_put_lit(buf, "null");
+    if (place->is_left) {
+        buf_put_lit(buf, ",\"left\":");
+        buf_put_u64(buf, place->last);
+    }
     if (!listing->is_of_marks)
         buf_putf(buf, ",\"kept\":%s", place->is_kept ? "true" : "false");
     buf_putf(buf, ",\"time\":%lld}", (long long)place->wall);

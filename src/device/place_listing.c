@@ -17,6 +17,10 @@ struct place_listing_work {
     struct channel_name  *names[PLACE_LISTING_MAX];  /* borrowed from the listing */
     size_t                asked[PLACE_LISTING_MAX];  /* whose they are */
     struct store_head     found[PLACE_LISTING_MAX];
+    size_t                group_count, group_at;     /* places in groups; of them, those whose rows were read */
+    size_t                groups[PLACE_LISTING_MAX]; /* in `at` of the listing */
+    struct ledger_key     keys[PLACE_LISTING_MAX];
+    struct buf            key_bytes;
 };
 
 static void place_listing_work_free(struct place_listing *listing)
@@ -25,6 +29,7 @@ static void place_listing_work_free(struct place_listing *listing)
         return;
     buf_fini(&listing->work->prefix);
     buf_fini(&listing->work->after);
+    buf_fini(&listing->work->key_bytes);
     free(listing->work);
     listing->work = NULL;
 }
@@ -82,6 +87,74 @@ static void place_listing_ask_heads(struct place_listing_work *work)
     device_heads_send(listing->devices, work->is_memory ? writer->memory.store : writer->durable.store, &work->heads);
 }
 
+/* --- groups that the user has left -------------------------------------------------------------------------------
+ *
+ * Their places stay, for devices that have yet to read what is theirs of the group. What came later is no lag. */
+
+static void place_listing_ask_groups(struct place_listing_work *work);
+
+static void take_membership(struct listed_place *place, const struct ledger_row *row)
+{
+    struct group_spans spans = { .count = 0 };
+
+    if (row->generation != 0 && (!group_spans_get(row->value, &spans) || group_spans_is_member(&spans)))
+        return;
+    const struct group_span *end = spans.count == 0 ? NULL : &spans.spans[spans.count - 1];
+    place->is_left = true;
+    place->last    = end != NULL && end->epoch == place->epoch && end->until > place->seq ? end->until : place->seq;
+}
+
+/* A row that is damaged is left out. */
+static void place_listing_groups_came(struct device_read *read)
+{
+    struct place_listing_work *work    = container_of(read, struct place_listing_work, read);
+    struct place_listing      *listing = work->listing;
+
+    listing->is_away = read->read.rc != RC_OK && read->read.rc != RC_CORRUPT;
+    for (size_t i = 0; read->read.rc == RC_OK && i < read->read.row_count; i++)
+        take_membership(&listing->at[work->groups[work->group_at + i]], &read->read.rows[i]);
+    work->group_at += read->read.rc == RC_OK && read->read.row_count > 0 ? read->read.row_count : 1;
+    ledger_read_fini(&read->read);
+    if (listing->is_away)
+        place_listing_end(listing);
+    else
+        place_listing_ask_groups(work);
+}
+
+static void place_listing_ask_groups(struct place_listing_work *work)
+{
+    if (work->group_at >= work->group_count) {
+        place_listing_ask_heads(work);
+        return;
+    }
+    work->read.came = place_listing_groups_came;
+    work->read.read = (struct ledger_read){
+        .way = LEDGER_GET, .keys = work->keys + work->group_at, .key_count = work->group_count - work->group_at,
+        .bytes_max = PLACE_PAGE_BYTES,
+    };
+    device_read_send(work->listing->devices, &work->read);
+}
+
+static void place_listing_find_groups(struct place_listing_work *work)
+{
+    struct place_listing *listing = work->listing;
+    char                  space[LEDGER_KEY_BYTES_MAX];
+
+    /* It never moves: keys point into it. */
+    must(buf_extend(&work->key_bytes, listing->count * LEDGER_KEY_BYTES_MAX + 1) != NULL);
+    work->key_bytes.len = 0;
+    for (size_t i = 0; i < listing->count; i++) {
+        if (!span_starts(channel_name_span(listing->at[i].name), SPAN("group:")))
+            continue;
+        const struct span key  = group_key(listing->user, channel_own_name(listing->at[i].name), space);
+        const size_t      from = work->key_bytes.len;
+        buf_put(&work->key_bytes, key);
+        work->keys[work->group_count]     = (struct ledger_key){ ROW_GROUP, span_of(work->key_bytes.at + from, key.len) };
+        work->groups[work->group_count++] = i;
+    }
+    place_listing_ask_groups(work);
+}
+
 /* --- rows ------------------------------------------------------------------------------------------------------- */
 
 /* device · channel, or channel. A row that can't be read, or of a namespace that is gone, is passed over. */
@@ -127,7 +200,7 @@ static void place_listing_rows_came(struct device_read *read)
     if (listing->is_away)
         place_listing_end(listing);
     else
-        place_listing_ask_heads(work);
+        place_listing_find_groups(work);
 }
 
 static void place_listing_take(struct command *command, struct writer *writer)
@@ -141,6 +214,7 @@ static void place_listing_take(struct command *command, struct writer *writer)
     work->listing = listing;
     buf_init(&work->prefix, LEDGER_KEY_BYTES_MAX);
     buf_init(&work->after, 2 * LEDGER_KEY_BYTES_MAX);
+    buf_init(&work->key_bytes, SIZE_MAX / 2);
     row_key_put(&work->prefix, listing->user, SPAN(""));
     if (listing->after.len > 0) {
         buf_put(&work->after, buf_span(&work->prefix));

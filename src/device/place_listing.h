@@ -19,6 +19,8 @@ struct place_listing {
         msec                 wall;                         /* when it was stored */
         bool                 is_kept;
         uint64_t             head_epoch, head;             /* of the channel now; head_epoch 0: it can't be read */
+        bool                 is_left;                      /* a group that the user has left: what is theirs ends at `last` */
+        uint64_t             last;
     }              *at;          /* owned */
     size_t          count;
     bool            is_away;     /* the ledger can't be asked */

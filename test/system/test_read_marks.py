@@ -285,6 +285,32 @@ def test_listings_are_the_users_own(guarded):
         listed(guarded, "ann", what, authorization=f"Bearer {KEY}").want(200)
 
 
+def test_what_came_after_a_user_left_a_group_is_no_lag(server, user):
+    """The place stays, because a device that was away gets what is its user's of the group."""
+    group, member = f"group:{user}", f"/v1/groups/{user}/members/{user}"
+
+    def lag(what="places"):
+        return next(([place["seq"], place["head"], place.get("left")] for place in listed(server, user, what).want(200).json()[what]
+                     if place["channel"] == group), None)
+    request(server, "PUT", member).want(200)
+    with session(server, user, "phone") as phone:
+        fill(server, group, 3)
+        phone.say("ack", channel=group, seq=2)
+        mark(phone, group, 1)
+        wait_until(lambda: lag() == [2, 3, None], lambda: str(lag()))
+    request(server, "DELETE", member).want(200)
+    fill(server, group, 2)
+    assert lag() == [2, 5, 3] and lag("marks") == [1, 5, 3]
+    said = run(server, "who", user).stdout.decode()
+    assert f"    {group}  2 of 3, 1 behind, left  (" in said and f"    {group}  1 of 3, 2 behind, left  (" in said, said
+    with session(server, user, "phone") as phone:
+        phone.say("ack", channel=group, seq=3)
+        wait_until(lambda: lag() == [3, 5, 3], lambda: str(lag()))
+    assert f"    {group}  3 of 3, left  (" in run(server, "who", user).stdout.decode()
+    request(server, "PUT", member).want(200)
+    assert lag() == [3, 5, None]
+
+
 def test_the_tool_says_who(server, user):
     channel = f"topic:{user}"
     fill(server, channel, 3)

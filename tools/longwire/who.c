@@ -7,7 +7,7 @@
 enum { WHO_PAGES_MAX = 40, WHO_BYTES_MAX = 16 * 1024 * 1024 };
 
 enum { WHO_DEVICE, WHO_ONLINE, WHO_TRANSPORT, WHO_NODE, WHO_SINCE, WHO_SEEN, WHO_GENERATION, WHO_FIELDS };
-enum { PLACE_DEVICE, PLACE_CHANNEL, PLACE_SEQ, PLACE_HEAD, PLACE_KEPT, PLACE_TIME, PLACE_FIELDS };
+enum { PLACE_DEVICE, PLACE_CHANNEL, PLACE_SEQ, PLACE_HEAD, PLACE_LEFT, PLACE_KEPT, PLACE_TIME, PLACE_FIELDS };
 
 struct who {
     const char  *user;
@@ -25,21 +25,26 @@ struct who {
 
 static void put_lag(struct buf *buf, const struct field *at)
 {
-    uint64_t seq = 0, head = 0;
+    uint64_t seq = 0, head = 0, left = 0;
+    bool     is_left = field_u64(&at[PLACE_LEFT], &left);
 
     (void)field_u64(&at[PLACE_SEQ], &seq);
     if (!field_u64(&at[PLACE_HEAD], &head)) {
         buf_putf(buf, "%llu of an earlier life of the channel", (unsigned long long)seq);
         return;
     }
+    if (is_left)
+        head = left;  /* what came later is not for this user */
     buf_putf(buf, "%llu of %llu", (unsigned long long)seq, (unsigned long long)head);
     if (head > seq)
         buf_putf(buf, ", %llu behind", (unsigned long long)(head - seq));
+    if (is_left)
+        buf_put_lit(buf, ", left");
 }
 
 static bool read_place(struct who *who, struct span element, struct field at[PLACE_FIELDS])
 {
-    static const char *const names[PLACE_FIELDS] = { "device", "channel", "seq", "head", "kept", "time" };
+    static const char *const names[PLACE_FIELDS] = { "device", "channel", "seq", "head", "left", "kept", "time" };
 
     for (size_t i = 0; i < PLACE_FIELDS; i++)
         at[i] = (struct field){ .name = names[i] };

@@ -159,7 +159,7 @@ static bool may_be_revoked(const struct phone *phone, const struct phone_token *
 static uint64_t sure_stored(struct phone *phone, unsigned channel);
 
 /* A node that does not know the others yet may open the session, though the phone will not hear of it: then the node of the link before is
- * not asked what was acknowledged there. */
+ * not asked what was acknowledged there. (In main/cluster_host.c openings wait until it knows them.) */
 static void phone_doubt(struct phone *phone)
 {
     phone->doubtful_until   = world_of(phone)->now + OPENING_MS;
@@ -301,6 +301,8 @@ static void link_connect(struct phone_link *link)
 
     link->asked_at    = world->now;
     link->asks_nobody = roam_is_newborn(all_of(link->phone), link->link.loop / world->loops_a_node);
+    if (roam_knows_nobody(all_of(link->phone), link->link.loop / world->loops_a_node))
+        phone_doubt(link->phone);
     for (unsigned i = 0; i < world->channel_count; i++) {
         link->at_place[i].named = 0;
         link->at_place[i].sure   = is_sure(link->phone) ? link->phone->has[i].sure : 0;

@@ -388,6 +388,11 @@ bool roam_is_newborn(const struct device_world *all, unsigned no)
     return all->roam != NULL && all->wire.world.now < all->roam->seats[no].born_at + NEWBORN_MS;
 }
 
+bool roam_knows_nobody(const struct device_world *all, unsigned no)
+{
+    return all->roam != NULL && cluster_registry(all->roam->seats[no].node->cluster)->version == 0;
+}
+
 bool roam_tells_all(const struct device_world *all)
 {
     const struct faults      *faults = &all->wire.world.faults;

@@ -60,6 +60,8 @@ bool roam_leave(struct roam *roam, unsigned no);
 msec roam_late_ms(const struct device_world *all);
 /* Has it begun so lately that it may not know the others? */
 bool roam_is_newborn(const struct device_world *all, unsigned no);
+/* … and does it surely know none? */
+bool roam_knows_nobody(const struct device_world *all, unsigned no);
 /* Does an older link always tell the newer one what was acknowledged on it? Its node can be asked in time, stores all before it ends, and
  * knows what became of its writes. */
 bool roam_tells_all(const struct device_world *all);

@@ -8,6 +8,7 @@
 #include "base/must.h"
 #include "device/devices_priv.h"
 #include "node/shard.h"
+#include "store/ledger_page.h"
 #include "store/mem.h"
 
 #include <cmocka.h>
@@ -40,6 +41,9 @@ struct node {
 /* What a loop answers goes to the node whose turn it is. */
 static struct node *acting;
 
+/* A write is known to be done; or nobody knows, and it is, or is not. */
+enum commit_end { COMMIT_KNOWN, COMMIT_WRITTEN, COMMIT_LOST };
+
 struct cluster {
     struct namespaces spaces;
     struct store     *durable;
@@ -52,6 +56,9 @@ struct cluster {
     enum ledger_outcome refuses_with;   /* LEDGER_WAITING: nothing is refused */
     bool                is_holding;     /* … and the next batch waits in `held` */
     struct ledger_batch *held;
+    enum commit_end      commit_end;    /* of the next batch that is not lazy; then COMMIT_KNOWN again */
+    void               (*batch_done)(struct ledger_batch *batch);
+    bool                 is_away;       /* nothing can be read or written */
 };
 
 /* --- one node --------------------------------------------------------------------------------------------------- */
@@ -115,7 +122,7 @@ static void node_take_mail(struct node *node)
     acting = node;
     for (struct mail *mail = bundle_take(&node->posted), *next; mail != NULL; mail = next) {
         next = mail->next;
-        writer_take(&node->writer, command_of(mail), WALL);
+        writer_take(&node->writer, command_of(mail), node->writer.wall);
     }
 }
 
@@ -132,7 +139,7 @@ static void node_take(struct node *node)
 {
     node_take_mail(node);
     devices_turn_end(&node->devices);
-    writer_turn_end(&node->writer, WALL);
+    writer_turn_end(&node->writer, node->writer.wall);
     node_give_mail(node);
 }
 
@@ -233,21 +240,51 @@ static struct cluster *of_refusing(struct ledger *ledger)
     return container_of(ledger, struct cluster, refusing);
 }
 
+static void batch_refuse(struct ledger_batch *batch, enum ledger_outcome outcome)
+{
+    for (struct list *at = batch->writes.next; at != &batch->writes; at = at->next)
+        container_of(at, struct ledger_write, link)->outcome = outcome;
+    batch->done(batch);
+}
+
+static struct cluster *writing;
+
+static void batch_is_written(struct ledger_batch *batch)
+{
+    batch->done = writing->batch_done;
+    batch_refuse(batch, LEDGER_BROKEN);
+}
+
+/* It is written, and who wrote it is told that nobody knows. */
+static void batch_lose(struct cluster *cluster, struct ledger_batch *batch)
+{
+    writing             = cluster;
+    cluster->batch_done = batch->done;
+    batch->done         = batch_is_written;
+}
+
 static void refusing_write(struct ledger *ledger, struct ledger_batch *batch)
 {
-    struct cluster *cluster = of_refusing(ledger);
+    struct cluster      *cluster = of_refusing(ledger);
+    const enum commit_end end    = batch->is_lazy ? COMMIT_KNOWN : cluster->commit_end;
 
     if (cluster->is_holding && cluster->held == NULL) {
         cluster->held = batch;
         return;
     }
-    if (cluster->refuses_with == LEDGER_WAITING) {
-        cluster->real->ops->write(cluster->real, batch);
+    if (cluster->is_away || cluster->refuses_with != LEDGER_WAITING) {
+        batch_refuse(batch, cluster->is_away ? LEDGER_AWAY : cluster->refuses_with);
         return;
     }
-    for (struct list *at = batch->writes.next; at != &batch->writes; at = at->next)
-        container_of(at, struct ledger_write, link)->outcome = cluster->refuses_with;
-    batch->done(batch);
+    if (!batch->is_lazy)
+        cluster->commit_end = COMMIT_KNOWN;
+    if (end == COMMIT_LOST) {
+        batch_refuse(batch, LEDGER_BROKEN);
+        return;
+    }
+    if (end == COMMIT_WRITTEN)
+        batch_lose(cluster, batch);
+    cluster->real->ops->write(cluster->real, batch);
 }
 
 static void lets_go(struct cluster *cluster)
@@ -265,7 +302,14 @@ static void lets_go(struct cluster *cluster)
 
 static void refusing_read(struct ledger *ledger, struct ledger_read *read)
 {
-    of_refusing(ledger)->real->ops->read(of_refusing(ledger)->real, read);
+    struct cluster *cluster = of_refusing(ledger);
+
+    if (!cluster->is_away) {
+        cluster->real->ops->read(cluster->real, read);
+        return;
+    }
+    ledger_read_refuse(read, RC_IO);
+    read->done(read);
 }
 
 static const struct ledger_ops refusing_ops = { .name = "refusing", .write = refusing_write, .read = refusing_read };
@@ -874,7 +918,7 @@ static void a_session_that_ends_others_does_not_wait_for_loops_that_have_ended(v
     while (a->sent.newest == NULL) {
         node_take_mail(a);
         devices_turn_end(&a->devices);
-        writer_turn_end(&a->writer, WALL);
+        writer_turn_end(&a->writer, a->writer.wall);
     }
     command_free(command_of(bundle_take(&a->sent)));  /* nobody takes it any more */
     struct session_open *again = asks(b, OPEN_NEWER, "pad", 20, NULL);
@@ -934,7 +978,7 @@ static void what_a_link_acknowledged_does_not_come_again_by_polls(void **state)
             if (b->answer_count > before)
                 break;  /* what its turn leaves to be stored takes its time */
             devices_turn_end(&b->devices);
-            writer_turn_end(&b->writer, WALL);
+            writer_turn_end(&b->writer, b->writer.wall);
             node_take(a);
         }
         assert_int_equal(poll->outcome, OPEN_DONE);
@@ -1791,6 +1835,387 @@ static void no_session_lingers(void **state)
     cluster_end(cluster);
 }
 
+/* --- raises of which nobody knows whether they were written ------------------------------------------------------ */
+
+/* The opener is refused, and nobody is asked. */
+static void opens_in_vain(struct node *node, uint64_t key, enum commit_end end)
+{
+    const unsigned       asked = node->cluster->asked_count;
+    struct session_open *open  = asks(node, OPEN_NEWER, "phone", key, NULL);
+
+    node->cluster->commit_end = end;
+    settle(node->cluster);
+    assert_int_equal(open->outcome, OPEN_AWAY);
+    assert_int_equal(node->cluster->commit_end, COMMIT_KNOWN);
+    assert_int_equal(node->cluster->asked_count, asked);
+}
+
+static void says_last(struct node *node, const struct session_open *open, uint64_t seq)
+{
+    node->last_words = words(node, open, "user:alice", seq, ACK_PLACE);
+}
+
+static void closes_late(struct node *node, const struct session_open *open)
+{
+    bundle_add(&node->posted, &session_close_new(&node->devices, open->standing, open->key, open->generation)->command.mail);
+}
+
+/* Everybody's clock. */
+static void passes(struct cluster *cluster, msec span)
+{
+    for (msec at = 0; at < span; at += 100) {
+        for (unsigned i = 0; i < NODES; i++)
+            cluster->nodes[i].writer.wall += 100;
+        ticks(cluster, 1);
+    }
+}
+
+static uint64_t linked(const struct cluster *cluster)
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < NODES; i++)
+        count += counter_get(&cluster->nodes[i].devices.counters.linked);
+    return count;
+}
+
+static void assert_goes_on(const struct session_open *open, uint64_t generation, uint64_t seq)
+{
+    char want[64];
+
+    snprintf(want, sizeof want, "device:alice/phone@0 user:alice@%llu", (unsigned long long)seq);
+    assert_int_equal(open->outcome, OPEN_DONE);
+    assert_int_equal(open->generation, generation);
+    assert_string_equal(places_of(open), want);
+}
+
+/* The first node has the link. A raise of the second one was written, and it does not know so. Then the device comes to any of the three
+ * nodes: at once, when a write of the first one was refused and its link has ended, or long after that. What is told is stored by the
+ * newest link's node. */
+static void what_was_acknowledged_before_a_raise_that_is_not_known_counts(void **state)
+{
+    static const char *const ways[] = { "the link goes on", "the link was told by a refused write", "… and has ended", "… long ago" };
+
+    (void)state;
+    for (unsigned at = 0; at < 4 * NODES; at++) {
+        const unsigned  way     = at / NODES;
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *back = &cluster->nodes[at % NODES];
+        struct session_open *first = opens(a, "phone", 10);
+        if (way == 0)
+            says_last(a, first, 5);
+        opens_in_vain(b, 20, COMMIT_WRITTEN);
+        assert_int_equal(a->fenced_count, 0);
+        if (way > 0) {
+            acks(a, first, 5);
+            assert_fenced(a, 1, 10, FENCE_REPLACED);
+        }
+        if (way > 1)
+            closes(a, first);
+        if (way > 2)
+            passes(cluster, 50000);
+        struct session_open *next = opens(back, "phone", 40);
+        if (next->generation != 3 || strcmp(places_of(next), "device:alice/phone@0 user:alice@5") != 0)
+            fail_msg("%s, it comes back on %s: %s, generation %llu", ways[way], back->name, places_of(next), (unsigned long long)next->generation);
+        assert_int_equal(linked(cluster), 1);
+        assert_int_equal(b->devices.unsure_count, 0);
+        closes(back, next);
+        node_restarts(a == back ? b : a);
+        assert_goes_on(opens(&cluster->nodes[2], "phone", 41), 4, 5);
+        cluster_end(cluster);
+    }
+}
+
+/* While the database is away nothing is refused, and nobody learns of the raise. */
+static void what_was_acknowledged_while_the_database_is_away_counts(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < 2 * NODES; at++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *back = &cluster->nodes[at % NODES];
+        struct session_open *first = opens(a, "phone", 10);
+        opens_in_vain(b, 20, COMMIT_WRITTEN);
+        cluster->is_away = true;
+        says(a, first, "user:alice", 7, ACK_PLACE);
+        passes(cluster, 5000);
+        says(a, first, "topic:kept", 2, ACK_KEEP);
+        if (at >= NODES)
+            closes_late(a, first);
+        passes(cluster, 300000);
+        assert_int_equal(asks(back, OPEN_NEWER, "phone", 39, NULL)->outcome, OPEN_DONE);
+        settle(cluster);
+        assert_int_equal(back->answers[back->answer_count - 1]->outcome, OPEN_AWAY);
+        cluster->is_away = false;
+        passes(cluster, 20000);  /* the client's back-off */
+        assert_int_equal(a->fenced_count, at < NODES);
+        struct session_open *next = opens(back, "phone", 40);
+        assert_string_equal(places_of(next), "device:alice/phone@0 topic:kept@2* user:alice@7");
+        cluster_end(cluster);
+    }
+}
+
+/* The second node does not know of its raise, and neither does the third one, which has replaced that. */
+static void what_was_acknowledged_before_two_raises_that_are_not_known_counts(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < 4 * NODES; at++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *c = &cluster->nodes[2], *back = &cluster->nodes[at % NODES];
+        struct session_open *first = opens(a, "phone", 10);
+        const bool           is_second = (at / NODES & 1) != 0, is_third = (at / NODES & 2) != 0;
+        says_last(a, first, 5);
+        opens_in_vain(b, 20, COMMIT_WRITTEN);
+        opens_in_vain(b, 21, is_second ? COMMIT_WRITTEN : COMMIT_LOST);
+        opens_in_vain(c, 30, is_third ? COMMIT_WRITTEN : COMMIT_LOST);
+        assert_goes_on(opens(back, "phone", 40), 3 + is_second + is_third, 5);
+        assert_int_equal(linked(cluster), 1);
+        cluster_end(cluster);
+    }
+}
+
+/* Raises of two nodes that name each other: nobody waits in a circle. */
+static void raises_that_are_not_known_and_replace_each_other_are_followed(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < NODES; at++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *back = &cluster->nodes[at];
+        struct session_open *first = opens(b, "phone", 10);
+        says_last(b, first, 5);
+        opens_in_vain(a, 20, COMMIT_WRITTEN);
+        opens_in_vain(b, 21, COMMIT_WRITTEN);
+        opens_in_vain(a, 22, COMMIT_WRITTEN);
+        opens_in_vain(b, 23, COMMIT_WRITTEN);
+        assert_goes_on(opens(back, "phone", 40), 6, 5);
+        assert_int_equal(linked(cluster), 1);
+        cluster_end(cluster);
+    }
+}
+
+/* The raise is one of the link's own node. */
+static void what_was_acknowledged_before_an_own_raise_that_is_not_known_counts(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < 4 * NODES; at++) {
+        const unsigned  way     = at / NODES;
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *back = &cluster->nodes[at % NODES];
+        struct session_open *first = opens(a, "phone", 10);
+        if (way == 0)
+            says_last(a, first, 5);
+        opens_in_vain(a, 11, COMMIT_WRITTEN);
+        if (way > 0) {
+            says(a, first, "topic:kept", 2, ACK_KEEP);
+            acks(a, first, 5);
+            passes(cluster, 1000);  /* it pauses after a write that failed */
+            assert_fenced(a, 1, 10, FENCE_ASTRAY);
+        }
+        if (way > 1)
+            closes(a, first);
+        if (way > 2)
+            passes(cluster, 50000);
+        struct session_open *next = opens(back, "phone", 40);
+        assert_string_equal(places_of(next), way == 0 ? "device:alice/phone@0 user:alice@5" : "device:alice/phone@0 topic:kept@2* user:alice@5");
+        assert_int_equal(next->generation, 3);
+        assert_int_equal(linked(cluster), 1);
+        cluster_end(cluster);
+    }
+}
+
+/* … and this node is in no cluster, but its database may have other writers. */
+static void a_node_alone_knows_its_own_raise(void **state)
+{
+    (void)state;
+    for (unsigned way = 0; way < 4; way++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0];
+        devices_fini(&a->devices);
+        devices_init(&a->devices, &a->writer, &cluster->spaces, &hash_key, &plenty);
+        struct session_open *first = opens(a, "phone", 10);
+        if (way == 0)
+            says_last(a, first, 5);
+        opens_in_vain(a, 11, COMMIT_WRITTEN);
+        if (way > 0) {
+            acks(a, first, 5);
+            passes(cluster, 1000);
+            assert_fenced(a, 1, 10, FENCE_REPLACED);
+        }
+        if (way > 1)
+            closes(a, first);
+        if (way > 2)
+            passes(cluster, 50000);
+        assert_goes_on(opens(a, "phone", 12), 3, 5);
+        assert_int_equal(a->devices.unsure_count, 0);
+        cluster_end(cluster);
+    }
+}
+
+/* The raise was not written: the link goes on, and who opens the session asks its node. */
+static void a_raise_that_is_not_written_takes_the_session_from_nobody(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < NODES; at++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *back = &cluster->nodes[at];
+        struct session_open *first = opens(a, "phone", 10);
+        opens_in_vain(b, 20, COMMIT_LOST);
+        acks(a, first, 5);
+        passes(cluster, 2000);
+        assert_int_equal(a->fenced_count, 0);
+        assert_int_equal(cluster->asked_count, 0);
+        says_last(a, first, 6);
+        struct session_open *next = opens(back, "phone", 40);
+        assert_goes_on(next, 2, 6);
+        assert_int_equal(linked(cluster), 1);
+        says_last(back, next, 8);
+        assert_goes_on(opens(&cluster->nodes[(at + 1) % NODES], "phone", 41), 3, 8);
+        assert_int_equal(linked(cluster), 1);
+        cluster_end(cluster);
+    }
+}
+
+/* … and is remembered no longer than another node's question may be under way, once the session is known to have gone on. */
+static void a_raise_that_is_not_written_is_forgotten(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *c = &cluster->nodes[2];
+
+    (void)state;
+    opens(a, "phone", 10);
+    opens_in_vain(b, 20, COMMIT_LOST);
+    opens(a, "phone", 11);
+    opens(b, "phone", 21);
+    passes(cluster, 9000);
+    assert_int_equal(b->devices.unsure_count, 1);
+    passes(cluster, 1000);
+    assert_int_equal(b->devices.unsure_count, 0);
+    opens_in_vain(a, 12, COMMIT_LOST);
+    opens(a, "phone", 13);  /* takes the same number */
+    assert_int_equal(a->devices.unsure_count, 0);
+    assert_int_equal(opens(c, "phone", 30)->generation, 5);
+    assert_int_equal(linked(cluster), 1);
+    cluster_end(cluster);
+}
+
+/* The older link's node is dead: whoever comes back is not kept waiting for longer than for any dead node. */
+static void nobody_waits_for_a_dead_node_behind_a_raise_that_is_not_known(void **state)
+{
+    (void)state;
+    for (unsigned at = 1; at < NODES; at++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *back = &cluster->nodes[at];
+        opens(a, "phone", 10);
+        opens_in_vain(b, 20, COMMIT_WRITTEN);
+        node_restarts(a);
+        struct session_open *next = opens(back, "phone", 40);
+        assert_goes_on(next, 3, 0);
+        assert_int_equal(cluster->asked_count, at);
+        assert_int_equal(b->devices.unsure_count, 0);
+        assert_int_equal(b->devices.deaf[0].incarnation, a->devices.incarnation - 50);
+        assert_int_equal(counter_get(&b->devices.counters.untold), 1);
+        cluster_end(cluster);
+    }
+}
+
+/* … and one that does not know yet is asked again, also on behalf of another node. */
+static void who_does_not_know_yet_is_asked_again_for_another_node(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *c = &cluster->nodes[2];
+
+    (void)state;
+    struct session_open *first = opens(a, "phone", 10);
+    opens_in_vain(b, 20, COMMIT_WRITTEN);
+    says_last(a, first, 5);
+    struct session_open *next = asks(c, OPEN_NEWER, "phone", 30, NULL);
+    turns_until_asked(c, 1);
+    struct command *told = command_of(bundle_take(&a->sent));  /* the loop takes its time */
+    for (int i = 0; i < 3; i++) {
+        a->writer.wall = b->writer.wall = WALL + (i + 1) * PEER_FENCE_TELL_MS;
+        devices_tick(&a->devices);
+        devices_tick(&b->devices);
+        settle(cluster);
+        assert_int_equal(next->generation, 0);
+    }
+    bundle_add(&a->sent, &told->mail);
+    settle(cluster);
+    assert_goes_on(next, 3, 5);
+    assert_int_equal(linked(cluster), 1);
+    cluster_end(cluster);
+}
+
+/* What a forgotten link acknowledges long after it was replaced is kept here, because nobody asks for it. It is told to nobody who replaces a
+ * later link: the device has said since then what it has. */
+static void what_a_replaced_link_acknowledged_is_told_to_no_later_one(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *c = &cluster->nodes[2];
+
+    (void)state;
+    struct session_open *ghost = opens(a, "phone", 10);
+    cluster->loses_questions   = true;
+    closes(b, opens(b, "phone", 20));
+    cluster->loses_questions = false;
+    acks(a, ghost, 9);
+    closes(a, ghost);
+    passes(cluster, 8000);
+    assert_int_equal(a->devices.stranded.count, 1);
+    struct session_open *second = opens(a, "phone", 11);
+    struct session_open *third  = asks(c, OPEN_NEWER, "phone", 30, NULL);
+    node_take(c);  /* reads, and takes its time */
+    closes_late(a, second);
+    ticks_of(a, 60);
+    settle(cluster);
+    assert_int_equal(cluster->asked_count, 2);
+    assert_goes_on(third, 4, 0);
+    passes(cluster, 60000);
+    assert_int_equal(a->devices.stranded.count, 0);
+    cluster_end(cluster);
+}
+
+/* Another user's phone. */
+static enum open_outcome opens_of(struct node *node, const char *user, enum commit_end end)
+{
+    struct session_open *open = session_open_new(&node->devices, span_str(user), SPAN("phone"), SPAN(""));
+
+    open->home                = &node->home;
+    open->way                 = OPEN_NEWER;
+    open->answered            = on_opened;
+    node->cluster->commit_end = end;
+    bundle_add(&node->posted, &open->command.mail);
+    settle(node->cluster);
+    const enum open_outcome outcome = open->outcome;
+    answers_free(node);
+    return outcome;
+}
+
+/* The oldest are forgotten, and so are those that nobody came back for. */
+static void raises_that_are_not_known_are_bounded(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    a->devices.limits.compare_ms = INT64_MAX / 2;
+    for (unsigned i = 0; i <= DEVICE_UNSURE_MAX; i++) {
+        char user[16];
+        snprintf(user, sizeof user, "u%u", i);
+        assert_int_equal(opens_of(a, user, COMMIT_KNOWN), OPEN_DONE);
+        assert_int_equal(opens_of(b, user, COMMIT_WRITTEN), OPEN_AWAY);
+    }
+    assert_int_equal(b->devices.unsure_count, DEVICE_UNSURE_MAX);
+    assert_int_equal(opens_of(b, "u0", COMMIT_KNOWN), OPEN_DONE);
+    assert_int_equal(cluster->asked_count, 0);
+    assert_int_equal(opens_of(b, "u1", COMMIT_KNOWN), OPEN_DONE);
+    assert_int_equal(cluster->asked_count, 1);
+    assert_int_equal(b->devices.unsure_count, DEVICE_UNSURE_MAX - 1);
+    for (unsigned i = 0; i < NODES; i++)
+        cluster->nodes[i].writer.wall += 2 * 3600000;
+    ticks(cluster, 1);
+    assert_int_equal(b->devices.unsure_count, 0);
+    cluster_end(cluster);
+}
+
 static void bodies_are_read_as_written(void **state)
 {
     struct buf              buf;
@@ -1878,6 +2303,18 @@ int main(void)
         cmocka_unit_test(what_a_deaf_node_stored_meanwhile_counts),
         cmocka_unit_test(what_a_node_stored_and_has_forgotten_counts),
         cmocka_unit_test(a_place_in_a_group_does_not_go_back),
+        cmocka_unit_test(what_was_acknowledged_before_a_raise_that_is_not_known_counts),
+        cmocka_unit_test(what_was_acknowledged_while_the_database_is_away_counts),
+        cmocka_unit_test(what_was_acknowledged_before_two_raises_that_are_not_known_counts),
+        cmocka_unit_test(raises_that_are_not_known_and_replace_each_other_are_followed),
+        cmocka_unit_test(what_was_acknowledged_before_an_own_raise_that_is_not_known_counts),
+        cmocka_unit_test(a_node_alone_knows_its_own_raise),
+        cmocka_unit_test(a_raise_that_is_not_written_takes_the_session_from_nobody),
+        cmocka_unit_test(a_raise_that_is_not_written_is_forgotten),
+        cmocka_unit_test(nobody_waits_for_a_dead_node_behind_a_raise_that_is_not_known),
+        cmocka_unit_test(who_does_not_know_yet_is_asked_again_for_another_node),
+        cmocka_unit_test(what_a_replaced_link_acknowledged_is_told_to_no_later_one),
+        cmocka_unit_test(raises_that_are_not_known_are_bounded),
         cmocka_unit_test(bodies_are_read_as_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

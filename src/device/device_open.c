@@ -210,6 +210,7 @@ void standing_take(struct session_open *open)
         standing_take_place(open->devices, standing, &work->places.at[i]);
     if (standing->generation != work->row_generation)
         standing->is_seen_dirty = false;
+    standing->is_yielded = false;
     standing->link_back  = link_back_of(work);
     if (standing->generation != work->row_generation || work->raised != 0)
         standing_set_life(open->devices, standing, work->epoch);
@@ -612,6 +613,8 @@ void open_fence(struct session_open *open)
     fence_own(open);
     if (open->way != OPEN_CURSOR || !work->before.is_roaming)
         device_peer_ask(open, open->device, &work->before, fenced_below(open), true);
+    if (work->is_replaced)
+        device_unsure_ask(open);
     for (size_t i = 0; i < work->other_count; i++)
         fence_other(open, &work->others[i]);
     fence_back(work);

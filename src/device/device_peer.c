@@ -7,9 +7,9 @@
 enum {
     DEAF_TICKS     = 100,   /* a node that did not answer is not waited for, for so long */
     OLDER_MS       = 2 * PEER_FENCE_WAIT_MS,
+    STRANDED_MS    = 60000, /* a client whose opening was refused comes again within 15 s; some are refused once more */
     NEW_START_MS   = 60000, /* longer than it takes until all nodes have heard of one that has begun */
     LAST_WRITES_MS = 2000,  /* a ledger that refuses at the end may take it then: two tries */
-    FENCE_ANSWER_BYTES_MAX = 1 + PEER_FENCE_PLACES_MAX * (2 * 8 + 1 + UINT8_MAX),
     FENCE_BODY_BYTES_MAX   = 1 + 2 * 8 + 2 * (1 + UINT8_MAX),
 };
 
@@ -62,11 +62,31 @@ static void ask_address(struct devices *devices, struct peer_fence_ask *ask, str
 }
 
 /* A link of an earlier start of this node went with it. */
-static bool row_needs_asking(const struct devices *devices, const struct session_row *row)
+bool device_peer_needs_asking(const struct devices *devices, const struct session_row *row)
 {
     if (devices->peers == NULL || row->node.len == 0)
         return false;
     return row->is_roaming || !span_eq(row->node, span_str(devices->node));
+}
+
+struct peer_fence_ask *device_peer_ask_for(struct devices *devices, const struct session_row *row, const struct peer_fence *fence)
+{
+    struct peer_fence_ask *ask = calloc(1, sizeof *ask);
+
+    must(ask != NULL);
+    list_init(&ask->in_devices);
+    buf_init(&ask->body, FENCE_BODY_BYTES_MAX);
+    ask_address(devices, ask, fence->user, row);
+    ask->devices = devices;
+    peer_fence_put(&ask->body, fence);
+    list_push(&devices->asks, &ask->in_devices);
+    counter_add(&devices->counters.peer_fences, 1);
+    return ask;
+}
+
+void device_peer_send(struct peer_fence_ask *ask)
+{
+    ask->devices->peers->ask(ask->devices->peers_ctx, ask);
 }
 
 void device_peer_ask(struct session_open *open, struct span device, const struct session_row *row, uint64_t generation,
@@ -74,26 +94,18 @@ void device_peer_ask(struct session_open *open, struct span device, const struct
 {
     struct devices *devices = open->devices;
 
-    if (!row_needs_asking(devices, row))
+    if (!device_peer_needs_asking(devices, row))
         return;
-    struct peer_fence_ask *ask = calloc(1, sizeof *ask);
-    must(ask != NULL);
-    list_init(&ask->in_devices);
-    buf_init(&ask->body, FENCE_BODY_BYTES_MAX);
-    ask_address(devices, ask, open->user, row);
-    ask->devices = devices;
-    ask->open    = ask->is_notice ? NULL : open;
-    ask->is_own  = is_own;
-    peer_fence_put(&ask->body, &(struct peer_fence){ open->user, device, generation,
-                                                     is_own ? open->work->row.since : row->since });
-    list_push(&devices->asks, &ask->in_devices);
-    counter_add(&devices->counters.peer_fences, 1);
+    const struct peer_fence fence = { open->user, device, generation, is_own ? open->work->row.since : row->since };
+    struct peer_fence_ask  *ask   = device_peer_ask_for(devices, row, &fence);
+    ask->open   = ask->is_notice ? NULL : open;
+    ask->is_own = is_own;
     if (is_own) {
         open->work->is_untold = true;
         counter_add(&devices->counters.untold, ask->is_notice);
     }
     open->work->fences_left += ask->open != NULL;
-    devices->peers->ask(devices->peers_ctx, ask);
+    device_peer_send(ask);
 }
 
 /* The user has joined the group since the rows were read, or the session keeps the channel since then, and the older link has a place
@@ -177,6 +189,8 @@ void device_peer_answered(struct peer_fence_ask *ask, struct span answer)
     size_t                  count    = 0;
 
     ask->is_put_off |= answer.len == 0;
+    if (ask->unsure != NULL)
+        device_unsure_answered(ask, answer);
     if (ask->open == NULL || !ask->is_own)
         return;
     for (; peer_fence_place_next(&rest, &is_begun, &place); count++)
@@ -190,9 +204,9 @@ void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
 {
     struct session_open *open = ask->open;
 
-    if (open != NULL && ask->is_put_off && ++ask->tries < PEER_FENCE_TRIES_MAX) {
+    if ((open != NULL || ask->unsure != NULL) && ask->is_put_off && ++ask->tries < PEER_FENCE_TRIES_MAX) {
         ask->is_put_off = false;
-        ask->devices->peers->ask(ask->devices->peers_ctx, ask);
+        device_peer_send(ask);
         return;
     }
     if (open != NULL && ask->is_own && (is_missing || ask->is_put_off)) {
@@ -201,6 +215,8 @@ void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
     }
     if (is_missing && ask->user_log == NULL && !ask->is_notice)
         deaf_note(ask->devices, ask->node, ask->incarnation);
+    if (ask->unsure != NULL)
+        device_unsure_settled(ask, is_missing || ask->is_put_off);
     ask_free(ask);
     if (open != NULL)
         open_peer_back(open);
@@ -208,11 +224,9 @@ void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
 
 /* --- being asked ------------------------------------------------------------------------------------------------ */
 
-/* A place that was made while the link waited for its head may be of no life of the log. */
-static void fence_put_places(struct buf *answer, const struct devices *devices, const struct standing *standing)
+/* A place that was made while the link waited for its head may be of no life of the log. `count`: of places that are in the answer. */
+static void fence_put_places(struct buf *answer, size_t count, const struct devices *devices, const struct standing *standing)
 {
-    size_t count = 0;
-
     for (uint32_t i = 0; i < standing->place_count && count < PEER_FENCE_PLACES_MAX; i++) {
         const struct standing_place *place = &standing->places[i];
         const uint64_t               epoch = standing_place_epoch(devices, standing, place);
@@ -227,7 +241,11 @@ static void fence_put_places(struct buf *answer, const struct devices *devices, 
  *
  * Two newer links of a session are opened at once, on another node and on this one, which has the older link; the other one is first, so
  * this one reads its row. Its question comes, and asks for what was acknowledged on the older link, when the places in memory here are
- * those of the newest generation already. */
+ * those of the newest generation already.
+ *
+ * Or another node has raised the generation, does not know so, and asks nobody (device_unsure.c). What was not stored here by then is stranded:
+ * it is kept until the device comes again. After the first second only a question for the very next generation is told of it, which is one that
+ * asks for that node: what a forgotten link acknowledges long after it was replaced counts for nobody else. */
 
 struct older_places {
     struct list          in_devices;
@@ -236,61 +254,115 @@ struct older_places {
     msec                 since;
     uint64_t             generation;
     msec                 until;       /* by the wall clock */
+    msec                 fresh_until; /* likewise */
     struct buf           places;      /* as in an answer */
 };
 
-static struct older_places *older_first(const struct devices *devices)
+static struct older_places *older_at(const struct list *at)
 {
-    return container_of(devices->older.next, struct older_places, in_devices);
+    return container_of(at, struct older_places, in_devices);
 }
 
-static void older_free(struct devices *devices, struct older_places *older)
+static void older_free(struct older_places *older)
 {
     list_take(&older->in_devices);
-    devices->older_count--;
     channel_name_unref(older->channel);
     buf_fini(&older->places);
     free(older);
 }
 
-void device_peer_remember(struct devices *devices, const struct standing *standing)
+static void older_drop_first(struct device_older *list)
 {
-    if (devices->peers == NULL || standing->place_count == 0)
-        return;
-    if (devices->older_count == DEVICE_OLDER_MAX)
-        older_free(devices, older_first(devices));
-    struct older_places *older = calloc(1, sizeof *older);
-    must(older != NULL);
-    older->channel    = channel_name_ref(standing->channel);
-    older->hash       = standing->node.hash;
-    older->since      = standing->since;
-    older->generation = standing->generation;
-    older->until      = devices->writer->wall + OLDER_MS;
-    buf_init(&older->places, FENCE_ANSWER_BYTES_MAX);
-    fence_put_places(&older->places, devices, standing);
-    list_push(&devices->older, &older->in_devices);
-    devices->older_count++;
+    older_free(older_at(list->places.next));
+    list->count--;
 }
 
-static bool is_older_of(const struct older_places *older, const struct peer_fence *fence)
+static void older_push(struct device_older *list, struct older_places *older, msec until)
+{
+    if (list->count == DEVICE_OLDER_MAX)
+        older_drop_first(list);
+    older->until = until;
+    list_push(&list->places, &older->in_devices);
+    list->count++;
+}
+
+static bool standing_is_stranded(const struct standing *standing)
+{
+    bool is_any = standing->is_yielded;
+
+    for (uint32_t i = 0; i < standing->place_count; i++)
+        is_any |= standing->places[i].is_dirty;
+    return is_any;
+}
+
+void device_peer_remember(struct devices *devices, const struct standing *standing)
+{
+    const msec wall = devices->writer->wall;
+
+    if (standing->place_count == 0)
+        return;
+    struct older_places *older = calloc(1, sizeof *older);
+    must(older != NULL);
+    older->channel     = channel_name_ref(standing->channel);
+    older->hash        = standing->node.hash;
+    older->since       = standing->since;
+    older->generation  = standing->generation;
+    older->fresh_until = wall + OLDER_MS;
+    buf_init(&older->places, FENCE_ANSWER_BYTES_MAX);
+    fence_put_places(&older->places, 0, devices, standing);
+    if (standing_is_stranded(standing))
+        older_push(&devices->stranded, older, wall + STRANDED_MS);
+    else
+        older_push(&devices->older, older, wall + OLDER_MS);
+}
+
+static bool is_older_of(const struct older_places *older, const struct peer_fence *fence, msec wall)
 {
     struct span device = span_skip(channel_name_span(older->channel), sizeof "device:" - 1), user;
 
     must(span_cut(&device, '/', &user));
-    return older->since == fence->since && older->generation < fence->generation && span_eq(user, fence->user) &&
+    return older->since == fence->since && older->generation < fence->generation &&
+           (older->generation + 1 == fence->generation || wall < older->fresh_until) && span_eq(user, fence->user) &&
            span_eq(device, fence->device);
 }
 
-/* The newest of them counts. */
-static void older_put_places(struct buf *answer, const struct devices *devices, uint32_t hash, const struct peer_fence *fence)
+static struct older_places *older_find(const struct devices *devices, const struct device_older *list, uint32_t hash,
+                                       const struct peer_fence *fence)
 {
-    for (const struct list *at = devices->older.prev; at != &devices->older; at = at->prev) {
-        const struct older_places *older = container_of(at, const struct older_places, in_devices);
-        if (older->hash == hash && is_older_of(older, fence)) {
-            buf_put(answer, buf_span(&older->places));
-            return;
-        }
+    for (const struct list *at = list->places.prev; at != &list->places; at = at->prev)
+        if (older_at(at)->hash == hash && is_older_of(older_at(at), fence, devices->writer->wall))
+            return older_at(at);
+    return NULL;
+}
+
+/* The newest of them counts. Who is told now may ask once more in a moment. */
+static void older_put_places(struct buf *answer, struct devices *devices, uint32_t hash, const struct peer_fence *fence)
+{
+    struct older_places *older    = older_find(devices, &devices->older, hash, fence);
+    struct older_places *stranded = older_find(devices, &devices->stranded, hash, fence);
+
+    if (stranded != NULL && (older == NULL || older->generation <= stranded->generation)) {
+        older = stranded;
+        list_take(&older->in_devices);
+        devices->stranded.count--;
+        older_push(&devices->older, older, devices->writer->wall + OLDER_MS);
     }
+    if (older != NULL)
+        buf_put(answer, buf_span(&older->places));
+}
+
+void device_peer_take_older(struct session_open *open, uint64_t generation)
+{
+    const struct peer_fence fence = { open->user, open->device, generation, open->work->row.since };
+    struct peer_fence_place place;
+    struct buf              places;
+    bool                    is_begun = true;
+
+    buf_init(&places, FENCE_ANSWER_BYTES_MAX);
+    older_put_places(&places, open->devices, open->work->standing->node.hash, &fence);
+    for (struct span rest = buf_span(&places); peer_fence_place_next(&rest, &is_begun, &place);)
+        take_acknowledged(open->work, &place, !open->work->is_new);
+    buf_fini(&places);
 }
 
 /* device:USER/DEVICE */
@@ -335,12 +407,35 @@ static void call_put_off(struct devices *devices, struct peer_fence_call *call)
  * good: a poll on another node does not raise the generation. */
 static void standing_was_told_of(struct devices *devices, struct standing *standing, bool had_link)
 {
+    standing->is_yielded = false;
     if (had_link && standing->op == NULL) {
         standing->is_parted = false;
         standing_drop_places(standing);
         standing_forget(standing);
     }
     standing_settle(devices, standing);
+}
+
+/* `standing`: has what was acknowledged; NULL: it may be among what is of an older generation. `raise`: ends; may be NULL. */
+static void call_answer(struct devices *devices, struct peer_fence_call *call, const struct peer_fence *fence, struct standing *standing,
+                        struct unsure_raise *raise)
+{
+    struct peer_fence below = *fence;
+    size_t            count = 0;
+
+    buf_init(&call->answer, FENCE_ANSWER_BYTES_MAX);
+    peer_fence_answer_begin(&call->answer);
+    if (raise != NULL) {
+        below.generation = device_unsure_below(raise);
+        count            = device_unsure_put_places(devices, raise, &call->answer);
+    }
+    if (standing != NULL) {
+        fence_put_places(&call->answer, count, devices, standing);
+        standing_was_told_of(devices, standing, call->had_link);
+    } else if (count == 0) {
+        older_put_places(&call->answer, devices, call->hash, &below);
+    }
+    call->answered(call);
 }
 
 static void call_take(struct devices *devices, struct peer_fence_call *call)
@@ -359,15 +454,15 @@ static void call_take(struct devices *devices, struct peer_fence_call *call)
         standing_settle(devices, standing);
         return;
     }
-    buf_init(&call->answer, FENCE_ANSWER_BYTES_MAX);
-    peer_fence_answer_begin(&call->answer);
-    if (is_older) {
-        fence_put_places(&call->answer, devices, standing);
-        standing_was_told_of(devices, standing, call->had_link);
-    } else {
-        older_put_places(&call->answer, devices, call->hash, &fence);
+    struct unsure_raise *raise = device_unsure_of(devices, call->hash, &fence);
+    if (raise != NULL && !device_unsure_is_told(devices, raise)) {
+        list_push(&devices->calls, &call->in_devices);
+        if (standing != NULL)
+            standing_settle(devices, standing);
+        device_unsure_tell(devices, raise);
+        return;
     }
-    call->answered(call);
+    call_answer(devices, call, &fence, is_older ? standing : NULL, raise);
 }
 
 bool device_peer_called(struct devices *devices, struct peer_fence_call *call, struct span body)
@@ -488,13 +583,22 @@ void device_peers_init(struct devices *devices)
 {
     list_init(&devices->asks);
     list_init(&devices->calls);
-    list_init(&devices->older);
+    list_init(&devices->older.places);
+    list_init(&devices->stranded.places);
+    list_init(&devices->unsure);
+}
+
+static void older_drop_until(struct device_older *list, msec wall)
+{
+    while (list->count > 0 && older_at(list->places.next)->until <= wall)
+        older_drop_first(list);
 }
 
 void device_peers_tick(struct devices *devices)
 {
-    while (!list_is_empty(&devices->older) && older_first(devices)->until <= devices->writer->wall)
-        older_free(devices, older_first(devices));
+    older_drop_until(&devices->older, devices->writer->wall);
+    older_drop_until(&devices->stranded, devices->writer->wall);
+    device_unsure_tick(devices);
     for (struct list *at = devices->calls.next, *next; at != &devices->calls; at = next) {
         struct peer_fence_call *call = container_of(at, struct peer_fence_call, in_devices);
         next                         = at->next;
@@ -505,6 +609,7 @@ void device_peers_tick(struct devices *devices)
 
 void device_peers_fini(struct devices *devices)
 {
+    device_unsure_fini(devices);
     while (!list_is_empty(&devices->asks))
         ask_free(container_of(devices->asks.next, struct peer_fence_ask, in_devices));
     while (!list_is_empty(&devices->calls)) {
@@ -512,6 +617,6 @@ void device_peers_fini(struct devices *devices)
         list_take(&call->in_devices);
         call->dropped(call);
     }
-    while (!list_is_empty(&devices->older))
-        older_free(devices, older_first(devices));
+    older_drop_until(&devices->older, INT64_MAX);
+    older_drop_until(&devices->stranded, INT64_MAX);
 }

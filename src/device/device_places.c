@@ -226,6 +226,7 @@ static void places_refused(struct devices *devices, struct standing *standing, s
         standing_fence(devices, standing, refused_by(devices, write), NULL);
         standing_part(devices, standing);
         standing_yield(standing);
+        standing->is_yielded |= write->count > 0;
         devices->may_be_asked_until = devices->writer->wall + PEER_FENCE_WAIT_MS;
     }
     standing_forget(standing);

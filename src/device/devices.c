@@ -268,8 +268,10 @@ void devices_group_moved(struct devices *devices, struct span user, bool is_know
 
 void standing_yield(struct standing *standing)
 {
-    for (uint32_t i = 0; i < standing->place_count; i++)
+    for (uint32_t i = 0; i < standing->place_count; i++) {
+        standing->is_yielded |= standing->places[i].is_dirty;
         standing->places[i].is_dirty = standing->places[i].is_new = standing->places[i].is_moved = false;
+    }
     standing->is_seen_dirty = false;
 }
 
@@ -325,7 +327,9 @@ static void standings_end_parting(struct devices *devices)
         struct standing *oldest = container_of(near_list_next(&devices->lists->parted), struct standing, link);
         if ((int16_t)(oldest->parted_until - (uint16_t)devices->tick) > 0)
             return;
-        oldest->is_parted = false;
+        if (oldest->is_yielded)
+            device_peer_remember(devices, oldest);
+        oldest->is_parted = oldest->is_yielded = false;
         standing_settle(devices, oldest);
     }
 }
@@ -500,7 +504,7 @@ void standing_fence(struct devices *devices, struct standing *standing, enum fen
 
 void standing_part(struct devices *devices, struct standing *standing)
 {
-    if (devices->peers == NULL)
+    if (devices->writer->durable.store->has_one_writer)
         return;
     standing->is_parted    = true;
     standing->parted_until = (uint16_t)(devices->tick + PARTED_TICKS);

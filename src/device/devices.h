@@ -7,7 +7,8 @@
  *
  * Generation. Each new link of a session raises it, durably, before the link is told `connected`. By then the older
  * link has been fenced: it delivers nothing and its acknowledgements are dropped. If nobody knows whether the raise was
- * written (LEDGER_BROKEN), the opener is refused, and the next one reads the row anew.
+ * written (LEDGER_BROKEN), the opener is refused, and the next one reads the row anew. In a cluster this node remembers whom the
+ * raise replaces, because the row may name this node by then (device_unsure.c).
  *
  * Other nodes. The row names the node that has the link. Whoever raises the generation asks that node to let go of it
  * (peer_fence.h), and each node compares its links with the ledger now and then, because a question may be lost.
@@ -61,7 +62,7 @@ struct devices_counters {
 
 struct device_peers;   /* peer_fence.h */
 struct device_compare;
-enum { DEVICE_DEAF_MAX = 16, DEVICE_OLDER_MAX = 1024, DEVICE_TRANSPORTS_MAX = 15, DEVICE_EPOCHS_MAX = 15 };
+enum { DEVICE_DEAF_MAX = 16, DEVICE_OLDER_MAX = 1024, DEVICE_UNSURE_MAX = 1024, DEVICE_TRANSPORTS_MAX = 15, DEVICE_EPOCHS_MAX = 15 };
 
 /* Questions about how far devices are (device_look.h). */
 struct device_looks {
@@ -125,8 +126,13 @@ struct devices {
     uint64_t               incarnation;
     struct list            asks;         /* questions to other nodes under way */
     struct list            calls;        /* questions of other nodes that can't be answered yet */
-    struct list            older;        /* places that another node may ask for, oldest first … */
-    uint32_t               older_count;  /* … DEVICE_OLDER_MAX at most */
+    struct device_older {
+        struct list        places;       /* that another node may ask for, oldest first … */
+        uint32_t           count;        /* … DEVICE_OLDER_MAX at most */
+    }                      older,
+                           stranded;     /* … that were not stored, and can't be any more */
+    struct list            unsure;       /* raises that may be written though nobody was asked, oldest first … */
+    uint32_t               unsure_count; /* … DEVICE_UNSURE_MAX at most */
     struct device_deaf {                 /* nodes that did not answer lately: nobody waits for them */
         char               node[DEVICE_NODE_BYTES_MAX + 1];
         uint64_t           incarnation;

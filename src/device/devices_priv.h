@@ -6,6 +6,7 @@
  *     member_sweep.c   lists of members over databases
  *     device_sweep.c   sessions that have run out        device_look.c   how far they are in a channel
  *     device_peer.c    links on other nodes            device_compare.c  links that a newer one elsewhere has replaced
+ *     device_unsure.c  raises of which nobody knows whether they were written
  *     receipts.c       … for all devices that a message is for
  *     why.c            … and all else about one device   session_listing.c  sessions page by page */
 #ifndef DEVICE_DEVICES_PRIV_H
@@ -59,7 +60,7 @@ struct standing {
     uint64_t               compared      : 20; /* the round in which it was compared with the ledger (device_compare.c) */
     uint64_t               life          : 4;  /* of the database in which the generation was raised: in devices.epochs, from 1; 0: in
                                                 * any. After it the same number may be given a second time */
-    uint64_t               place_count   : 26;
+    uint64_t               place_count   : 25;
     uint64_t               transport     : 4;  /* of the last link: in devices.transports, from 1; 0: not known */
     uint64_t               is_unsettled  : 1;  /* the generation was read while devices.is_unsettled */
     uint64_t               is_groupless  : 1;  /* standing_is_groupless() */
@@ -71,12 +72,13 @@ struct standing {
     uint64_t               is_between    : 1;  /* its last link was a poll: present until poll_lease_ms after `seen` */
     uint64_t               is_roaming    : 1;  /* it is polled, on any node */
     uint64_t               is_parted     : 1;  /* its link ended a moment ago: another node may ask what it acknowledged */
+    uint64_t               is_yielded    : 1;  /* some of that was not stored, can't be any more, and nobody was told of it yet */
 };
 
 #ifndef POOL_IS_MALLOC
 _Static_assert(sizeof(struct standing) == 104, "every idle session pays for one");
 #endif
-enum { STANDING_PLACES_MAX = (1 << 26) - 1 };
+enum { STANDING_PLACES_MAX = (1 << 25) - 1 };
 
 /* The session has been raised so often since its link was opened that what is said there counts for nothing any more. */
 enum { LINK_LOST = UINT8_MAX };
@@ -217,6 +219,12 @@ void device_opens_refused(struct devices *devices);
  * for open_peer_back(). */
 void device_peer_ask(struct session_open *open, struct span device, const struct session_row *row, uint64_t generation,
                      bool is_own);
+/* Does the row name a link that may be on another node? */
+bool device_peer_needs_asking(const struct devices *devices, const struct session_row *row);
+/* A question to the node of such a row, for whoever waits for it; is_notice: nobody is to wait. To be sent by device_peer_send(), which may
+ * settle it at once. */
+struct peer_fence_ask *device_peer_ask_for(struct devices *devices, const struct session_row *row, const struct peer_fence *fence);
+void                   device_peer_send(struct peer_fence_ask *ask);
 /* The loop of the link has let it go, and has said all that was acknowledged on it: whoever waits for that goes on. */
 void device_link_told(struct devices *devices, const struct channel_name *channel, uint64_t key);
 /* As if its loop had been told: the session has ended, and what is said of it counts no more. May free the standing. */
@@ -225,9 +233,36 @@ void device_link_forget(struct devices *devices, struct standing *standing);
 void device_calls_go_on(struct devices *devices, uint32_t hash);
 /* The places of an older generation leave memory, because another node has the session: that node may not have asked for them yet. */
 void device_peer_remember(struct devices *devices, const struct standing *standing);
+/* What was remembered here of generations below this one counts for the opening, as if this node had been asked. */
+void device_peer_take_older(struct session_open *open, uint64_t generation);
 void device_peers_tick(struct devices *devices);
 void device_peers_init(struct devices *devices);
 void device_peers_fini(struct devices *devices);
+
+/* --- device_unsure.c --- */
+struct unsure_raise;
+/* The opening is refused, and its raise may be written all the same: whom it replaces was not asked. */
+void device_unsure_note(struct session_open *open);
+/* Is the row that was read such a raise? Then it names this node, and work->replaced says what stood there before. */
+void device_unsure_find(struct open_work *work);
+/* The raise is written, and whoever it replaces is asked: by the opening itself, if the row before was a raise of this kind. */
+void device_unsure_settle(struct session_open *open);
+void device_unsure_ask(struct session_open *open);
+/* Another node asks. NULL: there is no such raise that it replaces. */
+struct unsure_raise *device_unsure_of(const struct devices *devices, uint32_t hash, const struct peer_fence *fence);
+/* True: whom the raise replaces has told, or there is nobody to be told of. Else it is asked: then device_calls_go_on() follows,
+ * perhaps at once. */
+bool device_unsure_is_told(const struct devices *devices, const struct unsure_raise *raise);
+void device_unsure_tell(struct devices *devices, struct unsure_raise *raise);
+/* Links that it replaces have a lower generation. */
+uint64_t device_unsure_below(const struct unsure_raise *raise);
+/* Puts what was told into an answer; the raise ends. Returns how many places. */
+size_t device_unsure_put_places(struct devices *devices, struct unsure_raise *raise, struct buf *answer);
+/* Of a question that a raise waits for. */
+void device_unsure_answered(struct peer_fence_ask *ask, struct span answer);
+void device_unsure_settled(struct peer_fence_ask *ask, bool is_missing);
+void device_unsure_tick(struct devices *devices);
+void device_unsure_fini(struct devices *devices);
 
 /* --- device_compare.c --- */
 void device_compare_free(struct device_compare *compare);

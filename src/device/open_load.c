@@ -72,7 +72,7 @@ static void open_work_empty(struct open_work *work)
     work->groups_seq   = 0;
     work->read_generation = 0;
     work->before       = (struct session_row){ .node = SPAN("") };
-    work->is_of_memory = work->has_row = work->is_damaged = work->is_new = work->is_behind = false;
+    work->is_of_memory = work->has_row = work->is_damaged = work->is_new = work->is_behind = work->is_replaced = false;
     buf_clear(&work->after);
 }
 
@@ -235,8 +235,7 @@ bool row_has_run_out(const struct devices *devices, const struct session_row *ro
     return row->is_ended || row->seen + devices->limits.session_ttl_ms <= devices->writer->wall;
 }
 
-/* What the row says of the link, in memory of our own. */
-static void row_keep_link(struct session_row *to, const struct session_row *from, char node[DEVICE_NODE_BYTES_MAX])
+void row_keep_link(struct session_row *to, const struct session_row *from, char node[DEVICE_NODE_BYTES_MAX])
 {
     if (from->node.len > 0)
         memcpy(node, from->node.at, from->node.len);
@@ -264,6 +263,7 @@ static void open_take_read_row(struct open_work *work, const struct session_row 
     open_take_row(work, row, generation);
     work->read_generation = generation;
     row_keep_link(&work->before, row, work->before_node);
+    device_unsure_find(work);
 }
 
 /* Does a session that begins with this link end that one? */

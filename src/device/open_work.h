@@ -61,6 +61,11 @@ struct open_work {
     uint64_t             epoch;       /* … and the life of the database that it was raised in; 0: not known */
     struct session_row   before;      /* … and what it said of the link: node, incarnation, is_roaming */
     char                 before_node[DEVICE_NODE_BYTES_MAX];
+    bool                 is_replaced; /* the row that was read is a raise of this node that has asked nobody (device_unsure.c): this is the … */
+    struct session_row   replaced;    /* … row before it */
+    char                 replaced_node[DEVICE_NODE_BYTES_MAX];
+    uint64_t             replaced_below; /* … and links of it have a lower generation than this */
+    enum ledger_outcome  raise_outcome;  /* of the write that has the session's row */
     uint64_t             groups_moved; /* devices.groups_moved when the first page of groups was asked for */
     uint64_t             groups_seq;  /* the rows of groups know all messages of the user's log up to this one */
     uint32_t             device_count;
@@ -130,6 +135,8 @@ void open_load_groups_again(struct open_work *work);
 /* The places are read once more, now that no other node can store any; then open_answer(), or open_end(). */
 void open_load_places_again(struct open_work *work);
 bool row_has_run_out(const struct devices *devices, const struct session_row *row);
+/* What the row says of the link, in memory of our own. */
+void row_keep_link(struct session_row *to, const struct session_row *from, char node[DEVICE_NODE_BYTES_MAX]);
 void open_take_row(struct open_work *work, const struct session_row *row, uint64_t generation);
 
 void               work_places_free(struct work_places *places);

@@ -243,10 +243,13 @@ static void open_settled(struct session_open *open)
 
     if (work->outcome == LEDGER_DONE) {
         work->is_unsettled = false;
+        device_unsure_settle(open);
         standing_take(open);
         open_fence(open);
         return;
     }
+    if (work->raise_outcome == LEDGER_BROKEN || work->raise_outcome == LEDGER_DONE)
+        device_unsure_note(open);
     standing_forget(work->standing);
     if (work->outcome != LEDGER_STALE)
         open_end(open, open_refusal(work->outcome));
@@ -262,8 +265,10 @@ static void open_written(struct device_write *device)
 
     if (is_worse(device->write.outcome, work->outcome))
         work->outcome = device->write.outcome;
-    if (write->is_session)
-        work->epoch = device->write.epoch;
+    if (write->is_session) {
+        work->epoch         = device->write.epoch;
+        work->raise_outcome = device->write.outcome;
+    }
     open_write_free(write);
     must(work->writes_left > 0);
     if (--work->writes_left == 0)

@@ -11,7 +11,8 @@
  * (device_compare.c), and that node B reads the places once more: node A may have stored some after node B had read them, and
  * before the raise. The answer waits for node A, so that who has seen `connected` can rely on it that the older link
  * delivers nothing more, and so that what was acknowledged there does not come again; but not for long: a node that doesn't answer
- * may be dead. Why a question may have to wait, and what is kept for one that has not come: docs/decisions/0181.
+ * may be dead. Why a question may have to wait, and what is kept for one that has not come: docs/decisions/0181. A node that does not know
+ * whether it has raised a generation asks on behalf of whoever asks it: docs/decisions/0183.
  *
  * Who carries questions is handed in (struct device_peers). All of it happens on the writer's thread. */
 #ifndef DEVICE_PEER_FENCE_H
@@ -22,12 +23,14 @@
 #include "device/row.h"
 
 struct devices;
+struct unsure_raise;  /* device_unsure.c */
 
 enum {
     PEER_FENCE_WAIT_MS    = 500,  /* whoever asks waits so long, … */
     PEER_FENCE_TELL_MS    = 350,  /* … whoever is asked says after so long, and a tick, that it does not know yet, … */
     PEER_FENCE_TRIES_MAX  = 10,   /* … and is asked again */
     PEER_FENCE_PLACES_MAX = 128,
+    FENCE_ANSWER_BYTES_MAX = 1 + PEER_FENCE_PLACES_MAX * (2 * 8 + 1 + UINT8_MAX),
 };
 
 /* What is asked. */
@@ -57,7 +60,8 @@ bool peer_fence_place_next(struct span *answer, bool *is_begun, struct peer_fenc
 struct peer_fence_ask {
     struct list          in_devices;
     struct devices      *devices;
-    struct session_open *open;        /* waits for it; NULL: nobody does */
+    struct session_open *open;        /* waits for it; NULL: no opening does */
+    struct unsure_raise *unsure;      /* … or this does, on behalf of another node */
     bool                 is_own;      /* of the session that is being opened: the places of the answer count */
     bool                 is_notice;   /* nobody waits for an answer: it is settled once it was sent */
     bool                 is_put_off;  /* a node is there, and does not know yet */

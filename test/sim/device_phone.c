@@ -248,15 +248,10 @@ static uint64_t stored_place(struct phone *phone, unsigned channel, bool *ret_is
     return generation == 0 ? 0 : generation - 1;
 }
 
-/* Where there may be another node, a raise of which nobody knows whether it was written looks as if that node had taken
- * the session over: then what was acknowledged or kept since the last write counts for nothing. */
+/* Does what was acknowledged or kept since the last write always count? */
 static bool is_sure(const struct phone *phone)
 {
-    struct world *world = world_of(phone);
-
-    if (all_of(phone)->roam != NULL)
-        return roam_tells_all(all_of(phone));
-    return store_sim_port(world->disk, 0)->has_one_writer || !world->faults.broken;
+    return all_of(phone)->roam == NULL || roam_tells_all(all_of(phone));
 }
 
 static uint64_t sure_stored(struct phone *phone, unsigned channel)

@@ -145,7 +145,7 @@ enum device_plant roam_plant_of(unsigned plant)
 const char *roam_plant_text(unsigned plant)
 {
     static const char *const texts[ROAM_PLANT_END - DEVICE_PLANT_COUNT + 1] = {
-        "none", "lost-fence", "stale-write", "place-back", "lost-acks", "lost-left",
+        "none", "lost-fence", "stale-write", "place-back", "lost-acks", "lost-left", "lost-unsure",
     };
     return texts[plant];
 }

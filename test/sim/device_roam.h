@@ -62,8 +62,8 @@ msec roam_late_ms(const struct device_world *all);
 bool roam_is_newborn(const struct device_world *all, unsigned no);
 /* … and does it surely know none? */
 bool roam_knows_nobody(const struct device_world *all, unsigned no);
-/* Does an older link always tell the newer one what was acknowledged on it? Its node can be asked in time, stores all before it ends, and
- * knows what became of its writes. */
+/* Does an older link always tell the newer one what was acknowledged on it? Its node can be asked in time, and stores all before it ends.
+ * Where a node does not know what became of a raise, none stops before the device comes back. */
 bool roam_tells_all(const struct device_world *all);
 
 #endif

@@ -45,6 +45,7 @@ enum device_plant {
     ROAM_PLANT_BACK,              /* a node that is behind stores a place as it knows it */
     ROAM_PLANT_LOST_ACKS,         /* what the older node tells of acknowledged places is not heard */
     ROAM_PLANT_LOST_LEFT,         /* no other node hears that a user has left a group, and none asks */
+    ROAM_PLANT_LOST_UNSURE,       /* a node does not remember that a raise of its may be written */
     ROAM_PLANT_END,
 };
 

@@ -210,7 +210,7 @@ static void row_batch_lose(struct sim_port *port, struct ledger_batch *batch)
     sim_show(port->sim);
     tell(world, "disk: node %u loses its connection, %zu changes of rows are %s", port->node, batch->change_count,
          is_late ? "still to come" : is_written ? "written" : "lost");
-    row_batch_fail(batch, LEDGER_BROKEN);
+    row_batch_fail(batch, world->calls_unknown_undone ? LEDGER_AWAY : LEDGER_BROKEN);
 }
 
 static void row_batch_finish(struct sim_port *port, struct ledger_batch *batch)

@@ -97,6 +97,7 @@ struct world {
     bool                 has_bus;
     bool                 has_shared_store;
     bool                 has_late_rows;  /* a write of rows whose node has given it up may still come */
+    bool                 calls_unknown_undone;  /* a planted bug: rows of which nobody knows whether they are written are said not to be */
     bool                 keeps_epoch;  /* a planted bug: after a failover the logs go on in the same epoch */
     bool                 resends;      /* a planted bug: what shared memory has not answered is sent to it again */
     msec                 quiet_ms;    /* after so long without news loops fold channels, if they are let … */

@@ -26,7 +26,7 @@ static struct device_deaf *deaf_find(struct devices *devices, struct span node, 
 }
 
 /* Takes the place of the one that ends first. */
-static void deaf_note(struct devices *devices, const char *node, uint64_t incarnation)
+static struct device_deaf *deaf_new(struct devices *devices, const char *node, uint64_t incarnation)
 {
     struct device_deaf *place = &devices->deaf[0];
 
@@ -35,7 +35,38 @@ static void deaf_note(struct devices *devices, const char *node, uint64_t incarn
             place = &devices->deaf[i];
     memcpy(place->node, node, sizeof place->node);
     place->incarnation = incarnation;
-    place->until_tick  = devices->tick + DEAF_TICKS;
+    place->missed_tick = devices->tick;
+    place->is_deaf     = false;
+    return place;
+}
+
+static bool is_deaf(struct devices *devices, struct span node, uint64_t incarnation)
+{
+    const struct device_deaf *deaf = deaf_find(devices, node, incarnation);
+
+    return deaf != NULL && deaf->is_deaf;
+}
+
+static void deaf_note(const struct peer_fence_ask *ask)
+{
+    struct devices     *devices = ask->devices;
+    struct device_deaf *deaf    = deaf_find(devices, span_str(ask->node), ask->incarnation);
+
+    if (deaf == NULL)
+        deaf = deaf_new(devices, ask->node, ask->incarnation);
+    else if (ask->asked_tick < deaf->missed_tick)
+        return;
+    else
+        deaf->is_deaf = true;
+    deaf->until_tick = devices->tick + DEAF_TICKS;
+}
+
+static void deaf_forget(const struct peer_fence_ask *ask)
+{
+    struct device_deaf *deaf = deaf_find(ask->devices, span_str(ask->node), ask->incarnation);
+
+    if (deaf != NULL)
+        deaf->until_tick = 0;
 }
 
 /* --- asking ----------------------------------------------------------------------------------------------------- */
@@ -58,7 +89,7 @@ static void ask_address(struct devices *devices, struct peer_fence_ask *ask, str
     }
     memcpy(ask->node, row->node.at, row->node.len);
     ask->incarnation = row->incarnation;
-    ask->is_notice   = deaf_find(devices, row->node, row->incarnation) != NULL;
+    ask->is_notice   = is_deaf(devices, row->node, row->incarnation);
 }
 
 /* A link of an earlier start of this node went with it. */
@@ -86,6 +117,7 @@ struct peer_fence_ask *device_peer_ask_for(struct devices *devices, const struct
 
 void device_peer_send(struct peer_fence_ask *ask)
 {
+    ask->asked_tick = ask->devices->tick;
     ask->devices->peers->ask(ask->devices->peers_ctx, ask);
 }
 
@@ -213,8 +245,12 @@ void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
         open->work->is_untold = true;
         counter_add(&ask->devices->counters.untold, 1);
     }
-    if (is_missing && ask->user_log == NULL && !ask->is_notice)
-        deaf_note(ask->devices, ask->node, ask->incarnation);
+    if (ask->user_log == NULL && !ask->is_notice) {
+        if (is_missing)
+            deaf_note(ask);
+        else
+            deaf_forget(ask);
+    }
     if (ask->unsure != NULL)
         device_unsure_settled(ask, is_missing || ask->is_put_off);
     ask_free(ask);

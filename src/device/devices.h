@@ -133,9 +133,11 @@ struct devices {
                            stranded;     /* … that were not stored, and can't be any more */
     struct list            unsure;       /* raises that may be written though nobody was asked, oldest first … */
     uint32_t               unsure_count; /* … DEVICE_UNSURE_MAX at most */
-    struct device_deaf {                 /* nodes that did not answer lately: nobody waits for them */
+    struct device_deaf {                 /* nodes that did not answer lately */
         char               node[DEVICE_NODE_BYTES_MAX + 1];
         uint64_t           incarnation;
+        uint32_t           missed_tick;  /* when that was noticed: one question may be lost, or late … */
+        bool               is_deaf;      /* … but one that was asked since then was not answered either: nobody waits for it */
         uint32_t           until_tick;
     }                      deaf[DEVICE_DEAF_MAX];
     struct device_compare *compare;      /* NULL: nothing was compared yet */

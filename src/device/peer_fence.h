@@ -66,6 +66,7 @@ struct peer_fence_ask {
     bool                 is_notice;   /* nobody waits for an answer: it is settled once it was sent */
     bool                 is_put_off;  /* a node is there, and does not know yet */
     unsigned             tries;
+    uint32_t             asked_tick;  /* devices.tick when it was sent last */
     char                 node[DEVICE_NODE_BYTES_MAX + 1];  /* to this node … */
     uint64_t             incarnation;                      /* … in this life of it; or, if `node` is empty … */
     bool                 may_be_new;                       /* which others may not have heard of yet */

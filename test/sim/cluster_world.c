@@ -239,7 +239,9 @@ static void cluster_init(struct cluster_world *all)
     draw_burdens(all);
     draw_losses(all);
     draw_sense(all);
-    world->late_ms = world->purge_ms = world->is_sure ? LATE_MS_MAX : WALK_MS + PAUSE_MS_MAX;
+    world->late_ms = world->is_sure ? LATE_MS_MAX : WALK_MS + PAUSE_MS_MAX;
+    /* Who has appended may hear late that it is stored, and sends it on late. */
+    world->purge_ms = world->is_sure ? 2 * LATE_MS_MAX : world->late_ms;
     make_channels(all);
     draw_limits(all);
     all->server = server_new(all);

@@ -958,19 +958,32 @@ static void openings_wait_until_the_nodes_are_known(void **state)
     }
 }
 
+/* What another session acknowledges is refused: for a second nothing of that kind is tried. */
+static void is_refused(struct node *node)
+{
+    struct session_open *other = opens(node, "tablet", 40);
+
+    node->cluster->refuses_with = LEDGER_AWAY;
+    acks(node, other, 1);
+    node->cluster->refuses_with = LEDGER_WAITING;
+    assert_int_not_equal(node->devices.pause_ticks, 0);
+}
+
 /* A link acknowledges, and the device goes on by polls, each at another node. A poll reads the rows and asks nobody. */
 static void what_a_link_acknowledged_does_not_come_again_by_polls(void **state)
 {
     (void)state;
-    for (unsigned way = 0; way < 16; way++) {
-        const bool      is_raise = (way & 1) != 0, is_here = (way & 2) != 0;
+    for (unsigned way = 0; way < 32; way++) {
+        const bool      is_raise = (way & 1) != 0, is_here = (way & 2) != 0, is_paused = (way & 4) != 0;
         struct cluster *cluster = cluster_start();
         struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[is_here ? 0 : 1], *c = &cluster->nodes[2];
         struct session_open *link = opens(a, "phone", 10);
+        if (is_paused)
+            is_refused(b);
         struct session_open *poll = asks(b, is_raise ? OPEN_NEWER : OPEN_CURSOR, "phone", 20, link);
         poll->is_poll = true;
         a->last_words = words(a, link, "user:alice", 5, ACK_PLACE);
-        for (unsigned i = 0; i < way / 4; i++)
+        for (unsigned i = 0; i < way / 8; i++)
             node_take(b);
         for (const size_t before = b->answer_count;;) {
             node_take_mail(b);

@@ -159,6 +159,7 @@ static void device_batch_came(struct command *command, struct writer *writer)
     struct device_batch *done    = container_of(command, struct device_batch, command);
     struct devices      *devices = done->devices;
     struct list         *at;
+    bool                 is_refused = false;
 
     (void)writer;
     must(devices->batch == done);
@@ -168,12 +169,13 @@ static void device_batch_came(struct command *command, struct writer *writer)
         if (is_refusal(write->write.outcome)) {
             devices->pause_ticks  = PAUSE_TICKS;
             devices->refused_with = write->write.outcome;
+            is_refused            = true;
         }
         note_settled(devices, write->write.outcome);
         write->done(write);
     }
     free(done);
-    if (devices->pause_ticks > 0)
+    if (is_refused)
         device_opens_refused(devices);
 }
 

@@ -409,22 +409,22 @@ bool device_open_is_storing(const struct standing *standing)
     return standing->op != NULL && list_is_linked(&standing->op->work->in_storing);
 }
 
-static struct session_open *first_unwritten(const struct devices *devices)
+struct standing *device_open_first_unwritten(const struct devices *devices)
 {
     for (struct list *at = devices->storing.next; at != &devices->storing; at = at->next) {
         struct open_work *work = container_of(at, struct open_work, in_storing);
         if (!work->standing->is_writing)
-            return work->open;
+            return work->standing;
     }
     return NULL;
 }
 
 void device_opens_refused(struct devices *devices)
 {
-    struct session_open *open;
+    struct standing *standing;
 
-    while ((open = first_unwritten(devices)) != NULL)
-        open_store_ended(open, devices->refused_with);
+    while ((standing = device_open_first_unwritten(devices)) != NULL)
+        open_store_ended(standing->op, devices->refused_with);
 }
 
 /* --- acting ----------------------------------------------------------------------------------------------------- */
@@ -485,13 +485,14 @@ static void answer_places(struct session_open *open)
     }
 }
 
-/* The next poll may come to any node, which reads the rows and asks nobody. What the older link acknowledged a moment ago has to be there. */
+/* The next poll may come to any node, which reads the rows and asks nobody. What the older link acknowledged a moment ago has to be there. While
+ * nothing is tried, because a write was refused a moment ago, this is: the ledger has just taken the row of this opening. */
 static bool open_has_to_store(const struct session_open *open)
 {
     const struct devices  *devices  = open->devices;
     const struct standing *standing = open->work->standing;
 
-    return open->is_poll && devices->peers != NULL && devices->pause_ticks == 0 && !open->work->has_stored &&
+    return open->is_poll && devices->peers != NULL && (devices->pause_ticks == 0 || open->work->raised != 0) && !open->work->has_stored &&
            (standing->is_writing || standing_has_news(standing));
 }
 

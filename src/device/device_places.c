@@ -432,11 +432,26 @@ static void standing_store(struct devices *devices, struct standing *standing)
     standing_settle(devices, standing);
 }
 
-void device_places_store(struct devices *devices)
+static bool may_store(const struct devices *devices)
 {
     /* What waits while a batch is under way can still move, and is then stored once. */
-    if (devices->batch != NULL || !list_is_empty(&devices->lazy))
+    return devices->batch == NULL && list_is_empty(&devices->lazy);
+}
+
+void device_places_store(struct devices *devices)
+{
+    if (!may_store(devices))
         return;
     for (size_t count = 0; count < SESSIONS_A_BATCH_MAX && !near_list_is_empty(&devices->lists->dirty); count++)
         standing_store(devices, container_of(near_list_next(&devices->lists->dirty), struct standing, link));
+}
+
+void device_places_store_awaited(struct devices *devices)
+{
+    struct standing *standing;
+
+    if (!may_store(devices))
+        return;
+    for (size_t count = 0; count < SESSIONS_A_BATCH_MAX && (standing = device_open_first_unwritten(devices)) != NULL; count++)
+        standing_store(devices, standing);
 }

@@ -516,6 +516,8 @@ void devices_turn_end(struct devices *devices)
 {
     if (devices->pause_ticks == 0)
         device_places_store(devices);
+    else
+        device_places_store_awaited(devices);
     device_io_submit(devices);
 }
 

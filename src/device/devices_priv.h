@@ -212,6 +212,8 @@ bool device_open_is_storing(const struct standing *standing);
 /* The ledger has refused, and nothing is tried for a moment: openings that wait for a write that has not begun go on, as if it had been
  * refused, too. */
 void device_opens_refused(struct devices *devices);
+/* One whose opening waits for a write that has not begun; or NULL. */
+struct standing *device_open_first_unwritten(const struct devices *devices);
 
 
 /* --- device_peer.c --- */
@@ -277,6 +279,8 @@ void device_looks_fini(struct devices *devices);
 void device_acks_take(struct command *command, struct writer *writer);
 void device_close_take(struct command *command, struct writer *writer);
 void device_places_store(struct devices *devices);
+/* … of sessions whose openings wait for that, and of no others. */
+void device_places_store_awaited(struct devices *devices);
 /* The named place counts, if it is ahead. True: something changed. */
 bool standing_acknowledge(struct devices *devices, struct standing *standing, struct standing_place *place,
                           uint64_t epoch, uint64_t seq);

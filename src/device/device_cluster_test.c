@@ -49,6 +49,7 @@ struct cluster {
     struct store     *durable;
     struct node       nodes[NODES];
     bool              loses_questions, loses_answers;
+    bool              sends_nothing;  /* the engine is away */
     struct peer_fence_call *late;  /* is_slow: an answer that has not come yet */
     bool              is_slow;
     unsigned          asked_count;
@@ -218,7 +219,8 @@ static void on_ask(void *ctx, struct peer_fence_ask *ask)
     struct node    *to      = addressed(cluster, from, ask);
 
     cluster->asked_count++;
-    if (to == NULL || cluster->loses_questions) {
+    ask->is_unasked = cluster->sends_nothing;
+    if (to == NULL || cluster->loses_questions || cluster->sends_nothing) {
         device_peer_settled(ask, true);
         return;
     }
@@ -639,6 +641,23 @@ static void what_was_acknowledged_there_a_moment_ago_counts(void **state)
 }
 
 /* A node's commands one turn at a time, until it has asked another one so often. */
+static void ticks_of(struct node *node, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        devices_tick(&node->devices);
+        node_take(node);
+    }
+}
+
+static void passes(struct cluster *cluster, msec span)
+{
+    for (msec at = 0; at < span; at += 100) {
+        for (unsigned i = 0; i < NODES; i++)
+            cluster->nodes[i].writer.wall += 100;
+        ticks(cluster, 1);
+    }
+}
+
 static void turns_until_asked(struct node *node, unsigned count)
 {
     while (node->cluster->asked_count < count)
@@ -1626,6 +1645,31 @@ static void a_node_that_was_late_once_is_waited_for(void **state)
     cluster_end(cluster);
 }
 
+/* Nobody is dead because nobody can be asked: once the engine is back, who lives is asked. */
+static void who_could_not_be_asked_is_not_taken_for_dead(void **state)
+{
+    static const char *const devices[] = { "pad", "watch", "tv" };
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        opens(a, devices[i], 10 + i);
+    struct session_open *older = opens(a, "phone", 14);
+    cluster->sends_nothing     = true;
+    for (unsigned i = 0; i < 3; i++) {
+        opens(b, devices[i], 20 + i);
+        ticks(cluster, 1);
+    }
+    assert_int_equal(counter_get(&b->devices.counters.untold), 3);
+    cluster->sends_nothing = false;
+    says(a, older, "user:alice", 5, ACK_PLACE);
+    node_take_mail(a);
+    assert_string_equal(places_of(opens(b, "phone", 24)), "device:alice/phone@0 user:alice@5");
+    assert_int_equal(counter_get(&b->devices.counters.untold), 3);
+    cluster_end(cluster);
+}
+
 static void a_node_that_starts_anew_is_not_asked(void **state)
 {
     struct cluster *cluster = cluster_start();
@@ -1817,14 +1861,6 @@ static void what_a_deaf_node_stored_meanwhile_counts(void **state)
     cluster_end(cluster);
 }
 
-static void ticks_of(struct node *node, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        devices_tick(&node->devices);
-        node_take(node);
-    }
-}
-
 /* The node can be asked, and remembers nothing any more. */
 static void what_a_node_stored_and_has_forgotten_counts(void **state)
 {
@@ -1911,15 +1947,6 @@ static void closes_late(struct node *node, const struct session_open *open)
 }
 
 /* Everybody's clock. */
-static void passes(struct cluster *cluster, msec span)
-{
-    for (msec at = 0; at < span; at += 100) {
-        for (unsigned i = 0; i < NODES; i++)
-            cluster->nodes[i].writer.wall += 100;
-        ticks(cluster, 1);
-    }
-}
-
 static uint64_t linked(const struct cluster *cluster)
 {
     uint64_t count = 0;
@@ -2342,6 +2369,7 @@ int main(void)
         cmocka_unit_test(memory_is_not_believed),
         cmocka_unit_test(a_dead_node_is_not_waited_for_again),
         cmocka_unit_test(a_node_that_was_late_once_is_waited_for),
+        cmocka_unit_test(who_could_not_be_asked_is_not_taken_for_dead),
         cmocka_unit_test(a_node_that_starts_anew_is_not_asked),
         cmocka_unit_test(the_policy_ends_sessions_on_other_nodes),
         cmocka_unit_test(a_ticket_counts_on_any_node),

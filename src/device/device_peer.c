@@ -246,10 +246,10 @@ void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
         counter_add(&ask->devices->counters.untold, 1);
     }
     if (ask->user_log == NULL && !ask->is_notice) {
-        if (is_missing)
-            deaf_note(ask);
-        else
+        if (!is_missing)
             deaf_forget(ask);
+        else if (!ask->is_unasked)
+            deaf_note(ask);
     }
     if (ask->unsure != NULL)
         device_unsure_settled(ask, is_missing || ask->is_put_off);

@@ -14,7 +14,8 @@ static void fence_question_settled(struct peer_question *question, struct writer
     (void)writer;
     for (const struct peer_answer *answer = question->answers; answer != NULL; answer = answer->next)
         device_peer_answered(ask, span_of(answer->body, answer->len));
-    device_peer_settled(ask, question->missing > 0);
+    ask->is_unasked = question->is_unsure;
+    device_peer_settled(ask, question->missing > 0 || question->is_unsure);
     command_free(&question->command);
 }
 

@@ -65,6 +65,7 @@ struct peer_fence_ask {
     bool                 is_own;      /* of the session that is being opened: the places of the answer count */
     bool                 is_notice;   /* nobody waits for an answer: it is settled once it was sent */
     bool                 is_put_off;  /* a node is there, and does not know yet */
+    bool                 is_unasked;  /* the carrier's: nobody was asked, or it does not know whether all were; says nothing of a node */
     unsigned             tries;
     uint32_t             asked_tick;  /* devices.tick when it was sent last */
     char                 node[DEVICE_NODE_BYTES_MAX + 1];  /* to this node … */
@@ -78,7 +79,8 @@ struct device_peers {
     void (*ask)(void *ctx, struct peer_fence_ask *ask);
 };
 
-/* One node's answer; then, once all have come or the time is up, settled. `is_missing`: a node that was asked did not answer. */
+/* One node's answer; then, once all have come or the time is up, settled. `is_missing`: a node that was asked, or was to be asked, did not
+ * answer. */
 void device_peer_answered(struct peer_fence_ask *ask, struct span answer);
 void device_peer_settled(struct peer_fence_ask *ask, bool is_missing);
 

@@ -1670,6 +1670,40 @@ static void who_could_not_be_asked_is_not_taken_for_dead(void **state)
     cluster_end(cluster);
 }
 
+/* … and who comes first behind an outage of the engine may come before the other nodes are back. Where the engine is the ledger's database,
+ * also before this one is. */
+static void who_can_be_asked_in_a_moment_is_waited_for(void **state)
+{
+    (void)state;
+    for (unsigned way = 0; way < 4; way++) {
+        const bool      is_in_ledger = (way & 1) != 0, comes_back = (way & 2) != 0;
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+        struct session_open *older = opens(a, "phone", 10);
+        devices_cut_off(&b->devices, is_in_ledger);
+        cluster->sends_nothing = is_in_ledger;
+        if (!is_in_ledger)
+            devices_reach(&b->devices);
+        cluster->loses_questions = !is_in_ledger;
+        struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
+        turns_until_asked(b, 1);
+        node_take(b);
+        ticks_of(b, 3);
+        assert_int_equal(b->answer_count, 0);
+        cluster->sends_nothing = cluster->loses_questions = !comes_back;
+        a->last_words          = words(a, older, "user:alice", 5, ACK_PLACE);
+        passes(cluster, PEER_FENCE_GATHER_MS);
+        ticks(cluster, 2);
+        assert_int_equal(newer->outcome, OPEN_DONE);
+        assert_int_equal(counter_get(&b->devices.counters.untold), !comes_back);
+        if (comes_back)
+            assert_string_equal(places_of(newer), "device:alice/phone@0 user:alice@5");
+        if (a->last_words != NULL)
+            command_free(&a->last_words->command);
+        cluster_end(cluster);
+    }
+}
+
 static void a_node_that_starts_anew_is_not_asked(void **state)
 {
     struct cluster *cluster = cluster_start();
@@ -2370,6 +2404,7 @@ int main(void)
         cmocka_unit_test(a_dead_node_is_not_waited_for_again),
         cmocka_unit_test(a_node_that_was_late_once_is_waited_for),
         cmocka_unit_test(who_could_not_be_asked_is_not_taken_for_dead),
+        cmocka_unit_test(who_can_be_asked_in_a_moment_is_waited_for),
         cmocka_unit_test(a_node_that_starts_anew_is_not_asked),
         cmocka_unit_test(the_policy_ends_sessions_on_other_nodes),
         cmocka_unit_test(a_ticket_counts_on_any_node),

@@ -109,6 +109,7 @@ struct peer_fence_ask *device_peer_ask_for(struct devices *devices, const struct
     buf_init(&ask->body, FENCE_BODY_BYTES_MAX);
     ask_address(devices, ask, fence->user, row);
     ask->devices = devices;
+    ask->since   = devices->writer->wall;
     peer_fence_put(&ask->body, fence);
     list_push(&devices->asks, &ask->in_devices);
     counter_add(&devices->counters.peer_fences, 1);
@@ -232,10 +233,24 @@ void device_peer_answered(struct peer_fence_ask *ask, struct span answer)
         ask->open->work->is_untold = false;
 }
 
+/* Not for long: the node may be dead. */
+static bool is_asked_again(const struct peer_fence_ask *ask)
+{
+    const struct devices *devices = ask->devices;
+    const msec            wall    = devices->writer->wall;
+
+    return !ask->is_notice && wall < ask->since + PEER_FENCE_GATHER_MS &&
+           (wall < devices->gathers_until || devices->is_cut_with_ledger);
+}
+
 void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
 {
     struct session_open *open = ask->open;
 
+    if (is_missing && is_asked_again(ask)) {
+        ask->is_held = true;
+        return;
+    }
     if ((open != NULL || ask->unsure != NULL) && ask->is_put_off && ++ask->tries < PEER_FENCE_TRIES_MAX) {
         ask->is_put_off = false;
         device_peer_send(ask);
@@ -256,6 +271,27 @@ void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
     ask_free(ask);
     if (open != NULL)
         open_peer_back(open);
+}
+
+static void ask_held(struct devices *devices)
+{
+    struct list held;
+
+    list_init(&held);
+    for (struct list *at = devices->asks.next, *next; at != &devices->asks; at = next) {
+        next = at->next;
+        if (!container_of(at, struct peer_fence_ask, in_devices)->is_held)
+            continue;
+        list_take(at);
+        list_push(&held, at);
+    }
+    while (!list_is_empty(&held)) {
+        struct peer_fence_ask *ask = container_of(held.next, struct peer_fence_ask, in_devices);
+        list_take(&ask->in_devices);
+        list_push(&devices->asks, &ask->in_devices);
+        ask->is_held = false;
+        device_peer_send(ask);
+    }
 }
 
 /* --- being asked ------------------------------------------------------------------------------------------------ */
@@ -615,6 +651,20 @@ void devices_loops_ended(struct devices *devices)
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
+void devices_cut_off(struct devices *devices, bool is_back_with_ledger)
+{
+    devices->is_cut_off         = true;
+    devices->is_cut_with_ledger = is_back_with_ledger;
+    devices->gathers_until      = 0;
+}
+
+void devices_reach(struct devices *devices)
+{
+    if (devices->is_cut_off)
+        devices->gathers_until = devices->writer->wall + PEER_FENCE_GATHER_MS;
+    devices->is_cut_off = devices->is_cut_with_ledger = false;
+}
+
 void device_peers_init(struct devices *devices)
 {
     list_init(&devices->asks);
@@ -635,6 +685,7 @@ void device_peers_tick(struct devices *devices)
     older_drop_until(&devices->older, devices->writer->wall);
     older_drop_until(&devices->stranded, devices->writer->wall);
     device_unsure_tick(devices);
+    ask_held(devices);
     for (struct list *at = devices->calls.next, *next; at != &devices->calls; at = next) {
         struct peer_fence_call *call = container_of(at, struct peer_fence_call, in_devices);
         next                         = at->next;

@@ -125,6 +125,9 @@ struct devices {
     char                   node[DEVICE_NODE_BYTES_MAX + 1];
     uint64_t               incarnation;
     struct list            asks;         /* questions to other nodes under way */
+    bool                   is_cut_off;   /* what carries questions is away … */
+    bool                   is_cut_with_ledger; /* … and comes back as soon as the ledger does */
+    msec                   gathers_until; /* who was away as long may not be there yet; by the wall clock */
     struct list            calls;        /* questions of other nodes that can't be answered yet */
     struct device_older {
         struct list        places;       /* that another node may ask for, oldest first … */
@@ -155,6 +158,10 @@ void devices_join(struct devices *devices, struct span node, uint64_t incarnatio
 void devices_hold(struct devices *devices, uint32_t ticks);
 /* … they are known. */
 void devices_go_on(struct devices *devices);
+/* What carries questions to other nodes is away. Openings ask nobody; or, where it is back as soon as the ledger is, they wait for it. */
+void devices_cut_off(struct devices *devices, bool is_back_with_ledger);
+/* … it is back. For a moment whoever does not answer is asked again. */
+void devices_reach(struct devices *devices);
 /* A change of a user's memberships is handed to the store; and has ended. Not known: nobody can say whether it is there. */
 void devices_group_moves(struct devices *devices);
 void devices_group_moved(struct devices *devices, struct span user, bool is_known);

@@ -29,6 +29,7 @@ enum {
     PEER_FENCE_WAIT_MS    = 500,  /* whoever asks waits so long, … */
     PEER_FENCE_TELL_MS    = 350,  /* … whoever is asked says after so long, and a tick, that it does not know yet, … */
     PEER_FENCE_TRIES_MAX  = 10,   /* … and is asked again */
+    PEER_FENCE_GATHER_MS  = 2000, /* nodes whose connections were cut at one moment have all made new ones after so long */
     PEER_FENCE_PLACES_MAX = 128,
     FENCE_ANSWER_BYTES_MAX = 1 + PEER_FENCE_PLACES_MAX * (2 * 8 + 1 + UINT8_MAX),
 };
@@ -67,6 +68,8 @@ struct peer_fence_ask {
     bool                 is_put_off;  /* a node is there, and does not know yet */
     bool                 is_unasked;  /* the carrier's: nobody was asked, or it does not know whether all were; says nothing of a node */
     unsigned             tries;
+    bool                 is_held;     /* it is asked again in the next tick */
+    msec                 since;       /* by the wall clock */
     uint32_t             asked_tick;  /* devices.tick when it was sent last */
     char                 node[DEVICE_NODE_BYTES_MAX + 1];  /* to this node … */
     uint64_t             incarnation;                      /* … in this life of it; or, if `node` is empty … */

@@ -48,13 +48,21 @@ static void event_free(struct command *command)
 static void event_at_writer(struct command *command, struct writer *writer)
 {
     struct engine_event *event   = container_of(command, struct engine_event, command);
-    struct cluster      *cluster = host_of(writer)->cluster;
+    struct cluster_host *host    = host_of(writer);
+    struct cluster      *cluster = host->cluster;
+    struct devices      *devices = &host->server->writer.devices;
 
     switch (event->kind) {
     case EVENT_DONE: cluster_take_done(cluster, event->call); break;
     case EVENT_FRAME: cluster_take_frame(cluster, span_of(event->bytes, event->len)); break;
-    case EVENT_UP: cluster_take_up(cluster, event->life, event->since); break;
-    case EVENT_DOWN: cluster_take_down(cluster); break;
+    case EVENT_UP:
+        cluster_take_up(cluster, event->life, event->since);
+        devices_reach(devices);
+        break;
+    case EVENT_DOWN:
+        devices_cut_off(devices, host->is_in_store);
+        cluster_take_down(cluster);
+        break;
     case EVENT_SILENT: cluster_take_silence(cluster, true); break;
     case EVENT_SPEAKS: cluster_take_silence(cluster, false); break;
     }
@@ -315,6 +323,7 @@ enum rc cluster_host_open(struct cluster_host *host, struct server *server, char
     if (settings->cluster_kind == CLUSTER_NONE)
         return RC_OK;
     host_describe(host, settings, &self);
+    host->is_in_store = settings->cluster_kind == CLUSTER_POSTGRES;
     enum rc rc = engine_open(host, settings, &self.id, why, why_size);
     if (rc != RC_OK)
         return rc;

@@ -22,6 +22,7 @@ struct cluster_host {
     struct mailbox *mailbox;  /* the writer's; borrowed */
     struct engine  *engine;   /* NULL: the node is alone */
     struct cluster *cluster;
+    bool            is_in_store;  /* the engine is the store's database */
     msec            now;          /* of its newest turn */
     pthread_mutex_t sent_lock;
     struct list     sent;         /* under it: calls of frames that are over; the next turn has them freed */

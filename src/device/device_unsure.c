@@ -229,6 +229,19 @@ static bool is_to_be_told(const struct unsure_raise *raise, struct span channel)
            span_starts(channel, SPAN("device:"));
 }
 
+/* Whoever has answered may be asked again because of another node that has not. */
+static bool is_told_already(const struct unsure_raise *raise, const struct peer_fence_place *place)
+{
+    struct span             rest     = buf_span(&raise->places);
+    struct peer_fence_place told;
+    bool                    is_begun = true;
+
+    while (peer_fence_place_next(&rest, &is_begun, &told))
+        if (told.epoch == place->epoch && told.seq == place->seq && span_eq(told.channel, place->channel))
+            return true;
+    return false;
+}
+
 void device_unsure_answered(struct peer_fence_ask *ask, struct span answer)
 {
     struct unsure_raise    *raise = ask->unsure;
@@ -236,7 +249,7 @@ void device_unsure_answered(struct peer_fence_ask *ask, struct span answer)
     bool                    is_begun = false;
 
     while (raise->place_count < PEER_FENCE_PLACES_MAX && peer_fence_place_next(&answer, &is_begun, &place)) {
-        if (!is_to_be_told(raise, place.channel))
+        if (!is_to_be_told(raise, place.channel) || is_told_already(raise, &place))
             continue;
         peer_fence_place_put(&raise->places, &place);
         raise->place_count++;

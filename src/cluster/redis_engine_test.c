@@ -228,7 +228,7 @@ static bool slow_calls_keep_their_connection(struct bench_node *node)
  * time; on a busy machine a patient one may lose it now and then. */
 static void a_slow_redis_that_answers_keeps_its_connection_threat_39(void **state)
 {
-    enum { TRIES = 10 };
+    enum { TRIES = 40 };
     struct engine_bench *bench = *state;
     struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
     int                  tries = 1;

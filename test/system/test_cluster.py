@@ -118,11 +118,17 @@ def test_a_client_of_a_killed_node_goes_on_elsewhere(cluster):
         api.close()
 
 
+def compared(nodes):
+    """Comparisons of heads, by node; and those that were not necessary."""
+    return [[node.metrics()[name] for node in nodes] for name in ("longwire_heads_compared_total", "longwire_heads_compared_spared_total")]
+
+
 def test_an_emptied_redis_loses_nothing(cluster):
     """Threat 39: what Redis held is put again."""
     channel, api = "topic:emptied", Api(cluster.urls[0])
     with follows(cluster.urls[1], channel) as reader, follows(cluster.urls[2], channel, "sse") as other:
         publish(api, channel, 20)
+        before = [sum(counts) for counts in zip(*compared(cluster.nodes))]
         cluster.redis.flush()
         publish(api, channel, 20, first=20)
         for each in (reader, other):
@@ -132,12 +138,8 @@ def test_an_emptied_redis_loses_nothing(cluster):
         for each in (reader, other):
             each.wait_head(channel, 41)
             assert payloads(each, channel) == numbers(41)
+        wait_until(lambda: all(sum(now) > then for now, then in zip(zip(*compared(cluster.nodes)), before)), seconds=HEAL_SECONDS)
     api.close()
-
-
-def compared(nodes):
-    """Comparisons of heads, by node; and those that were not necessary."""
-    return [[node.metrics()[name] for node in nodes] for name in ("longwire_heads_compared_total", "longwire_heads_compared_spared_total")]
 
 
 def test_a_node_that_is_late_when_redis_is_emptied_is_no_reason_to_compare(cluster):

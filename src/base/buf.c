@@ -122,10 +122,23 @@ void buf_putf(struct buf *buf, const char *format, ...)
     buf->len += (size_t)len;
 }
 
+/* What is left is copied at most once for each time that it halves. */
+static void buf_shrink(struct buf *buf)
+{
+    const size_t cap = buf->len > BUF_KEPT_BYTES ? buf->len : BUF_KEPT_BYTES;
+    char        *at  = realloc(buf->at, cap);
+
+    must(at != NULL);
+    buf->at  = at;
+    buf->cap = cap;
+}
+
 void buf_drop(struct buf *buf, size_t count)
 {
     must(count <= buf->len);
     buf->len -= count;
     if (buf->len > 0 && count > 0)
         memmove(buf->at, buf->at + count, buf->len);
+    if (buf->cap > BUF_KEPT_BYTES && buf->len < buf->cap / 2)
+        buf_shrink(buf);
 }

@@ -7,6 +7,8 @@
 
 #include "base/span.h"
 
+enum { BUF_KEPT_BYTES = 64 * 1024 };
+
 struct buf {
     char  *at;
     size_t len;
@@ -34,7 +36,8 @@ char *buf_extend(struct buf *buf, size_t count);
 /* Empties the buffer, keeps its memory, forgets an overflow. */
 void buf_clear(struct buf *buf);
 
-/* Drops the first `count` bytes; count <= len. */
+/* Drops the first `count` bytes; count <= len. A buffer of which less than half is left gives memory back, so that it holds no
+ * more than twice of what is in it, or BUF_KEPT_BYTES. */
 void buf_drop(struct buf *buf, size_t count);
 
 static inline struct span buf_span(const struct buf *buf)

@@ -162,6 +162,29 @@ static void a_buf_stops_at_its_maximum_and_says_so(void **state)
 }
 
 /* It does not grow again before that, and not beyond its maximum. */
+/* An answer that a client has mostly taken costs what is left of it. */
+static void a_buf_gives_back_what_was_dropped(void **state)
+{
+    struct buf   buf;
+    const size_t bytes = 4 << 20, part = 10000;
+
+    (void)state;
+    buf_init(&buf, SIZE_MAX / 2);
+    memset(buf_extend(&buf, bytes), 'x', bytes);
+    for (size_t left = bytes; left > 0;) {
+        const size_t count = left < part ? left : part;
+        buf.at[left - 1]   = 'e';
+        buf_drop(&buf, count);
+        left -= count;
+        assert_int_equal(buf.len, left);
+        assert_true(buf.cap <= 2 * left || buf.cap <= BUF_KEPT_BYTES);
+        assert_true(left == 0 || buf.at[left - 1] == 'e');
+    }
+    buf_put_lit(&buf, "more");
+    assert_true(span_eq(buf_span(&buf), SPAN("more")));
+    buf_fini(&buf);
+}
+
 static void a_buf_makes_room_at_once(void **state)
 {
     (void)state;
@@ -289,6 +312,7 @@ int main(void)
         cmocka_unit_test(base64_takes_its_letters_alone),
         cmocka_unit_test(letters_alone_are_compared_without_their_case),
         cmocka_unit_test(a_buf_stops_at_its_maximum_and_says_so),
+        cmocka_unit_test(a_buf_gives_back_what_was_dropped),
         cmocka_unit_test(a_buf_makes_room_at_once),
         cmocka_unit_test(numbers_are_written_in_decimal),
         cmocka_unit_test(numbers_are_read_strictly),

@@ -396,6 +396,31 @@ static void big_answers_go_one_after_the_other(void **state)
     stand_free(stand);
 }
 
+/* Threats 36 and 52: what counts is what is left of an answer, so what has left may not stay in memory. */
+static void an_answer_costs_what_is_left_of_it(void **state)
+{
+    struct stand *stand = stand_new(90000, HTTP_ADMITTED, NULL);
+
+    (void)state;
+    struct h2_answer *answer = h2_client_request(&stand->client, "GET", "/big", SPAN(""), true);
+    answer->is_unread        = true;
+    stand_settle(stand);
+    assert_int_equal(answer->body.len, 90000);
+    assert_int_equal(stand->server.owed_bytes, 10000);
+    struct http_conn   *http     = container_of(stand->server.conns.next, struct http_conn, link);
+    struct h2_conn     *conn     = container_of(http, struct h2_conn, http);
+    struct h2_exchange *exchange = container_of(conn->exchanges.next, struct h2_exchange, link);
+    assert_true(exchange->answer.cap <= BUF_KEPT_BYTES);
+    stand_pass(stand, REQUEST_MS - 100);
+    nghttp2_submit_window_update(stand->client.session, NGHTTP2_FLAG_NONE, answer->id, 600);
+    stand_settle(stand);
+    stand_pass(stand, 200);  /* it has taken some */
+    assert_false(answer->is_closed);
+    stand_pass(stand, REQUEST_MS + 100);
+    assert_true(answer->is_closed && answer->error == NGHTTP2_CANCEL);
+    stand_free(stand);
+}
+
 /* Threat 66 */
 static void an_answer_that_is_not_taken_is_reset(void **state)
 {
@@ -773,6 +798,7 @@ int main(void)
         cmocka_unit_test(several_senders_are_identified_at_a_time),
         cmocka_unit_test(a_client_that_resets_is_gone),
         cmocka_unit_test(big_answers_go_one_after_the_other),
+        cmocka_unit_test(an_answer_costs_what_is_left_of_it),
         cmocka_unit_test(an_answer_that_is_not_taken_is_reset),
         cmocka_unit_test(under_pressure_a_stuck_answer_goes_first),
         cmocka_unit_test(a_slow_body_is_408_and_the_connection_stays),

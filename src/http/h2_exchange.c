@@ -68,6 +68,16 @@ void h2_exchange_reset(struct h2_exchange *exchange, enum h2_error error)
     h2_exchange_close(exchange);
 }
 
+/* The memory of what has become frames, once that is most of a big answer. */
+static void h2_exchange_give_back(struct h2_exchange *exchange)
+{
+    if (exchange->answer_at < BUF_KEPT_BYTES || exchange->answer_at < exchange->answer.len / 2)
+        return;
+    exchange->timed_bytes -= exchange->answer_at;  /* modulo 2^64: only the difference counts */
+    buf_drop(&exchange->answer, exchange->answer_at);
+    exchange->answer_at = 0;
+}
+
 void h2_exchange_sent(struct h2_exchange *exchange, size_t len)
 {
     struct h2_conn *conn = exchange->conn;
@@ -75,8 +85,10 @@ void h2_exchange_sent(struct h2_exchange *exchange, size_t len)
     exchange->answer_at += len;
     must(exchange->answer_at <= exchange->answer.len);
     *(exchange->is_taken ? &conn->held : &conn->answers) -= len;
-    if (exchange->answer_at < exchange->answer.len)
+    if (exchange->answer_at < exchange->answer.len) {
+        h2_exchange_give_back(exchange);
         return;
+    }
     buf_fini(&exchange->answer);
     exchange->answer_at = 0;
     if (conn->heavy == exchange)

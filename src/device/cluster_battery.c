@@ -163,7 +163,8 @@ void on_called(struct peer_fence_call *call)
         carried->cluster->late = call;
         return;
     }
-    if (!is_lost)
+    carried->cluster->answer_bytes = call->answer.len;
+    for (int i = carried->cluster->tells_twice ? 0 : 1; i < 2 && !is_lost; i++)
         device_peer_answered(carried->ask, buf_span(&call->answer));
     device_peer_settled(carried->ask, is_lost);
     buf_fini(&call->answer);

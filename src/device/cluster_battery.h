@@ -37,6 +37,8 @@ struct cluster {
     struct store     *durable;
     struct node       nodes[NODES];
     bool              loses_questions, loses_answers;
+    bool              tells_twice;    /* each answer comes twice */
+    size_t            answer_bytes;   /* of the last one that came */
     bool              sends_nothing;  /* the engine is away */
     struct peer_fence_call *late;  /* is_slow: an answer that has not come yet */
     bool              is_slow;

@@ -295,6 +295,30 @@ static void who_does_not_know_yet_is_asked_again_for_another_node(void **state)
     cluster_end(cluster);
 }
 
+/* Where several nodes are asked at once, one that has answered answers again because of another one that has not. What is told on has
+ * a maximum, so it is told on once. */
+static void a_place_that_is_told_twice_is_told_on_once(void **state)
+{
+    size_t bytes[2];
+
+    (void)state;
+    for (unsigned way = 0; way < 2; way++) {
+        struct cluster *cluster = cluster_start();
+        struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1], *c = &cluster->nodes[2];
+        struct session_open *first = opens(a, "phone", 10);
+        opens_in_vain(b, 20, COMMIT_WRITTEN);
+        says_last(a, first, 5);
+        cluster->tells_twice = way == 1;
+        struct session_open *next = asks(c, OPEN_NEWER, "phone", 30, NULL);
+        settle(cluster);
+        assert_goes_on(next, 3, 5);
+        bytes[way] = cluster->answer_bytes;
+        cluster_end(cluster);
+    }
+    assert_true(bytes[0] > 0);
+    assert_int_equal(bytes[0], bytes[1]);
+}
+
 /* What a forgotten link acknowledges long after it was replaced is kept here, because nobody asks for it. It is told to nobody who replaces a
  * later link: the device has said since then what it has. */
 static void what_a_replaced_link_acknowledged_is_told_to_no_later_one(void **state)
@@ -380,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_raise_that_is_not_written_is_forgotten),
         cmocka_unit_test(nobody_waits_for_a_dead_node_behind_a_raise_that_is_not_known),
         cmocka_unit_test(who_does_not_know_yet_is_asked_again_for_another_node),
+        cmocka_unit_test(a_place_that_is_told_twice_is_told_on_once),
         cmocka_unit_test(what_a_replaced_link_acknowledged_is_told_to_no_later_one),
         cmocka_unit_test(raises_that_are_not_known_are_bounded),
     };

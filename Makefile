@@ -387,7 +387,7 @@ soak:
 FAILURE_ROUNDS ?= 3
 failures:
 	@setup/packages test
-	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/client-follow
 	@test/loss-table --run $(FAILURE_ROUNDS) $(SAN)
 
 # Requests over links that are cut, alone and in a cluster, and uploads whose back end is away, at full length; it writes docs/uplink.md anew.

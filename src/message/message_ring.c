@@ -25,18 +25,29 @@ static struct message_ring *ring_new(uint32_t cap)
     return ring;
 }
 
+static void ring_resize(struct message_ring **ring, uint32_t cap)
+{
+    struct message_ring *old = *ring, *other = ring_new(cap);
+
+    must(old->count <= cap);
+    for (uint32_t i = 0; i < old->count; i++)
+        other->slots[i] = old->slots[ring_slot(old, i)];
+    other->count = old->count;
+    other->bytes = old->bytes;
+    free(old);
+    *ring = other;
+}
+
 static void ring_grow(struct message_ring **ring)
 {
-    struct message_ring *old = *ring;
+    must((*ring)->cap <= UINT32_MAX / 2);
+    ring_resize(ring, (*ring)->cap * 2);
+}
 
-    must(old->cap <= UINT32_MAX / 2);
-    struct message_ring *wider = ring_new(old->cap * 2);
-    for (uint32_t i = 0; i < old->count; i++)
-        wider->slots[i] = old->slots[ring_slot(old, i)];
-    wider->count = old->count;
-    wider->bytes = old->bytes;
-    free(old);
-    *ring = wider;
+static void ring_shrink(struct message_ring **ring)
+{
+    if ((*ring)->cap > RING_FIRST_CAP && (*ring)->count <= (*ring)->cap / 4)
+        ring_resize(ring, (*ring)->cap / 2);
 }
 
 void message_ring_push(struct message_ring **ring, struct message **take)
@@ -62,8 +73,10 @@ struct message *message_ring_pop(struct message_ring **ring)
     struct message *message = from->slots[from->start];
     from->start             = ring_slot(from, 1);
     from->bytes -= message_size(message);
-    if (--from->count > 0)
+    if (--from->count > 0) {
+        ring_shrink(ring);
         return message;
+    }
     must(from->bytes == 0);
     free(from);
     *ring = NULL;

@@ -1,8 +1,8 @@
 /* message_ring.h - messages in a row, oldest first: pushed at the end, popped at the front. It is what the memory store
  * keeps of a channel, the writer's tail of a log, and a hub's window.
  *
- * NULL is the empty ring and holds no memory: most channels have none most of the time. A ring grows by need and
- * shrinks only to nothing. It has no maximum of its own: its owner pops what is too much. One thread at a time.
+ * NULL is the empty ring and holds no memory: most channels have none most of the time. A ring grows by need, and
+ * gives half of it back when a quarter is used: a burst leaves nothing behind. It has no maximum of its own: its owner pops what is too much. One thread at a time.
  *
  *     [d][e][ ][ ][ ][a][b][c]      start = 5, count = 5, cap = 8 */
 #ifndef MESSAGE_MESSAGE_RING_H
@@ -26,7 +26,7 @@ static inline uint32_t message_ring_count(const struct message_ring *ring)
 /* May move the ring. */
 void message_ring_push(struct message_ring **ring, struct message **take);
 
-/* The oldest, taken out; the caller owns it. The last one out frees the ring. */
+/* The oldest, taken out; the caller owns it. May move the ring; the last one out frees it. */
 struct message *message_ring_pop(struct message_ring **ring);
 
 /* Borrowed; index < count, 0 is the oldest. */

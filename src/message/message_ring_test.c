@@ -59,6 +59,7 @@ static void expect_alike(const struct model *model, const struct message_ring *r
     assert_int_equal(message_ring_count(ring), model->count);
     assert_int_equal(ring == NULL ? 0 : ring->bytes, model->bytes);
     assert_true((ring == NULL) == (model->count == 0));
+    assert_true(ring == NULL || ring->cap == 4 || ring->count > ring->cap / 4);
     for (uint32_t i = 0; i < model->count; i++)
         assert_ptr_equal(message_ring_at(ring, i), model->at[i]);
 }

@@ -31,6 +31,7 @@ struct client_work *client_get_work(struct client *client)
         must(client->work != NULL);
         buf_init(&client->work->fields, SIZE_MAX / 2);  /* the head of a request bounds it */
         buf_init(&client->work->in, SIZE_MAX / 2);  /* frame_bytes_max bounds it, and gathered_bytes_max */
+        buf_init(&client->work->untaken, SIZE_MAX / 2);  /* what one read brings, and gathered_bytes_max */
         list_init(&client->work->publishes);
         list_init(&client->work->questions);
         list_init(&client->work->marks);
@@ -49,6 +50,8 @@ void client_drop_gathered(struct client *client)
 static void client_drop_work(struct client *client)
 {
     client_drop_gathered(client);
+    client->link.worker->gathered_bytes -= client->work->untaken.len;
+    buf_fini(&client->work->untaken);
     buf_fini(&client->work->fields);
     free(client->work);
     client->work = NULL;
@@ -58,7 +61,7 @@ void client_drop_work_if_done(struct client *client)
 {
     const struct client_work *work = client->work;
 
-    if (work != NULL && work->connecting == NULL && work->unfenced == NULL && work->in.len == 0 && work->publish_count == 0 &&
+    if (work != NULL && work->connecting == NULL && work->unfenced == NULL && work->in.len == 0 && work->untaken.len == 0 && work->publish_count == 0 &&
         work->rest_len == 0 && work->fields.len == 0 && work->mark_count == 0 && list_is_empty(&work->refs))
         client_drop_work(client);
 }
@@ -454,4 +457,38 @@ bool client_has_too_much_pending(const struct client *client)
     return publishes >= client->link.worker->limits.waiting_publishes_max ||
            link_waiting_bytes(&client->link) > CLIENT_WORDS_BYTES_REST ||
            client_behind_bytes(client) >= CLIENT_BEHIND_BYTES_REST;
+}
+
+bool client_has_to_rest(const struct client *client)
+{
+    return !client->link.is_over && link_waiting_bytes(&client->link) > CLIENT_WORDS_BYTES_REST;
+}
+
+bool client_rest(struct client *client, struct span untaken)
+{
+    struct session_worker *worker = client->link.worker;
+    struct client_work    *work   = client_get_work(client);
+
+    must(work->untaken.len == 0);
+    if (worker->gathered_bytes + untaken.len > worker->limits.gathered_bytes_max)
+        return false;
+    client->link.is_resting = true;
+    buf_put(&work->untaken, untaken);
+    worker->gathered_bytes += untaken.len;
+    return true;
+}
+
+bool client_has_untaken(const struct client *client)
+{
+    return client->work != NULL && client->work->untaken.len > 0;
+}
+
+struct buf client_take_untaken(struct client *client)
+{
+    struct client_work *work    = client->work;
+    struct buf          untaken = work->untaken;
+
+    client->link.worker->gathered_bytes -= untaken.len;
+    buf_init(&work->untaken, SIZE_MAX / 2);
+    return untaken;
 }

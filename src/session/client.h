@@ -28,6 +28,7 @@ enum { IDLE_FRAMES_A_SECOND_MAX = 100 };
 struct client_work {
     struct buf  in;             /* a frame that comes in pieces */
     msec        in_since;       /* when its first piece came */
+    struct buf  untaken;        /* frames that came while too much waits for the client: client_rest() */
     struct list publishes;      /* under way; an answer whose client is gone is dropped */
     struct list questions;      /* under way: who is a member; they count as publishes */
     struct list marks;          /* channels marked as read in the last second: client_mark.c */
@@ -120,6 +121,14 @@ bool client_count_idle_frame(struct client *client);
 /* Does too much wait for this client: publishes under way, words, or bytes behind a `connect`? Then it is not read
  * from. */
 bool client_has_too_much_pending(const struct client *client);
+
+/* One read brings many frames, and each may be answered by more words than it has bytes. So the transport asks before each frame: do too
+ * many words wait by now? Then it keeps what it has not taken, and takes that before it reads again. While a client rests it is not read
+ * from. False: too much is gathered from all clients. */
+bool       client_has_to_rest(const struct client *client);
+bool       client_rest(struct client *client, struct span untaken);
+bool       client_has_untaken(const struct client *client);
+struct buf client_take_untaken(struct client *client);  /* for the caller to free */
 
 struct client_work *client_get_work(struct client *client);
 void                client_drop_work_if_done(struct client *client);

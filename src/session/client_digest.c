@@ -42,9 +42,7 @@ void client_answer_ping(struct client *client, const struct client_command *comm
     /* A native link counts all its pings. */
     if (asks && client->link.transport == TRANSPORT_WS && !client_count_idle_frame(client))
         return;
-    /* Places are long: a client that asks again without reading the answers gets a plain one. */
-    if (asks && link_is_settled(&client->link) &&
-        link_waiting_bytes(&client->link) <= CLIENT_WORDS_BYTES_REST) {
+    if (asks && link_is_settled(&client->link)) {
         size_t count         = link_places(&client->link, true, &places);
         pong.pong.digest     = digest_of(places, count);
         pong.pong.has_digest = ping->has_digest && pong.pong.digest != ping->digest;

@@ -7,7 +7,7 @@ bool client_is_busy(const struct link *link)
 {
     const struct client_work *work = container_of(link, const struct client, link)->work;
 
-    return work != NULL && (work->connecting != NULL || work->unfenced != NULL || work->publish_count > 0 ||
+    return work != NULL && (work->connecting != NULL || work->unfenced != NULL || work->untaken.len > 0 || work->publish_count > 0 ||
                             !list_is_empty(&work->publishes) || !list_is_empty(&work->questions) ||
                             !list_is_empty(&work->requests) || !list_is_empty(&work->refs));
 }

@@ -270,17 +270,11 @@ static void on_pong(struct client *client, const struct client_command *command)
     (void)command;
 }
 
-/* The command is short, but a token of many channels is long: a client that asks again without reading the answers is
- * refused. */
+/* The command is short, but a token of many channels is long: client_has_to_rest() bounds how many of them wait. */
 static void on_cursor(struct client *client, const struct client_command *command)
 {
     struct buf *token = &client->link.worker->frames.token;
 
-    if (link_waiting_bytes(&client->link) > CLIENT_WORDS_BYTES_REST) {
-        client_say_error(client, 429, "too much waits to be sent to this client; read it, then ask again",
-                         command->ref);
-        return;
-    }
     buf_clear(token);
     if (!link_put_token(&client->link, 0, token)) {
         client_say_error(client, 409, "there is no cursor before every channel has said subscribed", command->ref);

@@ -30,6 +30,13 @@ static void native_session_keep_behind(struct native_session *session, struct sp
                              "too much is being sent to this server at once; come again later");
 }
 
+static void native_session_rest(struct native_session *session, struct span bytes)
+{
+    if (!client_rest(&session->client, bytes))
+        native_session_close(session, WS_CLOSE_TRY_LATER,
+                             "too much is being sent to this server at once; come again later");
+}
+
 static bool native_session_gather(struct native_session *session, struct span piece)
 {
     if (client_gather(&session->client, piece))
@@ -142,6 +149,10 @@ void native_session_take(struct native_session *session, struct span bytes)
             native_session_keep_behind(session, bytes);
             return;
         }
+        if (client_has_to_rest(client)) {
+            native_session_rest(session, bytes);
+            return;
+        }
         bytes = has_gathered(client) ? native_session_complete(session, bytes) : native_session_take_one(session, bytes);
     }
 }
@@ -161,6 +172,15 @@ static bool native_session_on_end(struct native_session *session)
     return true;
 }
 
+static void native_session_take_untaken(struct native_session *session)
+{
+    struct buf untaken = client_take_untaken(&session->client);
+
+    native_session_take(session, buf_span(&untaken));
+    buf_fini(&untaken);
+    stream_more(link_stream(&session->client.link));
+}
+
 bool native_session_read(struct native_session *session)
 {
     struct client *client = &session->client;
@@ -170,6 +190,10 @@ bool native_session_read(struct native_session *session)
     link->is_resting = client_has_too_much_pending(client);
     if (link->is_resting || link->is_faulted)
         return true;
+    if (client_has_untaken(client)) {
+        native_session_take_untaken(session);
+        return true;
+    }
     ssize_t got = stream_read(link_stream(link), loop->input, LOOP_INPUT_BYTES);
     if (got == STREAM_LATER)
         return true;

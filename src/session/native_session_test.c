@@ -7,6 +7,7 @@
 #include "codec/bin/bin_alias.h"
 #include "device/membership.h"
 #include "session/native_session.h"
+#include "session/client.h"
 #include "session/session_battery.h"
 
 #include "lib/bin_transcript.h"
@@ -210,6 +211,44 @@ static void no_cut_changes_the_talk(void **state)
     }
     buf_fini(&whole);
     buf_fini(&wire);
+}
+
+/* Threat 74. Short frames, each answered by many times of its bytes, from a client that reads nothing. */
+static void short_frames_sent_without_reading_do_not_heap_up(void **state)
+{
+    (void)state;
+    enum { FRAMES = 4000, ANSWERS_MAX = CLIENT_WORDS_BYTES_REST + 4096 };
+    static const char wrong[] = "\"code\":404", pong[] = "{\"type\":\"pong\",\"ref\":7}";
+    struct stage         stage;
+    struct native_client client;
+    struct buf           wire;
+    unsigned             count = 0;
+
+    buf_init(&wire, 1 << 20);
+    stage_init(&stage, 1);
+    native_client_start(&client, &stage, NULL);
+    put_connect(&wire, "");
+    for (int i = 0; i < FRAMES; i++)
+        put(&wire, BIN_UNSUBSCRIBE, "topic:b", "", 0, 0);
+    put(&wire, BIN_PING, "", "", BIN_REF, 7);
+    send_wire(&client, &wire);
+    for (int i = 0; i < 10; i++)
+        stage_turn(&stage);
+    const struct link *link = container_of(near_list_next(&stage.worker.lists->links), struct link, in_worker);
+    assert_in_range(link_waiting_bytes(link), CLIENT_WORDS_BYTES_REST / 2, ANSWERS_MAX);
+    assert_in_range(stage.worker.gathered_bytes, 1, LOOP_INPUT_BYTES);
+    for (int round = 0; strstr(told(&client), pong) == NULL; round++) {
+        assert_true(round < 100 && client.is_open);
+        turns(&stage, &client, 20);
+        assert_true(link_waiting_bytes(link) <= ANSWERS_MAX);
+    }
+    for (const char *at = told(&client); (at = strstr(at, wrong)) != NULL; at++)
+        count++;
+    assert_int_equal(count, FRAMES);
+    assert_int_equal(stage.worker.gathered_bytes, 0);
+    native_client_end(&client);
+    buf_fini(&wire);
+    stage_fini(&stage);
 }
 
 /* --- threat 97 --- */
@@ -802,6 +841,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_follows_publishes_and_asks),
         cmocka_unit_test(no_cut_changes_the_talk),
+        cmocka_unit_test(short_frames_sent_without_reading_do_not_heap_up),
         cmocka_unit_test(every_prefix_ends_with_a_reason_or_a_whole_frame),
         cmocka_unit_test(every_flipped_bit_is_borne),
         cmocka_unit_test(strangers_are_told_at_once),

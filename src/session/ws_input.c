@@ -136,7 +136,7 @@ static void ws_session_on_control(struct ws_session *session, const struct ws_pi
 
     if (piece->opcode != WS_CLOSE && !link->is_over && !client_count_idle_frame(&session->client))
         return;
-    if (piece->opcode == WS_PING && !link->is_over && link_waiting_bytes(link) < CLIENT_WORDS_BYTES_REST) {
+    if (piece->opcode == WS_PING && !link->is_over) {
         ws_put_frame(link_words(link), WS_PONG, piece->bytes);
         link_mark(link);
     } else if (piece->opcode == WS_CLOSE) {
@@ -157,6 +157,13 @@ static void ws_session_keep_behind(struct ws_session *session, struct span bytes
                          "too much is being sent to this server at once; come again later");
 }
 
+static void ws_session_rest(struct ws_session *session, struct span bytes)
+{
+    if (!client_rest(&session->client, bytes))
+        ws_session_close(session, WS_CLOSE_TRY_LATER,
+                         "too much is being sent to this server at once; come again later");
+}
+
 /* After our own Close only the client's Close counts. */
 void ws_session_take(struct ws_session *session, char *bytes, size_t len)
 {
@@ -168,6 +175,10 @@ void ws_session_take(struct ws_session *session, char *bytes, size_t len)
         size_t          used = 0;
         if (client_is_identifying(&session->client)) {
             ws_session_keep_behind(session, span_of(bytes + total, len - total));
+            return;
+        }
+        if (total < len && client_has_to_rest(&session->client)) {
+            ws_session_rest(session, span_of(bytes + total, len - total));
             return;
         }
         switch (ws_feed(&session->ws, bytes + total, len - total, &used, &piece)) {
@@ -193,6 +204,21 @@ void ws_session_take(struct ws_session *session, char *bytes, size_t len)
     }
 }
 
+/* Both Closes are there, and ours has left. */
+static bool ws_session_is_done(const struct ws_session *session)
+{
+    return session->client.link.is_answered && link_waiting_bytes(&session->client.link) == 0;
+}
+
+static void ws_session_take_untaken(struct ws_session *session)
+{
+    struct buf untaken = client_take_untaken(&session->client);
+
+    ws_session_take(session, untaken.at, untaken.len);
+    buf_fini(&untaken);
+    stream_more(link_stream(&session->client.link));
+}
+
 bool ws_session_read(struct ws_session *session)
 {
     struct client *client = &session->client;
@@ -202,6 +228,13 @@ bool ws_session_read(struct ws_session *session)
     link->is_resting = client_has_too_much_pending(client);
     if (link->is_resting)
         return true;
+    if (client_has_untaken(client)) {
+        ws_session_take_untaken(session);
+        if (!ws_session_is_done(session))
+            return true;
+        ws_session_free(session);
+        return false;
+    }
     size_t  kept = client_fetch_rest(client, loop->input);
     ssize_t got  = stream_read(link_stream(link), loop->input + kept, LOOP_INPUT_BYTES - kept);
     if (got == STREAM_LATER) {
@@ -212,7 +245,7 @@ bool ws_session_read(struct ws_session *session)
         client_heard(client);
         ws_session_take(session, loop->input, kept + (size_t)got);
     }
-    if (got <= 0 || (link->is_answered && link_waiting_bytes(link) == 0)) {
+    if (got <= 0 || ws_session_is_done(session)) {
         ws_session_free(session);
         return false;
     }

@@ -2,7 +2,8 @@
  * keeps of a channel, the writer's tail of a log, and a hub's window.
  *
  * NULL is the empty ring and holds no memory: most channels have none most of the time. A ring grows by need, and
- * gives half of it back when a quarter is used: a burst leaves nothing behind. It has no maximum of its own: its owner pops what is too much. One thread at a time.
+ * gives half of it back when a quarter is used: a burst leaves nothing behind. It has no maximum of its own: its owner
+ * pops what is too much. One thread at a time.
  *
  *     [d][e][ ][ ][ ][a][b][c]      start = 5, count = 5, cap = 8 */
 #ifndef MESSAGE_MESSAGE_RING_H

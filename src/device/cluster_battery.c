@@ -473,12 +473,21 @@ static void swallow(struct ledger_batch *batch)
     (void)batch;
 }
 
+static void writes(struct cluster *cluster, struct ledger_change *change)
+{
+    struct ledger_write write = { .changes = change, .count = 1 };
+    struct ledger_batch batch = { .change_count = 1, .wall = WALL, .done = swallow };
+
+    list_init(&batch.writes);
+    list_push(&batch.writes, &write.link);
+    cluster->durable->ledger->ops->write(cluster->durable->ledger, &batch);
+    assert_int_equal(write.outcome, LEDGER_DONE);
+}
+
 void writes_row(struct cluster *cluster, const struct session_row *row, uint64_t generation)
 {
     struct buf           key, value;
     struct ledger_change change;
-    struct ledger_write  write = { .changes = &change, .count = 1 };
-    struct ledger_batch  batch = { .change_count = 1, .wall = WALL, .done = swallow };
 
     buf_init(&key, 512);
     buf_init(&value, 512);
@@ -487,10 +496,7 @@ void writes_row(struct cluster *cluster, const struct session_row *row, uint64_t
     change = (struct ledger_change){ .op = generation == 0 ? LEDGER_DELETE : LEDGER_PUT,
                                      .key = { ROW_SESSION, buf_span(&key) }, .value = buf_span(&value),
                                      .generation = generation };
-    list_init(&batch.writes);
-    list_push(&batch.writes, &write.link);
-    cluster->durable->ledger->ops->write(cluster->durable->ledger, &batch);
-    assert_int_equal(write.outcome, LEDGER_DONE);
+    writes(cluster, &change);
     buf_fini(&key);
     buf_fini(&value);
 }
@@ -499,8 +505,6 @@ void writes_place(struct cluster *cluster, const char *channel, uint64_t epoch, 
 {
     struct buf           key, value;
     struct ledger_change change;
-    struct ledger_write  write = { .changes = &change, .count = 1 };
-    struct ledger_batch  batch = { .change_count = 1, .wall = WALL, .done = swallow };
 
     buf_init(&key, 512);
     buf_init(&value, 512);
@@ -509,10 +513,7 @@ void writes_place(struct cluster *cluster, const char *channel, uint64_t epoch, 
     place_row_put(&value, &(struct place_row){ epoch, WALL, false });
     change = (struct ledger_change){ .op = LEDGER_PUT, .key = { ROW_PLACE, buf_span(&key) }, .value = buf_span(&value),
                                      .generation = seq + 1 };
-    list_init(&batch.writes);
-    list_push(&batch.writes, &write.link);
-    cluster->durable->ledger->ops->write(cluster->durable->ledger, &batch);
-    assert_int_equal(write.outcome, LEDGER_DONE);
+    writes(cluster, &change);
     buf_fini(&key);
     buf_fini(&value);
 }
@@ -522,19 +523,14 @@ void writes_group(struct cluster *cluster, const char *group, const struct group
     char                 key[LEDGER_KEY_BYTES_MAX];
     struct buf           value;
     struct ledger_change change;
-    struct ledger_write  write = { .changes = &change, .count = 1 };
-    struct ledger_batch  batch = { .change_count = 1, .wall = WALL, .done = swallow };
 
     buf_init(&value, 512);
     group_spans_put(spans, &value);
     change = (struct ledger_change){ .op = LEDGER_PUT, .key = { ROW_GROUP, group_key(SPAN("alice"), span_str(group), key) },
                                      .value = buf_span(&value), .generation = generation };
-    list_init(&batch.writes);
-    list_push(&batch.writes, &write.link);
     for (unsigned i = 0; i < NODES; i++)
         devices_group_moves(&cluster->nodes[i].devices);
-    cluster->durable->ledger->ops->write(cluster->durable->ledger, &batch);
-    assert_int_equal(write.outcome, LEDGER_DONE);
+    writes(cluster, &change);
     for (unsigned i = 0; i < NODES; i++)
         devices_group_moved(&cluster->nodes[i].devices, SPAN("alice"), true);
     buf_fini(&value);
